@@ -1,0 +1,49 @@
+# Functions that make the project's targets alike: warnings, sanitizers, include directory.
+
+set(SHARDSWARM_WARNINGS -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Werror)
+
+# GCC 12 at -O2/-O3 reports false positives inside its own std::variant, std::optional and
+# std::string; these three are off for GCC only.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND SHARDSWARM_WARNINGS -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow)
+endif()
+
+if(SHARDSWARM_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(SHARDSWARM_SANITIZE STREQUAL "thread")
+  # TSan does not understand Asio's stand-alone fences.
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_compile_definitions(ASIO_DISABLE_FENCED_BLOCK)
+  add_link_options(-fsanitize=thread)
+elseif(SHARDSWARM_SANITIZE)
+  message(FATAL_ERROR "SHARDSWARM_SANITIZE is '${SHARDSWARM_SANITIZE}': use address or thread")
+endif()
+
+# A room: library shardswarm_<name> from the .cc files given, linking the libraries after LINK.
+function(shardswarm_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;LINK;PRIVATE_LINK" ${ARGN})
+  add_library(shardswarm_${name} STATIC ${ROOM_SOURCES})
+  target_include_directories(shardswarm_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
+  target_compile_options(shardswarm_${name} PRIVATE ${SHARDSWARM_WARNINGS})
+  target_link_libraries(shardswarm_${name} PUBLIC ${ROOM_LINK} PRIVATE ${ROOM_PRIVATE_LINK})
+endfunction()
+
+# A program in build/bin.
+function(shardswarm_program name)
+  cmake_parse_arguments(PROGRAM "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${PROGRAM_SOURCES})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
+  target_compile_options(${name} PRIVATE ${SHARDSWARM_WARNINGS})
+  target_link_libraries(${name} PRIVATE ${PROGRAM_LINK})
+endfunction()
+
+# A GoogleTest program of one room, each TEST a ctest case.
+function(shardswarm_test name)
+  cmake_parse_arguments(TEST "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${TEST_SOURCES})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
+  target_compile_options(${name} PRIVATE ${SHARDSWARM_WARNINGS})
+  target_link_libraries(${name} PRIVATE ${TEST_LINK} GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+endfunction()

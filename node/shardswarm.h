@@ -1,0 +1,164 @@
+// The public API: one peer in a process.
+//
+//   auto node = shardswarm::Node::start({.key_file = "cluster.key"}).value();
+//   auto fetch = node->fetch(shardswarm::Ticket::parse(text).value(),
+//                            {.directory = "llama", .selection = {.layers = {{8, 15}}}});
+//   auto outcome = fetch->wait();   // Result<FetchReport>
+//
+// Threads: a Node owns one network thread and the workers of its storage. All functions here may be
+// called from any thread. Callbacks run on the network thread: they must be short, and must not call
+// wait() or destroy the Node. Destroying a handle does not stop what it stands for; destroying the
+// Node stops everything (as cancel() and then wait() of each would).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "piece/digest.h"
+#include "piece/error.h"
+#include "piece/selection.h"
+#include "storage/io_engine.h"
+
+namespace shardswarm {
+
+// "shardswarm:<64 hex digits>?peer=HOST:PORT[&peer=HOST:PORT...]"
+struct Ticket {
+  ModelId id;
+  std::vector<std::string> peers;
+
+  // kUsage, saying what is wrong and what a ticket looks like. A bare id is a ticket with no peers.
+  static Result<Ticket> parse(std::string_view text);
+  std::string to_string() const;
+};
+
+enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
+
+struct NodeOptions {
+  // "HOST:PORT", port 0 for any. Empty: any port, on all addresses with a key or when insecure,
+  // else on 127.0.0.1.
+  std::string listen;
+  std::vector<std::string> advertise;  // addresses told to others instead of the listening one
+  // Cluster key: PEM as made by make_cluster_key. Empty: SHARDSWARM_KEY, then
+  // $XDG_CONFIG_HOME/shardswarm/cluster.key if it exists; else no key.
+  std::filesystem::path key_file;
+  bool insecure = false;               // plaintext, beyond loopback too
+  std::filesystem::path state_directory;  // empty: $XDG_STATE_HOME/shardswarm
+  EngineKind io = EngineKind::kAuto;
+  std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
+};
+
+struct PeerReport {
+  NodeId id;
+  std::string address;
+  std::uint64_t fetched_bytes = 0;  // piece payload from it
+  std::uint64_t sent_bytes = 0;     // piece payload to it
+  bool connected = false;
+};
+
+enum class FetchPhase : std::uint8_t {
+  kConnecting, kManifest, kChecking, kFetching, kFinishing, kDone, kFailed
+};
+
+struct FetchProgress {
+  FetchPhase phase = FetchPhase::kConnecting;
+  std::uint64_t wanted_bytes = 0;    // of the selected tensors and files; 0 until it is known
+  std::uint64_t present_bytes = 0;   // of these, verified and written; never goes down
+  std::uint64_t fetched_bytes = 0;   // piece payload received, duplicates included
+  double bytes_per_second = 0;       // over the last seconds
+  std::uint32_t peers = 0;           // connected
+};
+
+struct FetchReport {
+  ModelId id;
+  double seconds = 0;
+  std::uint64_t wanted_bytes = 0;
+  std::uint64_t fetched_bytes = 0;    // all piece payload received
+  std::uint64_t duplicate_bytes = 0;  // of these, pieces that were here already or came twice
+  std::uint64_t control_bytes = 0;    // all else received and sent: frames, manifest, messages
+  std::uint64_t reused_bytes = 0;     // present before: not fetched
+  std::uint64_t sent_bytes = 0;       // piece payload sent to others
+  std::uint64_t peak_private_bytes = 0;  // anonymous resident memory of the process, sampled
+  EngineReport engine;
+  std::vector<PeerReport> peers;
+};
+
+struct FetchOptions {
+  std::filesystem::path directory;
+  Selection selection;
+  std::vector<std::string> peers;  // beside the ticket's
+  std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable
+  std::function<void(const FetchProgress&)> on_progress;  // about ten times a second
+};
+
+struct FetchPlan {  // of a dry run
+  std::uint64_t wanted_bytes = 0;
+  std::uint32_t pieces = 0;
+  std::uint32_t tensors = 0;
+  std::vector<std::string> files;
+};
+
+class Fetch {
+ public:
+  virtual ~Fetch() = default;
+  virtual FetchProgress progress() const = 0;
+  // Ends soon; what came so far stays and a later fetch takes it up. wait() then gives kCancelled.
+  virtual void cancel() = 0;
+  // Blocks until the selection is verified and durable under its final names, or failed. The node
+  // goes on serving it (see linger()).
+  virtual Result<FetchReport> wait() = 0;
+  // Blocks, still serving: until uploads under way have ended and no connected peer wants a piece
+  // that only this node holds, at most `handover`; then for `linger` more in any case.
+  virtual void linger(std::chrono::milliseconds handover, std::chrono::milliseconds linger) = 0;
+};
+
+class Seed {
+ public:
+  virtual ~Seed() = default;
+  virtual const Ticket& ticket() const = 0;
+  virtual std::uint64_t present_bytes() const = 0;  // of total_bytes()
+  virtual std::uint64_t total_bytes() const = 0;
+  virtual std::vector<PeerReport> peers() const = 0;
+  virtual std::uint64_t sent_bytes() const = 0;
+};
+
+class Node {
+ public:
+  // Opens the listening socket. kPermission/kIo for the socket, kNotFound/kMalformed for the key,
+  // kUsage for a listening address beyond loopback with neither key nor `insecure`.
+  static Result<std::unique_ptr<Node>> start(NodeOptions options);
+  virtual ~Node() = default;
+
+  virtual NodeId id() const = 0;
+  // Where it listens, as told to peers: advertised, else the bound address, else for a wildcard
+  // every usable address of the machine.
+  virtual std::vector<std::string> addresses() const = 0;
+
+  // Serves a directory: one that was fetched (whole or partial), or any other, which is indexed
+  // first if needed. Blocks while it indexes.
+  virtual Result<std::shared_ptr<Seed>> seed(
+      const std::filesystem::path& directory,
+      std::function<void(std::uint64_t done, std::uint64_t total)> index_progress) = 0;
+  // Starts fetching. Errors come from wait().
+  virtual std::shared_ptr<Fetch> fetch(const Ticket& ticket, FetchOptions options) = 0;
+  // Learns the manifest from the peers and says what a fetch would move; writes nothing.
+  virtual Result<FetchPlan> plan(const Ticket& ticket, FetchOptions options) = 0;
+  // The same for a program that wants the manifest itself (all headers, no piece lists).
+  virtual Result<std::shared_ptr<const Manifest>> learn(const Ticket& ticket,
+                                                        std::chrono::milliseconds timeout) = 0;
+};
+
+// Makes a cluster key (a CA of elliptic curve P-256, private key and certificate in one PEM file,
+// mode 0600). kPermission/kIo; kBusy if the file exists.
+Result<void> make_cluster_key(const std::filesystem::path& file);
+// Where a key is looked for when none is named; empty if there is none.
+std::filesystem::path default_key_file();
+std::filesystem::path default_state_directory();
+
+}  // namespace shardswarm

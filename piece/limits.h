@@ -1,0 +1,65 @@
+// Every limit of the project, in one place, with the relations between them asserted.
+// Nothing received is believed before it was compared with one of these.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace shardswarm::limits {
+
+inline constexpr std::uint64_t kKiB = 1024;
+inline constexpr std::uint64_t kMiB = 1024 * kKiB;
+inline constexpr std::uint64_t kGiB = 1024 * kMiB;
+
+// --- piece: what is moved ---
+inline constexpr std::uint64_t kPieceBytesMax = kMiB;
+inline constexpr std::uint32_t kPiecesMax = 1U << 24;           // a model: 16 TiB in full pieces
+inline constexpr std::uint64_t kHeaderJsonBytesMax = 100'000'000;  // the reference reader's limit
+inline constexpr std::uint64_t kHeaderBytesMax = 8 + kHeaderJsonBytesMax;
+inline constexpr std::uint32_t kTensorsMax = 1U << 20;  // in one file; DeepSeek-V3 has 91,991 in all
+inline constexpr std::size_t kTensorNameBytesMax = 4096;
+inline constexpr std::size_t kTensorRankMax = 64;
+inline constexpr std::size_t kPathBytesMax = 1024;
+inline constexpr std::uint32_t kFilesMax = 1U << 16;
+inline constexpr std::uint64_t kFileBytesMax = std::uint64_t{1} << 53;  // exact in a JSON number
+inline constexpr std::uint64_t kRootBytesMax = 16 * kMiB;
+// Other files than tensors come with a selection up to this size.
+inline constexpr std::uint64_t kSmallFileBytesMax = 64 * kMiB;
+
+// --- wire: how peers talk ---
+inline constexpr std::uint32_t kFrameHeaderBytes = 16;
+inline constexpr std::uint32_t kDataBytesMax = 128 * kKiB;     // so that control gets through
+inline constexpr std::uint32_t kControlBytesMax = 256 * kKiB;  // body of a control frame
+inline constexpr std::uint32_t kModelsPerConnectionMax = 1024;
+inline constexpr std::uint32_t kBlobRequestsPerPeerMax = 64;
+inline constexpr std::uint32_t kPeerAddressesMax = 256;  // in one PEERS message
+inline constexpr std::size_t kAddressBytesMax = 256;     // "host:port"
+inline constexpr std::size_t kReasonBytesMax = 1024;     // text of CLOSE and REJECT
+inline constexpr std::size_t kSendQueueBytesMax = 8 * kMiB;  // control bytes queued to one peer
+inline constexpr std::uint64_t kCreditBytesMax = kGiB;       // what one peer may have asked for
+
+// --- scheduler: who sends what next ---
+inline constexpr std::uint64_t kWindowBytesMin = 2 * 256 * kKiB;
+inline constexpr std::uint64_t kWindowBytesMax = 16 * kMiB;
+inline constexpr std::uint32_t kConnectionsMax = 200;
+
+// --- storage: where bytes live ---
+inline constexpr std::uint64_t kBufferBytesLarge = kPieceBytesMax;
+inline constexpr std::uint64_t kBufferBytesSmall = 64 * kKiB;
+inline constexpr std::uint32_t kBuffersLarge = 40;
+inline constexpr std::uint32_t kBuffersSmall = 256;
+// Payload received but not yet durable; a crash costs at most this much again.
+inline constexpr std::uint64_t kUndurableBytesMax = 48 * kMiB;
+inline constexpr std::uint64_t kSyncBytes = 16 * kMiB;  // written since the last sync: start one
+
+static_assert(kPieceBytesMax % kDataBytesMax == 0);
+static_assert(kBufferBytesLarge >= kPieceBytesMax);
+static_assert(kBufferBytesSmall < kBufferBytesLarge);
+static_assert(kSyncBytes * 2 <= kUndurableBytesMax);
+static_assert(kWindowBytesMin <= kWindowBytesMax);
+static_assert(kWindowBytesMax <= kCreditBytesMax);
+static_assert(kBuffersLarge * kBufferBytesLarge + kBuffersSmall * kBufferBytesSmall <= 64 * kMiB,
+              "the memory target is 128 MiB in all");
+static_assert(kFilesMax <= kPiecesMax);
+
+}  // namespace shardswarm::limits

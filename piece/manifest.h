@@ -1,0 +1,128 @@
+// The manifest of a model, two levels: a small root and, per file, content-addressed blobs (the
+// safetensors header, the piece list). Encoding and worked example: spec/manifest.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "piece/digest.h"
+#include "piece/error.h"
+#include "piece/ids.h"
+#include "piece/safetensors.h"
+#include "piece/tiling.h"
+
+namespace shardswarm {
+
+using Blob = std::shared_ptr<const std::vector<std::byte>>;
+
+enum class FileKind : std::uint8_t {
+  kPlain = 0,         // cut at multiples of 1 MiB
+  kTensors = 1,       // safetensors that hold the model's tensors
+  kSpareTensors = 2,  // safetensors that the index beside them does not name: tiled by tensor for
+                      // reuse, selected like a plain file
+};
+
+struct FileEntry {
+  std::string path;  // relative, UTF-8, '/'-separated, strict (see check_path)
+  std::uint64_t size = 0;
+  FileKind kind = FileKind::kPlain;
+  std::uint64_t header_bytes = 0;  // 8 + JSON; 0 for plain files
+  Digest header_digest;            // SHA-256 of these bytes; zero for plain files
+  std::uint32_t pieces = 0;        // stated so that pieces are numbered from the root alone
+  Digest piece_list_digest;        // SHA-256 of the concatenated digests; of nothing if no pieces
+
+  friend bool operator==(const FileEntry&, const FileEntry&) = default;
+};
+
+struct ManifestRoot {
+  std::uint32_t tiling_version = kTilingVersion;
+  std::vector<FileEntry> files;  // sorted by path bytes, unique
+
+  friend bool operator==(const ManifestRoot&, const ManifestRoot&) = default;
+};
+
+// Relative, UTF-8, no NUL or control bytes, no backslash, no empty, "." or ".." component, no
+// component starting with '.', at most kPathBytesMax bytes.
+Result<void> check_path(std::string_view path);
+
+// Canonical bytes of a root. kMalformed/kLimit if `root` breaks a rule that decode would refuse.
+Result<std::vector<std::byte>> encode_root(const ManifestRoot& root);
+// Refuses any bytes that encode_root would not have made.
+Result<ManifestRoot> decode_root(std::span<const std::byte> bytes);
+
+// Where a piece lies in the original file.
+struct PieceExtent {
+  FileIndex file;
+  std::uint64_t offset = 0;  // from the start of the file
+  std::uint32_t length = 0;  // 1 .. kPieceBytesMax
+};
+
+// A tensor of a file with its pieces.
+struct TensorEntry {
+  TensorInfo info;
+  Tiling tiling;
+  PieceIndex first_piece;     // within the model
+  std::uint32_t pieces = 0;
+};
+
+// What is known of a model: always the root, blobs as they come. Not thread-safe while blobs are
+// added; const access from several threads afterwards is fine.
+class Manifest {
+ public:
+  // kMalformed, kLimit, or kVersion for an unknown tiling version.
+  static Result<Manifest> from_root(std::span<const std::byte> root_bytes);
+
+  const ModelId& id() const { return id_; }
+  const ManifestRoot& root() const { return root_; }
+  const Blob& root_blob() const { return root_blob_; }
+  std::uint32_t file_count() const { return static_cast<std::uint32_t>(root_.files.size()); }
+  std::uint32_t piece_count() const { return piece_count_; }
+  std::uint64_t total_bytes() const { return total_bytes_; }  // of all files
+  const FileEntry& file(FileIndex file) const { return root_.files[file.value]; }
+  std::optional<FileIndex> find_file(std::string_view path) const;
+
+  // Pieces of a file: [first_piece, first_piece + file().pieces).
+  PieceIndex first_piece(FileIndex file) const { return PieceIndex(first_piece_[file.value]); }
+  FileIndex file_of(PieceIndex piece) const;
+
+  // Blobs. add_header checks the digest (kCorrupt), the format, that header and tensors fill the
+  // file, and that the tiling gives as many pieces as the root says (kMalformed). Errors name the
+  // file. Adding twice is harmless.
+  Result<void> add_header(FileIndex file, Blob bytes);
+  Result<void> add_piece_list(FileIndex file, Blob bytes);
+  bool needs_header(FileIndex file) const;      // tensors file whose header is not there yet
+  bool needs_piece_list(FileIndex file) const;  // has pieces, list not there yet
+  Blob header_blob(FileIndex file) const;       // null if plain or not there
+  Blob piece_list_blob(FileIndex file) const;   // null if not there
+  // The blob with this digest if it is here (root, header or piece list), else null.
+  Blob find_blob(const Digest& digest) const;
+
+  // REQUIRES: !needs_header(file_of(piece)).
+  PieceExtent extent(PieceIndex piece) const;
+  // REQUIRES: !needs_piece_list(file_of(piece)).
+  Digest digest(PieceIndex piece) const;
+  // Tensors by offset; empty for plain files. REQUIRES: !needs_header(file).
+  std::span<const TensorEntry> tensors(FileIndex file) const;
+
+ private:
+  struct FileState {
+    Blob header;
+    Blob piece_list;
+    std::vector<TensorEntry> tensors;
+  };
+
+  ModelId id_;
+  Blob root_blob_;
+  ManifestRoot root_;
+  std::uint32_t piece_count_ = 0;
+  std::uint64_t total_bytes_ = 0;
+  std::vector<std::uint32_t> first_piece_;  // one more than files: the last is piece_count_
+  std::vector<FileState> files_;
+};
+
+}  // namespace shardswarm

@@ -1,0 +1,105 @@
+// Who to ask for what: the requesting side, one model. See docs of the rules in ARCHITECTURE.md.
+//
+// Rules, in this order:
+//  - a piece that only one connected peer holds is *offered* to that peer: a set from which the
+//    uploader chooses (late binding), with a byte credit that fills the peer's window;
+//  - other pieces are *pulled*, rarest first (ties at random by seed; a peer's window
+//    filled with explicit requests), each from one peer at a time;
+//  - a peer's window follows its measured rate x (smallest round trip + 20 ms), within limits.h;
+//  - a piece whose peer rejected it, failed, left or delivered nothing for the stall time is asked
+//    from another; a peer that sent bad data is asked nothing more (`failed` bans it);
+//  - endgame: when everything missing is under way, a piece that is late (twice its expected time)
+//    is asked from one further holder; the slower one is cancelled.
+// Not thread-safe. Time and randomness are handed in.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "piece/ids.h"
+#include "piece/piece_set.h"
+#include "scheduler/time.h"
+
+namespace shardswarm {
+
+// A connection, as schedulers name it. Never reused within a process.
+using PeerKey = StrongIndex<struct PeerKeyTag, std::uint64_t>;
+
+using PieceBytes = std::function<std::uint32_t(PieceIndex)>;  // length of a piece
+
+struct DownloadOptions {
+  std::uint64_t seed = 1;
+  std::uint64_t window_bytes_min;  // defaults: limits.h
+  std::uint64_t window_bytes_max;
+  Duration stall = std::chrono::seconds(5);  // a peer that owes us pieces and sends no byte
+  Duration retry = std::chrono::seconds(1);  // before a peer is asked again for what it rejected
+  DownloadOptions();
+};
+
+struct Ask {  // -> REQUEST
+  PeerKey peer;
+  std::vector<PieceRun> pieces;
+  std::uint64_t credit_bytes = 0;
+  bool any = false;  // an offer: the uploader chooses as many as the credit lets it
+};
+struct Withdraw {  // -> CANCEL
+  PeerKey peer;
+  std::vector<PieceRun> pieces;
+  std::uint64_t credit_bytes = 0;
+};
+struct Decision {
+  std::vector<Withdraw> withdraw;  // to be sent before the asks
+  std::vector<Ask> ask;
+};
+
+class DownloadScheduler {
+ public:
+  // Pieces [0, pieces); `bytes` is called for wanted pieces only.
+  DownloadScheduler(std::uint32_t pieces, PieceBytes bytes, DownloadOptions options);
+  ~DownloadScheduler();
+
+  // What is missing and wanted; widening is another call. Pieces already wanted are left alone.
+  void want(const PieceSet& pieces);
+
+  void add_peer(PeerKey peer, Time now);
+  void remove_peer(PeerKey peer);  // what it owed goes back
+  void peer_has(PeerKey peer, std::span<const PieceRun> pieces);
+  void peer_lost(PeerKey peer, std::span<const PieceRun> pieces);
+  void measured_round_trip(PeerKey peer, Duration rtt);
+
+  // The peer says which piece it is about to send (CLAIM, or first DATA). Whether the bytes are
+  // welcome: false when the piece is here already or arriving from another peer (the caller then
+  // cancels it; if bytes come all the same they are duplicates).
+  bool claimed(PeerKey peer, PieceIndex piece, Time now);
+  void bytes_arrived(PeerKey peer, PieceIndex piece, std::uint32_t bytes, Time now);
+  // All bytes of a piece came and are being verified: nobody else is asked for it any more.
+  void arrived(PeerKey peer, PieceIndex piece, Time now);
+  void verified(PieceIndex piece);                // it is ours
+  void failed(PeerKey peer, PieceIndex piece);    // bad data: wanted again, the peer is banned
+  void dropped(PieceIndex piece);                 // arrived, but lost on our side: wanted again
+  void rejected(PeerKey peer, std::span<const PieceRun> pieces, bool leased, Time now);
+
+  // What to send now. Call after a batch of events, and at next_deadline().
+  Decision decide(Time now);
+  std::optional<Time> next_deadline() const;
+  // Stops asking (backpressure: too much is received and not durable); decide() only withdraws.
+  void pause(bool paused);
+
+  bool done() const;                        // nothing wanted is missing
+  std::uint32_t missing() const;            // wanted, not verified
+  std::uint64_t outstanding_bytes(PeerKey peer) const;
+  double rate_bytes_per_second(PeerKey peer) const;
+  std::uint32_t availability(PieceIndex piece) const;  // connected peers that hold it
+  // Wanted missing pieces that no connected peer holds.
+  std::uint32_t unavailable() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace shardswarm

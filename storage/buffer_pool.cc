@@ -1,0 +1,1 @@
+#include "storage/buffer_pool.h"

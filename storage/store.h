@@ -1,0 +1,118 @@
+// One model in one directory: which pieces are here, verified and durable; where they lie; putting
+// new ones there. Layouts and the ledger's format: spec/storage.md.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "piece/manifest.h"
+#include "piece/piece_set.h"
+#include "piece/selection.h"
+#include "storage/buffer_pool.h"
+#include "storage/io_engine.h"
+#include "storage/workers.h"
+
+namespace shardswarm {
+
+enum class Layout : std::uint8_t {
+  kOriginal = 1,  // the files as they were, bit for bit; each gets its name when it is complete
+  kMirror = 2,    // original names and offsets, sparse: only the selected ranges hold data
+};
+std::string_view layout_name(Layout layout);
+
+// What stores share; all of it must outlive them.
+struct StorageEnvironment {
+  IoEngine& engine;
+  Workers& workers;  // verification
+  // Runs a function on the owner's thread, in order; callable from any thread.
+  std::function<void(std::function<void()>)> post;
+};
+
+// Bytes of an open, verified range. Valid as long as the store.
+struct FileRange {
+  int fd = -1;
+  std::uint64_t offset = 0;
+  std::uint32_t length = 0;
+};
+
+struct StoreProgress {
+  std::uint64_t rechecked_bytes = 0;  // read again at open, because the ledger could not vouch
+};
+
+// Not thread-safe: all calls on the owner's thread, and all callbacks come there (through
+// StorageEnvironment::post). open_* block (they read, hash and allocate): call them on a worker.
+class Store {
+ public:
+  struct TargetOptions {
+    std::filesystem::path directory;
+    Layout layout = Layout::kOriginal;
+  };
+  // A directory to fetch into: created if missing, locked (kBusy), refused if it holds another
+  // model or anything that we did not put there under a name we would write (kForeign), checked for
+  // space (kNoSpace: what is needed, what is there) and preallocated. Takes up what an earlier run
+  // left: ledger entries of unchanged files are trusted; ranges written but not recorded, and files
+  // whose identity changed, are hashed again. An earlier run's layout is kept.
+  static Result<std::unique_ptr<Store>> open_target(StorageEnvironment environment,
+                                                    const TargetOptions& options,
+                                                    std::shared_ptr<const Manifest> manifest,
+                                                    const ResolvedSelection& selection);
+
+  // A directory to serve from, read-only: one that was fetched (its own .shardswarm/ tells the
+  // model and what it holds), or one that was indexed (storage/state.h knows it). Files whose
+  // identity changed since are hashed again; pieces that do not match are left out, with a line in
+  // `warnings`. A fetched directory is locked shared.
+  static Result<std::unique_ptr<Store>> open_source(StorageEnvironment environment,
+                                                    const std::filesystem::path& directory,
+                                                    const std::filesystem::path& state_directory,
+                                                    std::vector<std::string>& warnings);
+
+  virtual ~Store() = default;
+
+  virtual const Manifest& manifest() const = 0;
+  virtual std::shared_ptr<const Manifest> shared_manifest() const = 0;
+  virtual const PieceSet& have() const = 0;  // verified and readable here
+  virtual Layout layout() const = 0;
+  virtual StoreProgress progress() const = 0;
+
+  // Verifies and writes a piece. `done` gets: ok -> it is in have() and can be served; kCorrupt ->
+  // wrong bytes; kNoSpace/kIo -> the disk failed. Durability follows: undurable_bytes() goes down.
+  using PutDone = std::function<void(Result<void>)>;
+  virtual void put(PieceIndex piece, PieceBuffer buffer, PutDone done) = 0;
+  // Bytes put and not yet recorded in the ledger after a sync; `on_durable` is called when it goes
+  // down.
+  virtual std::uint64_t undurable_bytes() const = 0;
+  virtual void on_durable(std::function<void()> callback) = 0;
+
+  // Makes a piece ready to be sent: read-ahead for `kRange`, its bytes in `buffer` for `kBuffer`.
+  // kIo when the file shrank or cannot be read: the piece leaves have().
+  virtual void prepare_range(PieceIndex piece, std::function<void(Result<FileRange>)> done) = 0;
+  virtual void read_piece(PieceIndex piece, PieceBuffer buffer,
+                          std::function<void(Result<PieceBuffer>)> done) = 0;
+  // The file of this piece failed while it was sent (it shrank): the piece leaves have().
+  virtual void forget(PieceIndex piece) = 0;
+
+  // All selected pieces are put: syncs, gives files their names, records their identity. Also on
+  // the way out of an unfinished fetch (files keep their temporary names then). `done` once.
+  virtual void finish(std::function<void(Result<void>)> done) = 0;
+};
+
+// What verify found.
+struct VerifyReport {
+  std::uint64_t pieces = 0;   // checked
+  std::uint64_t bytes = 0;
+  std::uint64_t missing_pieces = 0;  // not here (partial directory): not an error
+  std::vector<std::string> wrong;    // one line each: file, tensor, piece, what is wrong
+};
+// Re-checks every present piece of a fetched or indexed directory: XXH3 against the ledger, or
+// SHA-256 against the manifest with `full`. Reads only.
+Result<VerifyReport> verify_directory(StorageEnvironment environment,
+                                      const std::filesystem::path& directory,
+                                      const std::filesystem::path& state_directory, bool full);
+
+}  // namespace shardswarm

@@ -1,0 +1,184 @@
+// One connection between two peers as a state machine without I/O: bytes in, events out; calls in,
+// bytes out. Rules and message formats: spec/protocol.md.
+//
+// Drive it so:
+//   receive: spans = receive_spans(); read up to their sizes into them; received(n); then take
+//            next_event() until it is empty. Empty spans mean: an event waits for your answer
+//            (accept_piece / discard_piece), or the session is closed.
+//   send:    output = next_output(); give its bytes to the transport; sent(n); until monostate.
+//            When it is empty and closing(), close the transport.
+// Not thread-safe; holds no clock, socket or thread. It knows nothing of manifests: whether a piece
+// was asked for, how long it is and whom to answer what is the caller's part.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "piece/digest.h"
+#include "piece/error.h"
+#include "piece/ids.h"
+#include "piece/manifest.h"
+#include "piece/piece_set.h"
+#include "wire/frame.h"
+
+namespace shardswarm {
+
+inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersionMin = 1;
+
+// A model on one connection, the same number for both directions; given by open() or by the peer's
+// OPEN, whichever comes first. (On the wire each side has handles of its own.)
+using Channel = StrongIndex<struct ChannelTag, std::uint16_t>;
+
+enum class RejectReason : std::uint8_t {
+  kNotHere = 1,    // the uploader does not have the piece (any more)
+  kLeased = 2,     // another peer took it and will announce it: ask there
+  kCancelled = 3,  // answer to CANCEL: not sent, or not sent to its end
+  kBusy = 4,       // too much asked for
+};
+
+enum class CloseReason : std::uint8_t {
+  kDone = 1,           // nothing more to do here
+  kShutdown = 2,       // the node ends
+  kProtocolError = 3,  // the other side broke the protocol
+  kVersion = 4,        // no common version
+  kSelf = 5,           // connected to oneself
+  kDuplicate = 6,      // another connection to the same node stands
+  kBadData = 7,        // content that does not match its digest
+  kOverload = 8,       // too many connections
+  kTimeout = 9,        // nothing heard for too long
+  kInternal = 10,
+};
+std::string_view close_reason_name(CloseReason reason);
+
+struct PeerAddress {
+  NodeId id;            // all zero when not known
+  std::string address;  // "host:port"
+  bool connected = false;  // the sender has a connection to this node now
+};
+
+struct Hello {
+  NodeId node_id;
+  std::string agent;                   // "shardswarm/0.1"
+  std::uint16_t listen_port = 0;       // 0: does not listen
+  std::vector<std::string> advertised;  // addresses besides the observed one
+  std::uint64_t features = 0;
+};
+
+// What the peer did. Piece runs are sorted, disjoint and below kPiecesMax; whether they lie within
+// the model is for the caller to check.
+namespace event {
+struct Ready { Hello hello; std::uint32_t version = 0; };        // HELLOs exchanged
+struct Opened { Channel channel; ModelId model; };               // the peer knows this model
+struct UnknownModel { Channel channel; ModelId model; };         // it does not
+struct Have { Channel channel; std::vector<PieceRun> pieces; };  // additive
+struct Lost { Channel channel; std::vector<PieceRun> pieces; };
+struct Want { Channel channel; std::vector<PieceRun> pieces; };  // replaces earlier wants
+struct Request { Channel channel; std::vector<PieceRun> pieces; std::uint64_t credit_bytes = 0;
+                 bool any = false; };
+struct Claim { Channel channel; std::vector<PieceRun> pieces; };
+struct Cancel { Channel channel; std::vector<PieceRun> pieces; std::uint64_t credit_bytes = 0; };
+struct Reject { Channel channel; std::vector<PieceRun> pieces; RejectReason reason{}; };
+struct PieceBegin { Channel channel; PieceIndex piece; };  // answer: accept_piece, discard_piece
+struct PieceBytes { Channel channel; PieceIndex piece; std::uint32_t bytes = 0; };  // arrived
+struct PieceEnd { Channel channel; PieceIndex piece; bool discarded = false; };
+struct PieceSent { Channel channel; PieceIndex piece; };   // handed to the transport whole
+struct BlobRequest { Channel channel; std::uint32_t request = 0; Digest digest; };
+struct BlobChunk { Channel channel; std::uint32_t request = 0; std::uint32_t offset = 0;
+                   std::vector<std::byte> bytes; bool last = false; };
+struct BlobReject { Channel channel; std::uint32_t request = 0; };
+struct Peers { Channel channel; std::vector<PeerAddress> peers; };
+struct Pong { std::uint64_t token = 0; };                  // PINGs are answered by the session
+struct Closed { CloseReason reason{}; std::string text; };  // the peer's CLOSE
+struct Failed { Error error; };  // the peer broke the protocol; a CLOSE for it is queued already
+}  // namespace event
+
+using SessionEvent =
+    std::variant<event::Ready, event::Opened, event::UnknownModel, event::Have, event::Lost,
+                 event::Want, event::Request, event::Claim, event::Cancel, event::Reject,
+                 event::PieceBegin, event::PieceBytes, event::PieceEnd, event::PieceSent,
+                 event::BlobRequest, event::BlobChunk, event::BlobReject, event::Peers,
+                 event::Pong, event::Closed, event::Failed>;
+
+// What to put on the transport next.
+struct OutputBytes { std::span<const std::byte> bytes; bool more = false; };  // more follows now
+struct OutputExtent { Channel channel; PieceIndex piece; std::uint32_t offset = 0;
+                      std::uint32_t length = 0; };  // these bytes of that piece
+using Output = std::variant<std::monostate, OutputBytes, OutputExtent>;
+
+class Session {
+ public:
+  // Queues the preamble and HELLO at once. `authenticated` is the node id that TLS proved: a HELLO
+  // that claims another is refused.
+  Session(Hello self, std::optional<NodeId> authenticated);
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  // --- receiving ---
+  // Up to two spans: the rest of what is under way, then room for the next header.
+  std::array<std::span<std::byte>, 2> receive_spans();
+  // REQUIRES: n <= total size of the last receive_spans().
+  void received(std::size_t n);
+  std::optional<SessionEvent> next_event();
+  // Answers to PieceBegin. `piece` is the whole piece's buffer, its size the piece's length; bytes
+  // land there until PieceEnd. It must stay valid until PieceEnd, or until the session ends or
+  // drop_receive() is called.
+  void accept_piece(std::span<std::byte> piece);
+  // Reads `length` bytes and throws them away.
+  void discard_piece(std::uint32_t length);
+  // Stops using the buffer of the piece under way; its other bytes are thrown away.
+  void drop_receive();
+
+  // --- sending; all of these queue. REQUIRES: Ready was seen, but for close() ---
+  Channel open(const ModelId& model);  // idempotent
+  void unknown_model(Channel channel);  // answer to Opened of a model that we do not have
+  void have(Channel channel, std::span<const PieceRun> pieces);
+  void lost(Channel channel, std::span<const PieceRun> pieces);
+  void want(Channel channel, std::span<const PieceRun> pieces);
+  void request(Channel channel, std::span<const PieceRun> pieces, std::uint64_t credit_bytes,
+               bool any);
+  void claim(Channel channel, PieceIndex piece);
+  void cancel(Channel channel, std::span<const PieceRun> pieces, std::uint64_t credit_bytes);
+  void reject(Channel channel, std::span<const PieceRun> pieces, RejectReason reason);
+  void request_blob(Channel channel, std::uint32_t request, const Digest& digest);
+  void send_blob(Channel channel, std::uint32_t request, Blob blob);
+  void reject_blob(Channel channel, std::uint32_t request);
+  void peers(Channel channel, std::span<const PeerAddress> peers);
+  void ping(std::uint64_t token);
+  // Queues CLOSE; nothing else is received or queued afterwards.
+  void close(CloseReason reason, std::string_view text);
+
+  // Data: pieces are sent one at a time, in the order of these calls, `length` bytes each, cut into
+  // DATA frames; control and blob frames go between the frames.
+  void send_piece(Channel channel, PieceIndex piece, std::uint32_t length);
+  std::size_t pieces_queued() const;  // not yet handed to the transport whole
+  // Stops sending a piece after the frame under way, or before its first; queues
+  // REJECT(cancelled). False if it was not queued.
+  bool abort_piece(Channel channel, PieceIndex piece);
+
+  // --- output ---
+  Output next_output();       // the same until sent()
+  void sent(std::size_t n);   // REQUIRES: n <= size of the last next_output()
+  std::size_t queued_bytes() const;  // control bytes queued, blobs and pieces not counted
+
+  bool ready() const;
+  // A CLOSE was queued or received: close the transport when next_output() is empty.
+  bool closing() const;
+  std::optional<ModelId> model_of(Channel channel) const;
+  // Whether the peer has opened this model: only then may frames about it be sent to it.
+  bool peer_opened(Channel channel) const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace shardswarm
