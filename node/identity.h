@@ -8,6 +8,7 @@
 #include "piece/error.h"
 
 struct ssl_ctx_st;  // OpenSSL's SSL_CTX
+struct x509_st;     // and X509
 
 namespace shardswarm {
 
@@ -30,5 +31,8 @@ class Identity {
   std::shared_ptr<ssl_ctx_st> client_;
   std::shared_ptr<ssl_ctx_st> server_;
 };
+
+// SHA-256 of the certificate's public key (DER SubjectPublicKeyInfo).
+NodeId node_id_of(x509_st* certificate);
 
 }  // namespace shardswarm

@@ -8,9 +8,11 @@
 // Threads: a Node owns one network thread and the workers of its storage. All functions here may be
 // called from any thread. Callbacks run on the network thread: they must be short, and must not call
 // wait() or destroy the Node. Destroying a handle does not stop what it stands for; destroying the
-// Node stops everything (as cancel() and then wait() of each would).
+// Node stops everything (as cancel() and then wait() of each would). Of a handle that outlives its
+// Node only Fetch::progress() and Fetch::wait() may be called.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -97,6 +99,12 @@ struct FetchOptions {
   std::function<void(const FetchProgress&)> on_progress;  // about ten times a second
 };
 
+struct SeedOptions {
+  std::filesystem::path directory;
+  std::function<void(std::uint64_t done, std::uint64_t total)> index_progress;  // any thread
+  const std::atomic<bool>* cancel = nullptr;  // set while it indexes: ends soon with kCancelled
+};
+
 struct FetchPlan {  // of a dry run
   std::uint64_t wanted_bytes = 0;
   std::uint32_t pieces = 0;
@@ -109,12 +117,13 @@ class Fetch {
   virtual ~Fetch() = default;
   virtual FetchProgress progress() const = 0;
   // Ends soon; what came so far stays and a later fetch takes it up. wait() then gives kCancelled.
+  // Ends a linger() under way, too.
   virtual void cancel() = 0;
   // Blocks until the selection is verified and durable under its final names, or failed. The node
   // goes on serving it (see linger()).
   virtual Result<FetchReport> wait() = 0;
   // Blocks, still serving: until uploads under way have ended and no connected peer wants a piece
-  // that only this node holds, at most `handover`; then for `linger` more in any case.
+  // that only this node holds, at most `handover`; and in any case for `linger` (milliseconds::max(): until cancel()).
   virtual void linger(std::chrono::milliseconds handover, std::chrono::milliseconds linger) = 0;
 };
 
@@ -142,9 +151,7 @@ class Node {
 
   // Serves a directory: one that was fetched (whole or partial), or any other, which is indexed
   // first if needed. Blocks while it indexes.
-  virtual Result<std::shared_ptr<Seed>> seed(
-      const std::filesystem::path& directory,
-      std::function<void(std::uint64_t done, std::uint64_t total)> index_progress) = 0;
+  virtual Result<std::shared_ptr<Seed>> seed(SeedOptions options) = 0;
   // Starts fetching. Errors come from wait().
   virtual std::shared_ptr<Fetch> fetch(const Ticket& ticket, FetchOptions options) = 0;
   // Learns the manifest from the peers and says what a fetch would move; writes nothing.

@@ -1,10 +1,10 @@
-// Who to ask for what: the requesting side, one model. See docs of the rules in ARCHITECTURE.md.
+// Who to ask for what: the requesting side, one model. 
 //
 // Rules, in this order:
 //  - a piece that only one connected peer holds is *offered* to that peer: a set from which the
 //    uploader chooses (late binding), with a byte credit that fills the peer's window;
 //  - other pieces are *pulled*, rarest first (ties at random by seed; a peer's window
-//    filled with explicit requests), each from one peer at a time;
+//    filled with requests for single pieces), each from one peer at a time;
 //  - a peer's window follows its measured rate x (smallest round trip + 20 ms), within limits.h;
 //  - a piece whose peer rejected it, failed, left or delivered nothing for the stall time is asked
 //    from another; a peer that sent bad data is asked nothing more (`failed` bans it);
@@ -43,13 +43,12 @@ struct DownloadOptions {
 struct Ask {  // -> REQUEST
   PeerKey peer;
   std::vector<PieceRun> pieces;
-  std::uint64_t credit_bytes = 0;
-  bool any = false;  // an offer: the uploader chooses as many as the credit lets it
+  std::uint64_t credit_bytes = 0;  // of offers; a pull needs none
+  bool any = false;  // an offer: the uploader chooses as many as the credit pays for
 };
 struct Withdraw {  // -> CANCEL
   PeerKey peer;
   std::vector<PieceRun> pieces;
-  std::uint64_t credit_bytes = 0;
 };
 struct Decision {
   std::vector<Withdraw> withdraw;  // to be sent before the asks
@@ -77,16 +76,18 @@ class DownloadScheduler {
   bool claimed(PeerKey peer, PieceIndex piece, Time now);
   void bytes_arrived(PeerKey peer, PieceIndex piece, std::uint32_t bytes, Time now);
   // All bytes of a piece came and are being verified: nobody else is asked for it any more.
-  void arrived(PeerKey peer, PieceIndex piece, Time now);
+  void arrived(PeerKey peer, PieceIndex piece);
   void verified(PieceIndex piece);                // it is ours
   void failed(PeerKey peer, PieceIndex piece);    // bad data: wanted again, the peer is banned
   void dropped(PieceIndex piece);                 // arrived, but lost on our side: wanted again
-  void rejected(PeerKey peer, std::span<const PieceRun> pieces, bool leased, Time now);
+  // REJECT, but for answers to our own CANCEL: somebody else is asked, this peer after `retry`.
+  void rejected(PeerKey peer, std::span<const PieceRun> pieces, Time now);
 
   // What to send now. Call after a batch of events, and at next_deadline().
   Decision decide(Time now);
   std::optional<Time> next_deadline() const;
-  // Stops asking (backpressure: too much is received and not durable); decide() only withdraws.
+  // Stops asking while our own disk or buffers are behind; the peers' silence is not held against
+  // them meanwhile.
   void pause(bool paused);
 
   bool done() const;                        // nothing wanted is missing

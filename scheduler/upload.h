@@ -1,8 +1,11 @@
 // What to send to whom: the uploading side, one model.
 //
 // Rules:
-//  - of what a peer asked for and its credit allows, the piece that this node has sent least often
-//    goes first (never sent: in ascending order, so early layers come first);
+//  - a peer may be sent the pieces that it pulled (REQUEST with any = false), and of those that it
+//    offered (any = true) as many as its credit pays for; a chosen offer takes its bytes from the
+//    credit, a pull takes none, and nothing but a CANCEL lowers credit otherwise;
+//  - pieces that this node never sent go first, in ascending order, so early layers come first;
+//    then the one that fewest peers are known to hold;
 //  - leases: a piece given to a taker while nobody else is known to hold it is not given to a second
 //    peer that is connected to the taker, until a third peer announces it, the taker goes, or the
 //    lease's deadline (twice the expected time, at least lease_min) passes; a taker that lets two
@@ -39,15 +42,14 @@ class UploadScheduler {
   void lost(std::span<const PieceRun> pieces);
 
   void add_peer(PeerKey peer, const NodeId& id);
-  void remove_peer(PeerKey peer, Time now);
-  void peer_has(PeerKey peer, std::span<const PieceRun> pieces, Time now);
+  void remove_peer(PeerKey peer);
+  void peer_has(PeerKey peer, std::span<const PieceRun> pieces);
   void peer_wants(PeerKey peer, std::span<const PieceRun> pieces);  // replaces
   void peer_connected_to(PeerKey peer, std::vector<NodeId> nodes);  // replaces
 
   struct Refused {
     std::vector<PieceRun> not_here;
     std::vector<PieceRun> leased;
-    std::vector<PieceRun> busy;  // over kCreditBytesMax
   };
   // REQUEST; what cannot be served is answered at once.
   Refused asked(PeerKey peer, std::span<const PieceRun> pieces, std::uint64_t credit_bytes,
@@ -56,19 +58,18 @@ class UploadScheduler {
   std::vector<PieceRun> withdrawn(PeerKey peer, std::span<const PieceRun> pieces,
                                   std::uint64_t credit_bytes);
 
-  // The next piece for this peer, taken out of its requests and its credit; nothing if it asked for
-  // nothing that may be sent now. The caller sends CLAIM and then the piece.
+  // The next piece for this peer, taken out of its requests; nothing if it asked for nothing that
+  // may be sent now. The caller sends CLAIM and then the piece.
   std::optional<PieceIndex> choose(PeerKey peer, Time now);
   // Chosen, but not sent after all (cancelled, unreadable).
   void unsent(PeerKey peer, PieceIndex piece);
   void sent(PeerKey peer, PieceIndex piece, std::uint32_t bytes, Time now);
 
-  // When a lease ends, so that choose() may find more. Explicit requests that were accepted before
-  // their piece was leased to another stay and wait.
+  // When a lease ends, so that choose() may find more. Pulls that were accepted before their piece
+  // was leased to another stay and wait.
   std::optional<Time> next_deadline() const;
   // Pieces that some connected peer wants and that only this node is known to hold.
   std::uint32_t only_here() const;
-  bool idle() const;  // no peer has credit and a piece waiting
 
  private:
   class Impl;

@@ -42,11 +42,12 @@ struct FileRange {
 };
 
 struct StoreProgress {
-  std::uint64_t rechecked_bytes = 0;  // read again at open, because the ledger could not vouch
+  std::uint64_t rechecked_bytes = 0;  // read again at open, where the ledger could not vouch
 };
 
 // Not thread-safe: all calls on the owner's thread, and all callbacks come there (through
-// StorageEnvironment::post). open_* block (they read, hash and allocate): call them on a worker.
+// StorageEnvironment::post); operations under way keep the store alive. open_* block (they read,
+// hash and allocate): call them on a thread that may wait, but not on one of `workers`.
 class Store {
  public:
   struct TargetOptions {
@@ -58,7 +59,7 @@ class Store {
   // space (kNoSpace: what is needed, what is there) and preallocated. Takes up what an earlier run
   // left: ledger entries of unchanged files are trusted; ranges written but not recorded, and files
   // whose identity changed, are hashed again. An earlier run's layout is kept.
-  static Result<std::unique_ptr<Store>> open_target(StorageEnvironment environment,
+  static Result<std::shared_ptr<Store>> open_target(StorageEnvironment environment,
                                                     const TargetOptions& options,
                                                     std::shared_ptr<const Manifest> manifest,
                                                     const ResolvedSelection& selection);
@@ -67,7 +68,7 @@ class Store {
   // model and what it holds), or one that was indexed (storage/state.h knows it). Files whose
   // identity changed since are hashed again; pieces that do not match are left out, with a line in
   // `warnings`. A fetched directory is locked shared.
-  static Result<std::unique_ptr<Store>> open_source(StorageEnvironment environment,
+  static Result<std::shared_ptr<Store>> open_source(StorageEnvironment environment,
                                                     const std::filesystem::path& directory,
                                                     const std::filesystem::path& state_directory,
                                                     std::vector<std::string>& warnings);

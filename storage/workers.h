@@ -20,6 +20,7 @@ class Workers {
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
   void post(std::function<void()> job);
+  unsigned threads() const { return static_cast<unsigned>(threads_.size()); }
 
  private:
   void run();

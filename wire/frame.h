@@ -1,15 +1,23 @@
 // The frame: a fixed header of 16 bytes, little-endian, then a body. Format: spec/protocol.md.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
 
 #include "piece/error.h"
 #include "piece/limits.h"
 
 namespace shardswarm {
+
+// The first bytes on a connection, in each direction; the last one is the framing's version.
+inline constexpr std::array<std::byte, 8> kPreambleBytes = {
+    std::byte{'S'}, std::byte{'S'}, std::byte{'W'},  std::byte{'A'},
+    std::byte{'R'}, std::byte{'M'}, std::byte{0x00}, std::byte{0x01}};
 
 // Types below 0x40 are control frames (a Protobuf body of spec/proto/wire.proto), others carry raw
 // bytes. The high bit says "critical": a receiver that does not know the type closes the
@@ -51,10 +59,34 @@ static_assert(sizeof(FrameHeader) == limits::kFrameHeaderBytes);
 
 inline constexpr std::uint8_t kBlobLast = 0x01;
 
+// What follows from limits.h for single frames.
+namespace limits {
+// A bitmap of 32 KiB covers 262,144 pieces in at most 131,072 runs, no more than 256 KiB of runs
+// do: so one message never unfolds to more than 1 MiB of PieceRun.
+inline constexpr std::uint32_t kBitmapBytesMax = 32 * kKiB;
+static_assert(kBitmapBytesMax * 4 <= kControlBytesMax / 2);
+// Runs of one WANT, all its messages together: 8 MiB while it is put together.
+inline constexpr std::size_t kWantRunsMax = std::size_t{1} << 20;
+inline constexpr std::uint32_t kHelloAddressesMax = 16;
+inline constexpr std::size_t kAgentBytesMax = 128;
+// The largest blob is a root, a safetensors header or a piece list.
+inline constexpr std::uint64_t kBlobBytesMax =
+    std::max({kRootBytesMax, kHeaderBytesMax, std::uint64_t{kPiecesMax} * 32});
+static_assert(kBlobBytesMax <= UINT32_MAX, "a BLOB frame's offset has 32 bits");
+}  // namespace limits
+
 std::array<std::byte, limits::kFrameHeaderBytes> encode_frame_header(const FrameHeader& header);
-FrameHeader decode_frame_header(
-    std::span<const std::byte, limits::kFrameHeaderBytes> bytes);
-// Bounds `length` by type, before any body is received. kProtocol otherwise.
+FrameHeader decode_frame_header(std::span<const std::byte, limits::kFrameHeaderBytes> bytes);
+
+// The type without its critical bit; nothing if this version does not know it.
+std::optional<FrameType> known_frame_type(std::uint8_t type);
+std::string_view frame_type_name(FrameType type);  // as in the specification: "BLOB_REQUEST"
+
+// The largest body of a type. No control frame exceeds kControlBytesMax.
+std::uint32_t frame_body_bytes_max(FrameType type);
+
+// Bounds `length` by type and checks the other fields, before any body is received. kProtocol
+// otherwise. Of a type that this version does not know only the length is checked.
 Result<void> check_frame_header(const FrameHeader& header);
 
 }  // namespace shardswarm

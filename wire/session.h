@@ -59,15 +59,15 @@ enum class CloseReason : std::uint8_t {
 std::string_view close_reason_name(CloseReason reason);
 
 struct PeerAddress {
-  NodeId id;            // all zero when not known
-  std::string address;  // "host:port"
+  NodeId id;               // all zero when not known
+  std::string address;     // "host:port"
   bool connected = false;  // the sender has a connection to this node now
 };
 
 struct Hello {
   NodeId node_id;
-  std::string agent;                   // "shardswarm/0.1"
-  std::uint16_t listen_port = 0;       // 0: does not listen
+  std::string agent;                    // "shardswarm/0.1"
+  std::uint16_t listen_port = 0;        // 0: does not listen
   std::vector<std::string> advertised;  // addresses besides the observed one
   std::uint64_t features = 0;
 };
@@ -75,42 +75,136 @@ struct Hello {
 // What the peer did. Piece runs are sorted, disjoint and below kPiecesMax; whether they lie within
 // the model is for the caller to check.
 namespace event {
-struct Ready { Hello hello; std::uint32_t version = 0; };        // HELLOs exchanged
-struct Opened { Channel channel; ModelId model; };               // the peer knows this model
-struct UnknownModel { Channel channel; ModelId model; };         // it does not
-struct Have { Channel channel; std::vector<PieceRun> pieces; };  // additive
-struct Lost { Channel channel; std::vector<PieceRun> pieces; };
-struct Want { Channel channel; std::vector<PieceRun> pieces; };  // replaces earlier wants
-struct Request { Channel channel; std::vector<PieceRun> pieces; std::uint64_t credit_bytes = 0;
-                 bool any = false; };
-struct Claim { Channel channel; std::vector<PieceRun> pieces; };
-struct Cancel { Channel channel; std::vector<PieceRun> pieces; std::uint64_t credit_bytes = 0; };
-struct Reject { Channel channel; std::vector<PieceRun> pieces; RejectReason reason{}; };
-struct PieceBegin { Channel channel; PieceIndex piece; };  // answer: accept_piece, discard_piece
-struct PieceBytes { Channel channel; PieceIndex piece; std::uint32_t bytes = 0; };  // arrived
-struct PieceEnd { Channel channel; PieceIndex piece; bool discarded = false; };
-struct PieceSent { Channel channel; PieceIndex piece; };   // handed to the transport whole
-struct BlobRequest { Channel channel; std::uint32_t request = 0; Digest digest; };
-struct BlobChunk { Channel channel; std::uint32_t request = 0; std::uint32_t offset = 0;
-                   std::vector<std::byte> bytes; bool last = false; };
-struct BlobReject { Channel channel; std::uint32_t request = 0; };
-struct Peers { Channel channel; std::vector<PeerAddress> peers; };
-struct Pong { std::uint64_t token = 0; };                  // PINGs are answered by the session
-struct Closed { CloseReason reason{}; std::string text; };  // the peer's CLOSE
-struct Failed { Error error; };  // the peer broke the protocol; a CLOSE for it is queued already
+// HELLOs were exchanged. Features in use are those that both name.
+struct Ready {
+  Hello hello;
+  std::uint32_t version = 0;
+};
+// The peer knows this model.
+struct Opened {
+  Channel channel;
+  ModelId model;
+};
+// It does not, or not any more.
+struct UnknownModel {
+  Channel channel;
+  ModelId model;
+};
+// Additive.
+struct Have {
+  Channel channel;
+  std::vector<PieceRun> pieces;
+};
+struct Lost {
+  Channel channel;
+  std::vector<PieceRun> pieces;
+};
+// Replaces earlier wants.
+struct Want {
+  Channel channel;
+  std::vector<PieceRun> pieces;
+};
+// Adds pieces and credit to what was asked for before.
+struct Request {
+  Channel channel;
+  std::vector<PieceRun> pieces;
+  std::uint64_t credit_bytes = 0;
+  bool any = false;
+};
+struct Claim {
+  Channel channel;
+  std::vector<PieceRun> pieces;
+};
+struct Cancel {
+  Channel channel;
+  std::vector<PieceRun> pieces;
+  std::uint64_t credit_bytes = 0;
+};
+// A piece under way that it names has ended: its buffer is not used any more.
+struct Reject {
+  Channel channel;
+  std::vector<PieceRun> pieces;
+  RejectReason reason{};
+};
+// Answer: accept_piece() or discard_piece(). Nothing is received before.
+struct PieceBegin {
+  Channel channel;
+  PieceIndex piece;
+};
+// So many more of its bytes arrived.
+struct PieceBytes {
+  Channel channel;
+  PieceIndex piece;
+  std::uint32_t bytes = 0;
+};
+struct PieceEnd {
+  Channel channel;
+  PieceIndex piece;
+  bool discarded = false;
+};
+// The last word on each send_piece(), unless the session closes before: handed to the transport
+// whole, or given up (`aborted`). From here on, and not before, its bytes may be let go: no more
+// OutputExtent of it comes.
+struct PieceSent {
+  Channel channel;
+  PieceIndex piece;
+  bool aborted = false;
+};
+struct BlobRequest {
+  Channel channel;
+  std::uint32_t request = 0;
+  Digest digest;
+};
+struct BlobChunk {
+  Channel channel;
+  std::uint32_t request = 0;
+  std::uint32_t offset = 0;
+  std::vector<std::byte> bytes;
+  bool last = false;
+};
+struct BlobReject {
+  Channel channel;
+  std::uint32_t request = 0;
+};
+struct Peers {
+  Channel channel;
+  std::vector<PeerAddress> peers;
+};
+// PINGs are answered by the session.
+struct Pong {
+  std::uint64_t token = 0;
+};
+// The peer's CLOSE.
+struct Closed {
+  CloseReason reason{};
+  std::string text;
+};
+// The peer broke the protocol, cannot be talked to, or does not read; a CLOSE with this reason is
+// queued already.
+struct Failed {
+  Error error;
+  CloseReason reason = CloseReason::kProtocolError;
+};
 }  // namespace event
 
 using SessionEvent =
     std::variant<event::Ready, event::Opened, event::UnknownModel, event::Have, event::Lost,
                  event::Want, event::Request, event::Claim, event::Cancel, event::Reject,
                  event::PieceBegin, event::PieceBytes, event::PieceEnd, event::PieceSent,
-                 event::BlobRequest, event::BlobChunk, event::BlobReject, event::Peers,
-                 event::Pong, event::Closed, event::Failed>;
+                 event::BlobRequest, event::BlobChunk, event::BlobReject, event::Peers, event::Pong,
+                 event::Closed, event::Failed>;
 
 // What to put on the transport next.
-struct OutputBytes { std::span<const std::byte> bytes; bool more = false; };  // more follows now
-struct OutputExtent { Channel channel; PieceIndex piece; std::uint32_t offset = 0;
-                      std::uint32_t length = 0; };  // these bytes of that piece
+struct OutputBytes {
+  std::span<const std::byte> bytes;
+  bool more = false;
+};  // more follows now
+struct OutputExtent {
+  Channel channel;
+  PieceIndex piece;
+  std::uint32_t offset = 0;
+  std::uint32_t length = 0;
+};  // these bytes of that piece
 using Output = std::variant<std::monostate, OutputBytes, OutputExtent>;
 
 class Session {
@@ -123,54 +217,75 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   // --- receiving ---
-  // Up to two spans: the rest of what is under way, then room for the next header.
+  // Up to two spans: the rest of what is under way, then room for the next header. Good until the
+  // next call that is not const.
   std::array<std::span<std::byte>, 2> receive_spans();
-  // REQUIRES: n <= total size of the last receive_spans().
+  // REQUIRES: n <= total size of the last receive_spans(). Ignored once the session is closing.
   void received(std::size_t n);
   std::optional<SessionEvent> next_event();
-  // Answers to PieceBegin. `piece` is the whole piece's buffer, its size the piece's length; bytes
-  // land there until PieceEnd. It must stay valid until PieceEnd, or until the session ends or
-  // drop_receive() is called.
+  // Answers to PieceBegin, the only event that waits for one. `piece` is the whole piece's buffer,
+  // its size the piece's length (1 .. kPieceBytesMax); bytes land there until PieceEnd. It must
+  // stay valid until PieceEnd, a Reject that names the piece, Failed or Closed comes, or
+  // drop_receive() or close() is called. If the frame that waits is longer than the piece, Failed
+  // follows.
   void accept_piece(std::span<std::byte> piece);
   // Reads `length` bytes and throws them away.
   void discard_piece(std::uint32_t length);
-  // Stops using the buffer of the piece under way; its other bytes are thrown away.
+  // Stops using the buffer of the piece under way; its other bytes are thrown away (PieceBytes and
+  // PieceEnd go on). Nothing happens if none is under way. REQUIRES: PieceBegin was answered.
   void drop_receive();
 
-  // --- sending; all of these queue. REQUIRES: Ready was seen, but for close() ---
-  Channel open(const ModelId& model);  // idempotent
-  void unknown_model(Channel channel);  // answer to Opened of a model that we do not have
+  // --- sending; all of these queue. REQUIRES: Ready was seen, but for close(); runs of pieces are
+  // ascending, disjoint and below kPiecesMax; the channel was open()ed, but for unknown_model().
+  // Once the session is closing they do nothing. ---
+  // Idempotent, but after unknown_model() it announces the model again.
+  // REQUIRES: at most kModelsPerConnectionMax models.
+  Channel open(const ModelId& model);
+  // We do not have this model: the answer to Opened, or after our own open() not any more.
+  void unknown_model(Channel channel);
   void have(Channel channel, std::span<const PieceRun> pieces);
   void lost(Channel channel, std::span<const PieceRun> pieces);
+  // Of more than kWantRunsMax runs (limits, wire/frame.h) the first so many are sent.
   void want(Channel channel, std::span<const PieceRun> pieces);
+  // A set too large for one frame arrives as several events, the credit with the first of them;
+  // the same holds for have(), lost(), cancel() and reject(). REQUIRES: credit <= kCreditBytesMax.
   void request(Channel channel, std::span<const PieceRun> pieces, std::uint64_t credit_bytes,
                bool any);
   void claim(Channel channel, PieceIndex piece);
   void cancel(Channel channel, std::span<const PieceRun> pieces, std::uint64_t credit_bytes);
   void reject(Channel channel, std::span<const PieceRun> pieces, RejectReason reason);
+  // `request` is answered by BlobChunks up to one with `last`, or by BlobReject; it names no other
+  // request of this channel before. The peer refuses more than kBlobRequestsPerPeerMax at a time.
   void request_blob(Channel channel, std::uint32_t request, const Digest& digest);
+  // Answers to BlobRequest. REQUIRES: not answered yet. Frames are made when they can be sent.
   void send_blob(Channel channel, std::uint32_t request, Blob blob);
   void reject_blob(Channel channel, std::uint32_t request);
+  // Replaces what was said before. At most kPeerAddressesMax are sent.
   void peers(Channel channel, std::span<const PeerAddress> peers);
   void ping(std::uint64_t token);
-  // Queues CLOSE; nothing else is received or queued afterwards.
+  // Queues CLOSE, after the frames queued so far; pieces and blobs end with the frame under way.
+  // Nothing else is received or queued afterwards, and events not yet taken are dropped.
   void close(CloseReason reason, std::string_view text);
 
   // Data: pieces are sent one at a time, in the order of these calls, `length` bytes each, cut into
-  // DATA frames; control and blob frames go between the frames.
+  // DATA frames; control and blob frames go between the frames. REQUIRES: 1 <= length <=
+  // kPieceBytesMax.
   void send_piece(Channel channel, PieceIndex piece, std::uint32_t length);
   std::size_t pieces_queued() const;  // not yet handed to the transport whole
-  // Stops sending a piece after the frame under way, or before its first; queues
-  // REJECT(cancelled). False if it was not queued.
+  // Stops sending a piece after the frame under way, or before its first; queues REJECT(cancelled).
+  // PieceSent{aborted} comes when its bytes are not needed any more. False if it was not queued, or
+  // if its last frame is under way already (PieceSent comes for it as usual).
   bool abort_piece(Channel channel, PieceIndex piece);
 
   // --- output ---
-  Output next_output();       // the same until sent()
-  void sent(std::size_t n);   // REQUIRES: n <= size of the last next_output()
+  // The same until sent(), and its bytes stay where they are until then.
+  Output next_output();
+  void sent(std::size_t n);          // REQUIRES: n <= size of the last next_output()
   std::size_t queued_bytes() const;  // control bytes queued, blobs and pieces not counted
 
   bool ready() const;
-  // A CLOSE was queued or received: close the transport when next_output() is empty.
+  // A CLOSE was queued or received: close the transport when next_output() is empty. After a
+  // received one it is empty at once.
   bool closing() const;
   std::optional<ModelId> model_of(Channel channel) const;
   // Whether the peer has opened this model: only then may frames about it be sent to it.

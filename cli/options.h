@@ -1,0 +1,53 @@
+// Options that several commands share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/signals.h"
+#include "node/shardswarm.h"
+
+namespace shardswarm::cli {
+
+struct Common {
+  bool quiet = false;
+  int verbose = 0;
+  std::string state;
+  std::filesystem::path state_directory() const {
+    return state.empty() ? default_state_directory() : std::filesystem::path(state);
+  }
+};
+
+struct Network {
+  std::string listen;
+  std::vector<std::string> advertise;
+  std::string key;
+  bool insecure = false;
+  std::string io;
+};
+
+struct SelectionFlags {
+  std::vector<std::string> layers;
+  std::vector<std::string> stages;
+  std::vector<std::string> tensors;
+  std::vector<std::string> files;
+  std::string shared = "edges";
+  bool empty() const {
+    return layers.empty() && stages.empty() && tensors.empty() && files.empty();
+  }
+};
+
+void add_state(CLI::App& command, Common& common);
+void add_network(CLI::App& command, Network& network);
+void add_trust(CLI::App& command, Network& network);  // of it, --key and --insecure alone
+void add_selection(CLI::App& command, SelectionFlags& flags);
+
+Result<Selection> selection_of(const SelectionFlags& flags);
+NodeOptions node_options(const Common& common, const Network& network);
+
+// Prints "shardswarm: error: ..." and returns the exit code.
+int report_error(const Error& error);
+
+}  // namespace shardswarm::cli

@@ -1,0 +1,253 @@
+#include "node/connection.h"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <asio/post.hpp>
+#include <cerrno>
+#include <chrono>
+
+#include "node/shell.h"
+
+namespace shardswarm {
+namespace {
+
+// Bytes read from one socket before others get their turn.
+constexpr std::size_t kReadTurnBytes = 2 * limits::kMiB;
+// What the kernel may hold unsent: the choice of the next piece stays open that long, and 256 KiB
+// are 10 ms at 200 Mbit/s, enough to refill in time.
+constexpr int kUnsentBytesMax = 256 * 1024;
+constexpr auto kHandshakeTimeout = std::chrono::seconds(10);
+constexpr auto kFlushTimeout = std::chrono::seconds(2);
+
+bool shrank(const FileRange& range) {
+  struct stat status {};
+  return ::fstat(range.fd, &status) != 0 ||
+         static_cast<std::uint64_t>(status.st_size) < range.offset + range.length;
+}
+
+}  // namespace
+
+Connection::Connection(Shell& shell, ConnectionId id, asio::ip::tcp::socket socket,
+                       std::string address, bool dialed, const Identity* identity)
+    : shell_(shell),
+      id_(id),
+      socket_(std::move(socket)),
+      deadline_(shell.io()),
+      address_(std::move(address)),
+      dialed_(dialed) {
+  asio::error_code ignored;
+  socket_.non_blocking(true, ignored);
+  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+#ifdef TCP_NOTSENT_LOWAT
+  ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytesMax,
+               sizeof kUnsentBytesMax);
+#endif
+  transport_ = identity == nullptr
+                   ? make_plain_transport(socket_.native_handle())
+                   : make_tls_transport(socket_.native_handle(), dialed, *identity);
+}
+
+void Connection::start() {
+  deadline_.expires_after(kHandshakeTimeout);
+  deadline_.async_wait([self = shared_from_this()](asio::error_code ec) {
+    if (ec || self->up_) return;
+    self->closed(self->error_.value_or(
+        Error{Errc::kUnreachable, "no handshake with " + self->address_ + " in 10 s"}));
+  });
+  handshake();
+}
+
+void Connection::handshake() {
+  const auto done = transport_->handshake();
+  if (!done) {
+    // The alert that says why must reach the other side: see drain().
+    error_ = done.error();
+    finishing_ = true;
+    drain();
+    return;
+  }
+  if (*done != Wait::kNone) {
+    wait_for(*done);
+    return;
+  }
+  up_ = true;
+  deadline_.cancel();
+  shell_.core().add_connection(id_, address_, dialed_, transport_->peer_id(), shell_.now());
+  shell_.schedule_settle();
+  read();
+}
+
+void Connection::wait_for(Wait what) {
+  bool& waiting = what == Wait::kReadable ? waiting_read_ : waiting_write_;
+  if (waiting || closed_) return;
+  waiting = true;
+  const auto kind = what == Wait::kReadable ? asio::ip::tcp::socket::wait_read
+                                            : asio::ip::tcp::socket::wait_write;
+  socket_.async_wait(kind, [self = shared_from_this(), what](asio::error_code ec) {
+    (what == Wait::kReadable ? self->waiting_read_ : self->waiting_write_) = false;
+    if (ec || self->closed_) return;
+    if (self->draining_) {
+      self->drain();
+    } else if (!self->up_) {
+      self->handshake();
+    } else if (what == Wait::kReadable) {
+      self->read();
+    } else {
+      self->write();
+      self->shell_.schedule_settle();
+    }
+  });
+}
+
+void Connection::read() {
+  std::size_t turn = 0;
+  read_blocked_ = false;
+  while (!closed_ && !finishing_) {
+    const auto spans = shell_.core().receive_spans(id_);
+    if (spans[0].empty() && spans[1].empty()) {
+      read_blocked_ = true;
+      break;
+    }
+    const auto moved = transport_->read(spans);
+    if (!moved) {
+      closed(moved.error());
+      return;
+    }
+    if (moved->bytes == 0) {
+      if (moved->wait == Wait::kNone) {
+        closed(std::nullopt);
+        return;
+      }
+      wait_for(moved->wait);
+      break;
+    }
+    shell_.core().received(id_, moved->bytes, shell_.now());
+    turn += moved->bytes;
+    if (turn >= kReadTurnBytes) {
+      if (!read_posted_) {
+        read_posted_ = true;
+        asio::post(shell_.io(), [self = shared_from_this()] {
+          self->read_posted_ = false;
+          if (!self->waiting_read_ && !self->closed_) self->read();
+        });
+      }
+      break;
+    }
+  }
+  shell_.schedule_settle();
+}
+
+void Connection::pump() {
+  if (closed_ || !up_ || draining_) return;
+  write();
+  if (!closed_ && read_blocked_ && !read_posted_ && !waiting_read_ && !finishing_) read();
+}
+
+void Connection::write() {
+  if (waiting_write_) return;
+  while (!closed_) {
+    const Output output = shell_.core().next_output(id_);
+    Result<Moved> moved;
+    if (const auto* bytes = std::get_if<OutputBytes>(&output)) {
+      moved = transport_->write(bytes->bytes, bytes->more);
+    } else if (const auto* extent = std::get_if<OutputExtent>(&output)) {
+      moved = write_extent(*extent);
+    } else {
+      current_source_.reset();  // its buffer may be what another connection waits for
+      if (finishing_) drain();
+      return;
+    }
+    if (!moved) {
+      closed(moved.error());
+      return;
+    }
+    if (moved->bytes == 0) {
+      wait_for(moved->wait);
+      return;
+    }
+    shell_.core().sent(id_, moved->bytes, shell_.now());
+  }
+}
+
+Result<Moved> Connection::write_extent(const OutputExtent& extent) {
+  const ModelKey model = shell_.core().model_of(id_, extent.channel);
+  const std::pair key{model, extent.piece};
+  if (current_ != key || !current_source_) {
+    const auto it = prepared_.find(key);
+    if (it == prepared_.end()) {
+      return fail(Errc::kInternal, "a piece is to be sent that was not prepared");
+    }
+    current_ = key;
+    current_source_ = it->second;
+  }
+  const PreparedPiece& source = *current_source_;
+  if (source.buffer) {
+    return transport_->write(source.buffer.bytes().subspan(extent.offset, extent.length), false);
+  }
+  auto moved =
+      transport_->write_file(source.range.fd, source.range.offset + extent.offset, extent.length);
+  // The frame's header promised these bytes: a file that shrank costs the connection.
+  if (!moved && shrank(source.range)) shell_.piece_lost(model, extent.piece);
+  return moved;
+}
+
+void Connection::prepared(ModelKey model, PieceIndex piece, std::shared_ptr<PreparedPiece> source) {
+  prepared_[{model, piece}] = std::move(source);
+}
+
+void Connection::release(ModelKey model, PieceIndex piece) { prepared_.erase({model, piece}); }
+
+void Connection::finish() {
+  if (finishing_ || closed_) return;
+  finishing_ = true;
+  deadline_.expires_after(kFlushTimeout);
+  deadline_.async_wait([self = shared_from_this()](asio::error_code ec) {
+    if (!ec) self->closed(std::nullopt);
+  });
+  write();
+}
+
+// All is flushed. Closing a socket with unread bytes resets it, and a reset may overtake our CLOSE on
+// its way: so say FIN, then read until the other side closes too.
+void Connection::drain() {
+  if (!draining_) {
+    draining_ = true;
+    transport_->shutdown();
+  }
+  std::array<std::byte, 16 * 1024> scratch;
+  while (!closed_) {
+    const auto n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), 0);
+    if (n > 0 || (n < 0 && errno == EINTR)) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      wait_for(Wait::kReadable);
+    } else {
+      closed(std::move(error_));
+    }
+    return;
+  }
+}
+
+void Connection::abort(std::optional<Error> error) { closed(std::move(error)); }
+
+void Connection::closed(std::optional<Error> error) {
+  if (closed_) return;
+  closed_ = true;
+  deadline_.cancel();
+  if (!draining_) transport_->shutdown();
+  asio::error_code ignored;
+  socket_.cancel(ignored);
+  // The transport holds the descriptor's number: it must not outlive the socket's closing.
+  asio::post(shell_.io(), [self = shared_from_this()] {
+    self->transport_.reset();
+    asio::error_code close_error;
+    self->socket_.close(close_error);
+  });
+  prepared_.clear();
+  current_source_.reset();
+  shell_.connection_closed(id_, address_, dialed_, up_, std::move(error));
+}
+
+}  // namespace shardswarm

@@ -1,0 +1,73 @@
+// One socket under the core: waits for readiness, moves bytes between transport and session.
+// Network thread only.
+#pragma once
+
+#include <asio/ip/tcp.hpp>
+#include <asio/steady_timer.hpp>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "node/core.h"
+#include "node/transport.h"
+#include "storage/store.h"
+
+namespace shardswarm {
+
+class Shell;
+
+// A piece ready to be sent: a range of a file (sendfile), or its bytes (under TLS).
+struct PreparedPiece {
+  FileRange range;
+  PieceBuffer buffer;
+};
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  // `address` as dialed, or as observed. `identity` null: plaintext.
+  Connection(Shell& shell, ConnectionId id, asio::ip::tcp::socket socket, std::string address,
+             bool dialed, const Identity* identity);
+
+  void start();       // handshake, then tells the core
+  void pump();        // after the core had something to say: write, and read again if it can
+  void finish();      // flush, then close
+  void abort(std::optional<Error> error);  // close now
+
+  bool can_send_file() const { return transport_->can_send_file(); }
+  void prepared(ModelKey model, PieceIndex piece, std::shared_ptr<PreparedPiece> source);
+  void release(ModelKey model, PieceIndex piece);
+
+ private:
+  void handshake();
+  void read();
+  void write();
+  Result<Moved> write_extent(const OutputExtent& extent);
+  void drain();
+  void wait_for(Wait what);
+  void closed(std::optional<Error> error);
+
+  Shell& shell_;
+  ConnectionId id_;
+  asio::ip::tcp::socket socket_;
+  asio::steady_timer deadline_;
+  std::string address_;
+  bool dialed_;
+  std::unique_ptr<Transport> transport_;
+  std::map<std::pair<ModelKey, PieceIndex>, std::shared_ptr<PreparedPiece>> prepared_;
+  // The source of the extent under way: kept although the core may have released the piece.
+  std::pair<ModelKey, PieceIndex> current_{};
+  std::shared_ptr<PreparedPiece> current_source_;
+  std::optional<Error> error_;   // of the handshake, while draining
+  bool up_ = false;              // handshake done, known to the core
+  bool waiting_read_ = false;
+  bool waiting_write_ = false;
+  bool read_posted_ = false;
+  bool read_blocked_ = false;    // the session had no room for bytes
+  bool finishing_ = false;       // the core asked to close after what is queued
+  bool draining_ = false;        // all is sent; waiting for the other side to close
+  bool closed_ = false;
+};
+
+}  // namespace shardswarm

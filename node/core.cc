@@ -1,0 +1,263 @@
+#include "node/core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "node/core_state.h"
+
+namespace shardswarm {
+
+Core::Core(CoreOptions options, BufferPool& buffers)
+    : options_(std::move(options)), buffers_(buffers) {}
+
+Core::~Core() = default;
+
+Core::Link* Core::find_link(ConnectionId connection) {
+  const auto it = links_.find(connection);
+  return it == links_.end() ? nullptr : it->second.get();
+}
+
+Core::Model* Core::find_model(ModelKey key) {
+  const auto it = models_.find(key);
+  return it == models_.end() ? nullptr : it->second.get();
+}
+
+const Core::Model* Core::find_model(ModelKey key) const {
+  const auto it = models_.find(key);
+  return it == models_.end() ? nullptr : it->second.get();
+}
+
+Core::Model* Core::find_model(const ModelId& id) {
+  const auto it = model_by_id_.find(id);
+  return it == model_by_id_.end() ? nullptr : find_model(it->second);
+}
+
+void Core::log(bool warning, std::string text) {
+  actions_.push_back(action::Log{.warning = warning, .text = std::move(text)});
+}
+
+// --- connections ---
+
+void Core::add_connection(ConnectionId connection, std::string address, bool dialed,
+                          std::optional<NodeId> authenticated, Time now) {
+  auto link = std::make_unique<Link>(connection, Session(options_.hello, authenticated));
+  link->dialed = dialed;
+  if (dialed) link->dialed_addresses.push_back(address);
+  link->address = std::move(address);
+  link->authenticated = authenticated;
+  link->since = link->last_received = now;
+  Link& added = *link;
+  links_.emplace(connection, std::move(link));
+  output_ready_.insert(connection);
+  if (authenticated && banned_.contains(*authenticated)) {
+    close_link(added, CloseReason::kBadData, "this node sent bad data before");
+  } else if (links_.size() > limits::kConnectionsMax) {
+    close_link(added, CloseReason::kOverload, "too many connections");
+  }
+}
+
+void Core::dial_failed(const std::string& address, Error error, Time now) {
+  log(false, "cannot connect to " + address + ": " + error.message);
+  addresses_.failed(address, std::move(error), now);
+}
+
+void Core::remove_connection(ConnectionId connection, std::optional<Error> error, Time now) {
+  const auto it = links_.find(connection);
+  if (it == links_.end()) return;
+  const std::unique_ptr<Link> link = std::move(it->second);
+  links_.erase(it);
+  output_ready_.erase(connection);
+  end_receive(*link, true);
+  for (auto& [key, at] : link->models) {
+    Model* model = find_model(key);
+    if (model == nullptr) continue;
+    if (model->learning) model->learning->remove_peer(connection);
+    if (!at.introduced) continue;
+    if (model->download) model->download->remove_peer(connection);
+    model->upload->remove_peer(connection);
+    model->uploads_due = model->to_peers_changed = true;
+    if (const auto tally = model->tallies.find(link->hello->node_id);
+        tally != model->tallies.end()) {
+      --tally->second.connections;
+    }
+  }
+  if (!link->error && error) link->error = std::move(error);
+  for (const std::string& address : link->dialed_addresses) {
+    if (link->hello) {
+      addresses_.disconnected(address, now);
+    } else {
+      addresses_.failed(address,
+                        link->error.value_or(Error{Errc::kUnreachable, "closed by the peer"}), now);
+    }
+  }
+  if (link->hello) {
+    const auto by_node = link_by_node_.find(link->hello->node_id);
+    if (by_node != link_by_node_.end() && by_node->second == connection) {
+      link_by_node_.erase(by_node);
+    }
+  }
+  if (link->error) log(false, "connection to " + link->address + " ended: " + link->error->message);
+}
+
+std::array<std::span<std::byte>, 2> Core::receive_spans(ConnectionId connection) {
+  Link* link = find_link(connection);
+  if (link == nullptr) return {};
+  return link->session.receive_spans();
+}
+
+void Core::received(ConnectionId connection, std::size_t bytes, Time now) {
+  Link* link = find_link(connection);
+  if (link == nullptr) return;
+  link->last_received = now;
+  control_bytes_ += bytes;  // PieceBytes takes the payload off again
+  link->session.received(bytes);
+  drain(*link, now);
+}
+
+Output Core::next_output(ConnectionId connection) {
+  Link* link = find_link(connection);
+  if (link == nullptr) return {};
+  return link->session.next_output();
+}
+
+void Core::sent(ConnectionId connection, std::size_t bytes, Time now) {
+  Link* link = find_link(connection);
+  if (link == nullptr) return;
+  if (std::holds_alternative<OutputBytes>(link->session.next_output())) control_bytes_ += bytes;
+  link->session.sent(bytes);
+  drain(*link, now);
+}
+
+bool Core::closing(ConnectionId connection) const {
+  const auto it = links_.find(connection);
+  return it == links_.end() || it->second->session.closing();
+}
+
+ModelKey Core::model_of(ConnectionId connection, Channel channel) const {
+  const auto link = links_.find(connection);
+  if (link == links_.end()) return {};
+  const auto found = link->second->by_channel.find(channel);
+  return found == link->second->by_channel.end() ? ModelKey{} : found->second;
+}
+
+void Core::close_link(Link& link, CloseReason reason, std::string_view text) {
+  if (link.close_asked) return;
+  link.close_asked = true;
+  link.session.close(reason, text);
+  output_ready_.insert(link.id);
+  actions_.push_back(action::CloseConnection{link.id});
+}
+
+void Core::protocol_error(Link& link, std::string_view text) {
+  link.error = Error{Errc::kProtocol, std::string(text)};
+  log(true, "peer " + link.address + " broke the protocol: " + std::string(text));
+  close_link(link, CloseReason::kProtocolError, text);
+}
+
+void Core::ban(Link& link, std::string_view why) {
+  link.error = Error{Errc::kCorrupt, std::string(why)};
+  log(true, "peer " + link.address + " is banned: " + std::string(why));
+  if (link.hello) banned_.insert(link.hello->node_id);
+  for (const std::string& address : link.dialed_addresses) addresses_.never(address);
+  close_link(link, CloseReason::kBadData, why);
+}
+
+void Core::close_all(CloseReason reason) {
+  for (auto& [id, link] : links_) close_link(*link, reason, close_reason_name(reason));
+}
+
+// --- time ---
+
+void Core::keep_alive(Link& link, Time now) {
+  if (link.close_asked) return;
+  if (!link.hello) {
+    if (now - link.since >= kHelloTimeout) {
+      link.error = Error{Errc::kUnreachable, "it did not say HELLO: not a shardswarm peer"};
+      close_link(link, CloseReason::kTimeout, "no HELLO");
+    }
+    return;
+  }
+  // While we do not read, silence says nothing about the peer.
+  if (link.receiving && link.receiving->waiting) {
+    link.last_received = now;
+    return;
+  }
+  if (now - link.last_received >= kDeadAfter) {
+    link.error = Error{Errc::kStalled, "nothing heard from it for 30 s"};
+    close_link(link, CloseReason::kTimeout, "nothing heard for 30 s");
+  } else if (!link.ping_pending && now - link.ping_sent >= kPingEvery) {
+    link.session.ping(++link.ping_token);
+    link.ping_sent = now;
+    link.ping_pending = true;
+    output_ready_.insert(link.id);
+  }
+}
+
+void Core::dial_due(Time now) {
+  const bool wanted = std::any_of(models_.begin(), models_.end(),
+                                  [](const auto& entry) { return entry.second->fetching; });
+  if (!wanted || links_.size() >= limits::kConnectionsMax) return;
+  for (std::string& address : addresses_.take_due(now)) {
+    actions_.push_back(action::Dial{std::move(address)});
+  }
+}
+
+void Core::settle(Time now) {
+  for (auto& [id, link] : links_) {
+    keep_alive(*link, now);
+    if (link->receiving && link->receiving->waiting) {
+      try_accept(*link, now);
+      drain(*link, now);
+    }
+  }
+  dial_due(now);
+  for (auto& [key, model] : models_) {
+    if (model->state == Model::State::kLearning && model->fetching) learn(*model, now);
+    if (model->state == Model::State::kActive) {
+      if (model->fetching) ask(*model, now);
+      pump_uploads(*model, now);
+      announce(*model, now);
+      check_complete(*model);
+    }
+    tell_peers(*model, now);
+    check_stalled(*model, now);
+  }
+}
+
+std::vector<Action> Core::take_actions() { return std::exchange(actions_, {}); }
+
+std::set<ConnectionId> Core::take_output_ready() { return std::exchange(output_ready_, {}); }
+
+std::optional<Time> Core::next_deadline() const {
+  std::optional<Time> next;
+  const auto at = [&next](std::optional<Time> due) {
+    if (due && (!next || *due < *next)) next = due;
+  };
+  for (const auto& [id, link] : links_) {
+    if (link->close_asked) continue;
+    if (!link->hello) {
+      at(link->since + kHelloTimeout);
+    } else if (!link->receiving || !link->receiving->waiting) {
+      at(link->last_received + kDeadAfter);
+      if (!link->ping_pending) at(link->ping_sent + kPingEvery);
+    }
+  }
+  for (const auto& [key, model] : models_) {
+    if (model->to_peers_changed) at(model->last_told + kTellPeersEvery);
+    if (model->fetching) {
+      at(addresses_.next_due());
+      if (model->state != Model::State::kOpening && !model->finishing) {
+        at(model->last_progress + model->stall_timeout);
+      }
+      if (model->state == Model::State::kLearning) at(model->learning->next_deadline());
+    }
+    if (model->state == Model::State::kActive) {
+      if (model->fetching && model->download) at(model->download->next_deadline());
+      at(model->upload->next_deadline());
+      if (!model->unannounced.empty()) at(model->unannounced_since + kAnnounceDelay);
+    }
+  }
+  return next;
+}
+
+}  // namespace shardswarm

@@ -1,0 +1,219 @@
+// The core of a node: joins sessions, schedulers and storage events. A state machine without I/O:
+// it is told what happened (bytes came, a piece was verified, time passed) and answers with actions.
+//
+// Drive it so: call the event functions; then settle(now); then carry out take_actions(), move
+// bytes for the connections in take_output_ready(), and call settle() again at next_deadline().
+// Not thread-safe: one network thread (or a simulator) drives it. Time and randomness are handed
+// in; the buffer pool is shared with the storage that writes from it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "node/address_book.h"
+#include "node/manifest_fetch.h"
+#include "piece/selection.h"
+#include "scheduler/download.h"
+#include "scheduler/upload.h"
+#include "storage/buffer_pool.h"
+#include "wire/session.h"
+
+namespace shardswarm {
+
+using ConnectionId = PeerKey;
+using ModelKey = StrongIndex<struct ModelKeyTag>;
+
+namespace action {
+struct Dial { std::string address; };  // answer: add_connection, or dial_failed
+// Flush what is queued, then close the transport and call remove_connection.
+struct CloseConnection { ConnectionId connection; };
+// The manifest is known as far as the fetch needs it. Open a store and call store_opened, or
+// fetch_failed. For a learning fetch nothing further happens.
+struct ManifestReady { ModelKey model; };
+// Verify and write; answer: piece_stored.
+struct StorePiece { ModelKey model; PieceIndex piece; PieceBuffer buffer; ConnectionId from; };
+// Make ready to be sent on this connection; answer: piece_prepared.
+struct PreparePiece { ConnectionId connection; ModelKey model; PieceIndex piece;
+                      std::uint32_t length = 0; };
+struct ReleasePiece { ConnectionId connection; ModelKey model; PieceIndex piece; };
+// Every wanted piece is stored: make it durable under its final names; answer: store_finished.
+struct FinishStore { ModelKey model; };
+struct FetchEnded { ModelKey model; std::optional<Error> error; };
+struct Log { bool warning = false; std::string text; };
+}  // namespace action
+
+using Action = std::variant<action::Dial, action::CloseConnection, action::ManifestReady,
+                            action::StorePiece, action::PreparePiece, action::ReleasePiece,
+                            action::FinishStore, action::FetchEnded, action::Log>;
+
+struct CoreOptions {
+  Hello hello;
+  std::uint64_t seed = 1;  // of all randomness
+  DownloadOptions download;
+  UploadOptions upload;
+};
+
+struct PeerTally {
+  std::string address;
+  std::uint64_t fetched_bytes = 0;
+  std::uint64_t sent_bytes = 0;
+  std::uint32_t connections = 0;
+};
+
+struct ModelStatus {
+  bool learned = false;     // the manifest is known as far as needed
+  bool active = false;      // a store is open
+  bool ended = false;       // a fetch: complete or failed
+  std::uint64_t wanted_bytes = 0;
+  std::uint64_t present_bytes = 0;  // of the wanted
+  std::uint64_t reused_bytes = 0;   // of the present, when the store was opened
+  std::uint64_t fetched_bytes = 0;
+  std::uint64_t duplicate_bytes = 0;
+  std::uint64_t sent_bytes = 0;
+  std::uint32_t peers = 0;          // connected, with this model
+};
+
+class Core {
+ public:
+  Core(CoreOptions options, BufferPool& buffers);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // Before the first connection.
+  void set_listen_port(std::uint16_t port) { options_.hello.listen_port = port; }
+
+  // --- models ---
+  ModelKey add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet& have, Time now);
+  // kBusy if this model is here already. `stall_timeout`: without progress the fetch ends.
+  Result<ModelKey> add_fetch(const ModelId& id, Selection selection, ManifestFetch::Until until,
+                             Duration stall_timeout, Time now);
+  void add_address(const std::string& address, Time now);
+  void store_opened(ModelKey model, const PieceSet& have, Time now);
+  void fetch_failed(ModelKey model, Error error, Time now);
+  void store_finished(ModelKey model, Time now);
+  void remove_model(ModelKey model);
+  std::shared_ptr<const Manifest> manifest(ModelKey model) const;  // null before the root
+  const ResolvedSelection& resolved(ModelKey model) const;         // REQUIRES: ManifestReady
+  const Outline& outline(ModelKey model) const;                    // REQUIRES: ManifestReady
+  ModelStatus status(ModelKey model) const;
+  const std::map<NodeId, PeerTally>& tallies(ModelKey model) const;
+  // Nothing is being sent, and no connected peer wants a piece that only this node holds.
+  bool may_leave(ModelKey model) const;
+  std::uint64_t control_bytes() const { return control_bytes_; }
+
+  // --- storage ---
+  void piece_stored(ModelKey model, PieceIndex piece, ConnectionId from, std::uint32_t length,
+                    Result<void> result, Time now);
+  void piece_prepared(ConnectionId connection, ModelKey model, PieceIndex piece, bool ok, Time now);
+  void piece_lost(ModelKey model, PieceIndex piece);
+  // Received and not durable yet; reading pauses above limits::kUndurableBytesMax.
+  void undurable(ModelKey model, std::uint64_t bytes);
+
+  // --- connections ---
+  void add_connection(ConnectionId connection, std::string address, bool dialed,
+                      std::optional<NodeId> authenticated, Time now);
+  void dial_failed(const std::string& address, Error error, Time now);
+  void remove_connection(ConnectionId connection, std::optional<Error> error, Time now);
+  // Whether there is such a connection still.
+  bool has_connection(ConnectionId connection) const { return links_.contains(connection); }
+  std::array<std::span<std::byte>, 2> receive_spans(ConnectionId connection);
+  void received(ConnectionId connection, std::size_t bytes, Time now);
+  Output next_output(ConnectionId connection);
+  void sent(ConnectionId connection, std::size_t bytes, Time now);
+  bool closing(ConnectionId connection) const;
+  ModelKey model_of(ConnectionId connection, Channel channel) const;
+  void close_all(CloseReason reason);
+
+  // --- answers ---
+  void settle(Time now);
+  std::vector<Action> take_actions();
+  std::set<ConnectionId> take_output_ready();  // may have something to send, or room to receive
+  std::optional<Time> next_deadline() const;
+
+ private:
+  struct Link;
+  struct LinkModel;
+  struct Model;
+  struct Upload;
+
+  // core.cc
+  Link* find_link(ConnectionId connection);
+  Model* find_model(ModelKey key);
+  const Model* find_model(ModelKey key) const;
+  Model* find_model(const ModelId& id);
+  void close_link(Link& link, CloseReason reason, std::string_view text);
+  void protocol_error(Link& link, std::string_view text);
+  void ban(Link& link, std::string_view why);
+  void keep_alive(Link& link, Time now);
+  void dial_due(Time now);
+  void log(bool warning, std::string text);
+
+  // core_events.cc: what a peer said
+  void drain(Link& link, Time now);
+  Model* model_of(Link& link, Channel channel);
+  bool within(Link& link, const Model& model, std::span<const PieceRun> pieces);
+  void on(Link& link, event::Ready&& e, Time now);
+  void on(Link& link, event::Opened&& e, Time now);
+  void on(Link& link, event::UnknownModel&& e, Time now);
+  void on(Link& link, event::Have&& e, Time now);
+  void on(Link& link, event::Lost&& e, Time now);
+  void on(Link& link, event::Want&& e, Time now);
+  void on(Link& link, event::Request&& e, Time now);
+  void on(Link& link, event::Claim&& e, Time now);
+  void on(Link& link, event::Cancel&& e, Time now);
+  void on(Link& link, event::Reject&& e, Time now);
+  void on(Link& link, event::PieceBegin&& e, Time now);
+  void on(Link& link, event::PieceBytes&& e, Time now);
+  void on(Link& link, event::PieceEnd&& e, Time now);
+  void on(Link& link, event::PieceSent&& e, Time now);
+  void on(Link& link, event::BlobRequest&& e, Time now);
+  void on(Link& link, event::BlobChunk&& e, Time now);
+  void on(Link& link, event::BlobReject&& e, Time now);
+  void on(Link& link, event::Peers&& e, Time now);
+  void on(Link& link, event::Pong&& e, Time now);
+  void on(Link& link, event::Closed&& e, Time now);
+  void on(Link& link, event::Failed&& e, Time now);
+
+  // core_model.cc: lives of models
+  void open_on(Link& link, Model& model);
+  void introduce(Link& link, Model& model, LinkModel& at, Time now);
+  void learn(Model& model, Time now);
+  void manifest_known(Model& model);
+  void activate(Model& model, const PieceSet& have, Time now);
+  void check_complete(Model& model);
+  void check_stalled(Model& model, Time now);
+  void announce(Model& model, Time now);
+  void tell_peers(Model& model, Time now);
+
+  // core_transfer.cc: pieces in and out
+  void try_accept(Link& link, Time now);
+  void end_receive(Link& link, bool wasted);
+  void give_up_receive(Link& link);
+  void ask(Model& model, Time now);
+  void update_pause(Model& model);
+  void pump_uploads(Model& model, Time now);
+  void pump_upload(Link& link, Model& model, LinkModel& at, Time now);
+  void drop_upload(Link& link, const Upload& upload);
+
+  CoreOptions options_;
+  BufferPool& buffers_;
+  std::map<ConnectionId, std::unique_ptr<Link>> links_;
+  std::map<ModelKey, std::unique_ptr<Model>> models_;
+  std::map<ModelId, ModelKey> model_by_id_;
+  std::map<NodeId, ConnectionId> link_by_node_;
+  std::set<NodeId> banned_;
+  AddressBook addresses_;
+  std::set<ConnectionId> output_ready_;
+  std::vector<Action> actions_;
+  std::uint64_t control_bytes_ = 0;
+  std::uint32_t next_model_ = 1;
+};
+
+}  // namespace shardswarm

@@ -1,0 +1,249 @@
+// What a peer said: from session events to models and schedulers.
+#include <algorithm>
+#include <utility>
+
+#include "node/core_state.h"
+
+namespace shardswarm {
+namespace {
+
+// "host" of "host:port" or "[v6]:port".
+std::string host_of(const std::string& address) { return address.substr(0, address.rfind(':')); }
+
+}  // namespace
+
+void Core::drain(Link& link, Time now) {
+  while (auto e = link.session.next_event()) {
+    std::visit([&](auto&& what) { on(link, std::move(what), now); }, std::move(*e));
+    if (link.close_asked) break;
+  }
+  output_ready_.insert(link.id);
+}
+
+Core::Model* Core::model_of(Link& link, Channel channel) {
+  const auto it = link.by_channel.find(channel);
+  return it == link.by_channel.end() ? nullptr : find_model(it->second);
+}
+
+bool Core::within(Link& link, const Model& model, std::span<const PieceRun> pieces) {
+  const bool ok = std::all_of(pieces.begin(), pieces.end(), [&](const PieceRun& run) {
+    return std::uint64_t{run.first.value} + run.count <= model.manifest->piece_count();
+  });
+  if (!ok) protocol_error(link, "pieces outside the model");
+  return ok;
+}
+
+void Core::on(Link& link, event::Ready&& e, Time now) {
+  const NodeId node = e.hello.node_id;
+  if (banned_.contains(node)) {
+    close_link(link, CloseReason::kBadData, "this node sent bad data before");
+    return;
+  }
+  // Of two connections between the same nodes both ends keep the one whose dialer has the smaller
+  // id, so that they agree without asking.
+  if (const auto other = link_by_node_.find(node); other != link_by_node_.end()) {
+    Link* old = find_link(other->second);
+    const NodeId& old_dialer = old->dialed ? options_.hello.node_id : node;
+    const NodeId& new_dialer = link.dialed ? options_.hello.node_id : node;
+    Link& loser = new_dialer < old_dialer ? *old : link;
+    Link& winner = &loser == old ? link : *old;
+    for (std::string& address : loser.dialed_addresses) {
+      addresses_.connected(address);
+      winner.dialed_addresses.push_back(std::move(address));
+    }
+    loser.dialed_addresses.clear();
+    close_link(loser, CloseReason::kDuplicate, "another connection to this node stands");
+    if (&loser == &link) return;
+  }
+  link_by_node_[node] = link.id;
+  link.hello = std::move(e.hello);
+  for (const std::string& address : link.dialed_addresses) addresses_.connected(address);
+  if (!link.hello->advertised.empty()) {
+    link.told_addresses = link.hello->advertised;
+  } else if (link.dialed) {
+    link.told_addresses = {link.address};
+  } else if (link.hello->listen_port != 0) {
+    link.told_addresses = {host_of(link.address) + ":" + std::to_string(link.hello->listen_port)};
+  }
+  log(false, "connected to " + link.address + " (" + to_hex(node).substr(0, 12) + ", " +
+                 link.hello->agent + ")");
+  link.session.ping(++link.ping_token);
+  link.ping_sent = now;
+  link.ping_pending = true;
+  for (auto& [key, model] : models_) open_on(link, *model);
+}
+
+void Core::on(Link& link, event::Opened&& e, Time now) {
+  Model* model = find_model(e.model);
+  if (model == nullptr) {
+    link.session.unknown_model(e.channel);
+    return;
+  }
+  open_on(link, *model);
+  const auto at = link.models.find(model->key);
+  if (at == link.models.end()) return;
+  at->second.unknown = false;
+  introduce(link, *model, at->second, now);
+}
+
+void Core::on(Link& link, event::UnknownModel&& e, Time /*now*/) {
+  Model* model = model_of(link, e.channel);
+  if (model != nullptr) link.models.at(model->key).unknown = true;
+}
+
+void Core::on(Link& link, event::Have&& e, Time /*now*/) {
+  Model* model = model_of(link, e.channel);
+  if (model == nullptr) return;
+  LinkModel& at = link.models.at(model->key);
+  if (!at.introduced) {
+    if (at.early_have.size() + e.pieces.size() > kEarlyRunsMax) {
+      protocol_error(link, "too many piece runs before the manifest");
+      return;
+    }
+    at.early_have.insert(at.early_have.end(), e.pieces.begin(), e.pieces.end());
+    return;
+  }
+  if (!within(link, *model, e.pieces)) return;
+  if (model->fetching) model->download->peer_has(link.id, e.pieces);
+  model->upload->peer_has(link.id, e.pieces);
+  model->uploads_due = true;
+}
+
+void Core::on(Link& link, event::Lost&& e, Time /*now*/) {
+  Model* model = model_of(link, e.channel);
+  if (model == nullptr || !link.models.at(model->key).introduced) return;
+  if (!within(link, *model, e.pieces)) return;
+  if (model->fetching) model->download->peer_lost(link.id, e.pieces);
+}
+
+void Core::on(Link& link, event::Want&& e, Time /*now*/) {
+  Model* model = model_of(link, e.channel);
+  if (model == nullptr) return;
+  LinkModel& at = link.models.at(model->key);
+  if (!at.introduced) {
+    at.early_want = std::move(e.pieces);
+    return;
+  }
+  if (!within(link, *model, e.pieces)) return;
+  model->upload->peer_wants(link.id, e.pieces);
+  model->uploads_due = true;
+}
+
+void Core::on(Link& link, event::Request&& e, Time now) {
+  Model* model = model_of(link, e.channel);
+  if (model == nullptr) return;
+  if (!link.models.at(model->key).introduced) {
+    link.session.reject(e.channel, e.pieces, RejectReason::kNotHere);
+    return;
+  }
+  if (!within(link, *model, e.pieces)) return;
+  const auto refused = model->upload->asked(link.id, e.pieces, e.credit_bytes, e.any, now);
+  if (!refused.not_here.empty()) {
+    link.session.reject(e.channel, refused.not_here, RejectReason::kNotHere);
+  }
+  if (!refused.leased.empty()) {
+    link.session.reject(e.channel, refused.leased, RejectReason::kLeased);
+  }
+  model->uploads_due = true;
+}
+
+void Core::on(Link& link, event::Claim&& e, Time now) {
+  Model* model = model_of(link, e.channel);
+  if (model == nullptr || !model->fetching || !link.models.at(model->key).introduced) return;
+  if (!within(link, *model, e.pieces)) return;
+  std::vector<PieceRun> unwelcome;
+  for (const PieceRun& run : e.pieces) {
+    for (std::uint32_t i = 0; i < run.count; ++i) {
+      const PieceIndex piece(run.first.value + i);
+      if (!model->wanted.contains(piece)) {
+        protocol_error(link, "it claims a piece that was not asked for");
+        return;
+      }
+      if (!model->download->claimed(link.id, piece, now)) unwelcome.push_back({piece, 1});
+    }
+  }
+  if (!unwelcome.empty()) link.session.cancel(e.channel, unwelcome, 0);
+}
+
+void Core::on(Link& link, event::BlobRequest&& e, Time /*now*/) {
+  Model* model = model_of(link, e.channel);
+  const auto known = model == nullptr ? nullptr : manifest(model->key);
+  const Blob blob = known ? known->find_blob(e.digest) : nullptr;
+  if (blob) {
+    link.session.send_blob(e.channel, e.request, blob);
+  } else if (model != nullptr) {
+    link.session.reject_blob(e.channel, e.request);
+  }
+}
+
+void Core::on(Link& link, event::BlobChunk&& e, Time now) {
+  Model* model = model_of(link, e.channel);
+  if (model == nullptr || model->state != Model::State::kLearning || !model->fetching) return;
+  model->last_progress = now;
+  const auto taken =
+      model->learning->chunk(link.id, e.request, e.offset, e.bytes, e.last, now);
+  if (!taken) {
+    switch (taken.error().code) {
+      case Errc::kProtocol: protocol_error(link, taken.error().message); break;
+      case Errc::kCorrupt: ban(link, taken.error().message); break;
+      default: fetch_failed(model->key, taken.error(), now); break;
+    }
+    return;
+  }
+  if (model->learning->done()) manifest_known(*model);
+}
+
+void Core::on(Link& link, event::BlobReject&& e, Time now) {
+  Model* model = model_of(link, e.channel);
+  if (model != nullptr && model->learning) model->learning->rejected(link.id, e.request, now);
+}
+
+void Core::on(Link& link, event::Peers&& e, Time now) {
+  Model* model = model_of(link, e.channel);
+  if (model == nullptr) return;
+  std::vector<NodeId> connected;
+  for (const PeerAddress& peer : e.peers) {
+    if (peer.connected) connected.push_back(peer.id);
+    if (peer.id == options_.hello.node_id || link_by_node_.contains(peer.id)) continue;
+    if (model->fetching && !peer.address.empty()) addresses_.add_learned(peer.address, now);
+  }
+  LinkModel& at = link.models.at(model->key);
+  at.connected_to = std::move(connected);
+  if (at.introduced) model->upload->peer_connected_to(link.id, at.connected_to);
+}
+
+void Core::on(Link& link, event::Pong&& e, Time now) {
+  if (!link.ping_pending || e.token != link.ping_token) return;
+  link.ping_pending = false;
+  const Duration rtt = now - link.ping_sent;
+  for (auto& [key, at] : link.models) {
+    Model* model = find_model(key);
+    if (model != nullptr && model->fetching && at.introduced) {
+      model->download->measured_round_trip(link.id, rtt);
+    }
+  }
+}
+
+void Core::on(Link& link, event::Closed&& e, Time /*now*/) {
+  if (e.reason == CloseReason::kSelf || e.reason == CloseReason::kBadData) {
+    for (const std::string& address : link.dialed_addresses) addresses_.never(address);
+  }
+  if (e.reason != CloseReason::kDuplicate && e.reason != CloseReason::kShutdown &&
+      e.reason != CloseReason::kDone) {
+    const Errc code = e.reason == CloseReason::kVersion ? Errc::kVersion : Errc::kUnreachable;
+    link.error = Error{code, "closed by the peer (" + std::string(close_reason_name(e.reason)) +
+                                 "): " + e.text};
+  }
+  close_link(link, CloseReason::kDone, "");
+}
+
+void Core::on(Link& link, event::Failed&& e, Time /*now*/) {
+  if (link.hello) log(true, "peer " + link.address + ": " + e.error.message);
+  if (e.reason == CloseReason::kSelf) {
+    for (const std::string& address : link.dialed_addresses) addresses_.never(address);
+  }
+  link.error = std::move(e.error);
+  close_link(link, e.reason, link.error->message);
+}
+
+}  // namespace shardswarm

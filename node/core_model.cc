@@ -1,0 +1,332 @@
+// Lives of models: learned from peers or given, opened, fetched, served.
+#include <algorithm>
+#include <utility>
+
+#include "node/core_state.h"
+
+namespace shardswarm {
+
+ModelKey Core::add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet& have, Time now) {
+  const ModelKey key(next_model_++);
+  auto model = std::make_unique<Model>();
+  model->key = key;
+  model->id = manifest->id();
+  model->manifest = std::move(manifest);
+  model->counters.learned = true;
+  Model& added = *model;
+  model_by_id_[added.id] = key;
+  models_.emplace(key, std::move(model));
+  activate(added, have, now);
+  for (auto& [id, link] : links_) open_on(*link, added);
+  return key;
+}
+
+Result<ModelKey> Core::add_fetch(const ModelId& id, Selection selection,
+                                 ManifestFetch::Until until, Duration stall_timeout, Time now) {
+  if (find_model(id) != nullptr) {
+    return fail(Errc::kBusy, "model " + to_hex(id) + " is being fetched or seeded by this node");
+  }
+  const ModelKey key(next_model_++);
+  auto model = std::make_unique<Model>();
+  model->key = key;
+  model->id = id;
+  model->fetching = true;
+  model->stall_timeout = stall_timeout;
+  model->last_progress = now;
+  model->learning = std::make_unique<ManifestFetch>(id, std::move(selection), until);
+  Model& added = *model;
+  model_by_id_[id] = key;
+  models_.emplace(key, std::move(model));
+  for (auto& [connection, link] : links_) {
+    open_on(*link, added);
+    if (const auto at = link->models.find(key);
+        at != link->models.end() && link->session.peer_opened(at->second.channel)) {
+      introduce(*link, added, at->second, now);
+    }
+  }
+  return key;
+}
+
+void Core::add_address(const std::string& address, Time now) { addresses_.add_given(address, now); }
+
+void Core::remove_model(ModelKey key) {
+  Model* model = find_model(key);
+  if (model == nullptr) return;
+  for (auto& [id, link] : links_) {
+    const auto at = link->models.find(key);
+    if (at == link->models.end()) continue;
+    link->session.unknown_model(at->second.channel);
+    output_ready_.insert(id);
+    const bool sending = std::any_of(link->uploads.begin(), link->uploads.end(),
+                                     [&](const Upload& upload) { return upload.model == key; });
+    if (sending || (link->receiving && link->receiving->model == key)) {
+      // Bytes of it are on their way: the connection cannot go on without them.
+      close_link(*link, CloseReason::kDone, "the model was closed here");
+      continue;
+    }
+    link->by_channel.erase(at->second.channel);
+    link->models.erase(at);
+  }
+  model_by_id_.erase(model->id);
+  models_.erase(key);
+}
+
+std::shared_ptr<const Manifest> Core::manifest(ModelKey key) const {
+  const Model* model = find_model(key);
+  if (model == nullptr) return nullptr;
+  if (model->manifest) return model->manifest;
+  return model->learning ? model->learning->manifest() : nullptr;
+}
+
+const ResolvedSelection& Core::resolved(ModelKey key) const {
+  return find_model(key)->learning->resolved();
+}
+
+const Outline& Core::outline(ModelKey key) const { return find_model(key)->learning->outline(); }
+
+ModelStatus Core::status(ModelKey key) const {
+  const Model* model = find_model(key);
+  if (model == nullptr) return {};
+  ModelStatus status = model->counters;
+  status.active = model->state == Model::State::kActive;
+  status.ended = !model->fetching;
+  status.peers = static_cast<std::uint32_t>(
+      std::count_if(model->tallies.begin(), model->tallies.end(),
+                    [](const auto& entry) { return entry.second.connections > 0; }));
+  return status;
+}
+
+const std::map<NodeId, PeerTally>& Core::tallies(ModelKey key) const {
+  static const std::map<NodeId, PeerTally> kNone;
+  const Model* model = find_model(key);
+  return model == nullptr ? kNone : model->tallies;
+}
+
+bool Core::may_leave(ModelKey key) const {
+  const Model* model = find_model(key);
+  if (model == nullptr || !model->upload) return true;
+  const bool sending = std::any_of(links_.begin(), links_.end(), [&](const auto& entry) {
+    const auto& uploads = entry.second->uploads;
+    return std::any_of(uploads.begin(), uploads.end(),
+                       [&](const Upload& upload) { return upload.model == key; });
+  });
+  return !sending && model->unannounced.empty() && model->upload->only_here() == 0;
+}
+
+// --- learning ---
+
+void Core::open_on(Link& link, Model& model) {
+  if (!link.hello || link.close_asked) return;
+  const Channel channel = link.session.open(model.id);
+  link.models.try_emplace(model.key, LinkModel{.channel = channel,
+                                               .early_have = {},
+                                               .early_want = {},
+                                               .connected_to = {}});
+  link.by_channel[channel] = model.key;
+  output_ready_.insert(link.id);
+}
+
+// The peer knows the model too: from now on they may exchange what they have.
+void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
+  model.reached = true;
+  if (model.state != Model::State::kActive) {
+    if (model.learning && model.state == Model::State::kLearning) model.learning->add_peer(link.id);
+    return;
+  }
+  if (at.introduced) return;
+  const auto early_have = std::exchange(at.early_have, {});
+  const auto early_want = std::exchange(at.early_want, {});
+  if (!within(link, model, early_have) || !within(link, model, early_want)) return;
+  at.introduced = true;
+  PeerTally& tally = model.tallies[link.hello->node_id];
+  tally.address = link.told_addresses.empty() ? link.address : link.told_addresses.front();
+  ++tally.connections;
+  model.to_peers_changed = model.uploads_due = true;
+
+  model.upload->add_peer(link.id, link.hello->node_id);
+  model.upload->peer_has(link.id, early_have);
+  model.upload->peer_wants(link.id, early_want);
+  model.upload->peer_connected_to(link.id, at.connected_to);
+  if (model.fetching) {
+    model.download->add_peer(link.id, now);
+    model.download->peer_has(link.id, early_have);
+    const PieceSet missing = model.wanted - model.have;
+    link.session.want(at.channel, missing.runs());
+  }
+  if (!model.have.empty()) link.session.have(at.channel, model.have.runs());
+  output_ready_.insert(link.id);
+}
+
+void Core::learn(Model& model, Time now) {
+  if (model.learning->done()) return;
+  for (const ManifestFetch::Ask& wanted : model.learning->decide(now)) {
+    Link* link = find_link(wanted.peer);
+    if (link == nullptr) continue;
+    link->session.request_blob(link->models.at(model.key).channel, wanted.request, wanted.digest);
+    output_ready_.insert(link->id);
+  }
+}
+
+void Core::manifest_known(Model& model) {
+  model.manifest = model.learning->manifest();
+  model.state = Model::State::kOpening;
+  model.counters.learned = true;
+  model.counters.wanted_bytes = model.learning->resolved().bytes;
+  actions_.push_back(action::ManifestReady{model.key});
+}
+
+void Core::store_opened(ModelKey key, const PieceSet& have, Time now) {
+  Model* model = find_model(key);
+  if (model == nullptr || !model->fetching || model->state != Model::State::kOpening) return;
+  model->last_progress = now;
+  activate(*model, have, now);
+}
+
+void Core::activate(Model& model, const PieceSet& have, Time now) {
+  model.state = Model::State::kActive;
+  model.have = have;
+  model.unannounced = model.storing = PieceSet(model.manifest->piece_count());
+  const auto bytes = [manifest = model.manifest](PieceIndex piece) {
+    return manifest->extent(piece).length;
+  };
+  model.upload =
+      std::make_unique<UploadScheduler>(model.manifest->piece_count(), bytes, options_.upload);
+  model.upload->have(have.runs());
+  model.wanted = PieceSet(model.manifest->piece_count());
+  if (model.fetching) {
+    model.wanted = model.learning->resolved().pieces;
+    (model.wanted & have).for_each([&](PieceIndex piece) {
+      model.counters.present_bytes += model.piece_bytes(piece);
+    });
+    model.counters.reused_bytes = model.counters.present_bytes;
+    DownloadOptions download = options_.download;
+    download.seed = options_.seed ^ model.key.value;
+    model.download =
+        std::make_unique<DownloadScheduler>(model.manifest->piece_count(), bytes, download);
+    model.download->want(model.wanted - have);
+  }
+  for (auto& [id, link] : links_) {
+    const auto at = link->models.find(model.key);
+    if (at != link->models.end() && link->session.peer_opened(at->second.channel)) {
+      introduce(*link, model, at->second, now);
+    }
+  }
+}
+
+// --- ends ---
+
+void Core::fetch_failed(ModelKey key, Error error, Time now) {
+  Model* model = find_model(key);
+  if (model == nullptr || !model->fetching) return;
+  model->fetching = false;
+  (void)now;
+  if (model->state == Model::State::kActive) {
+    const PieceRun all{PieceIndex(0), model->manifest->piece_count()};
+    for (auto& [id, link] : links_) {
+      const auto at = link->models.find(key);
+      if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
+      link->session.cancel(at->second.channel, {&all, 1}, limits::kCreditBytesMax);
+      link->session.want(at->second.channel, {});
+      output_ready_.insert(id);
+    }
+  }
+  actions_.push_back(action::FetchEnded{key, std::move(error)});
+}
+
+void Core::check_complete(Model& model) {
+  if (!model.fetching || model.finishing || !model.download->done()) return;
+  model.finishing = true;
+  actions_.push_back(action::FinishStore{model.key});
+}
+
+void Core::store_finished(ModelKey key, Time now) {
+  Model* model = find_model(key);
+  if (model == nullptr || !model->fetching) return;
+  model->fetching = false;
+  model->last_progress = now;
+  for (auto& [id, link] : links_) {
+    const auto at = link->models.find(key);
+    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
+    link->session.want(at->second.channel, {});
+    output_ready_.insert(id);
+  }
+  actions_.push_back(action::FetchEnded{key, std::nullopt});
+}
+
+void Core::check_stalled(Model& model, Time now) {
+  if (!model.fetching || model.finishing || model.state == Model::State::kOpening) return;
+  if (model.state == Model::State::kLearning && model.learning->done()) return;
+  if (links_.empty()) {
+    const auto error = addresses_.all_given_failed();
+    // To knock again would not help.
+    if (error && (error->code == Errc::kRefused || error->code == Errc::kVersion)) {
+      fetch_failed(model.key, *error, now);
+      return;
+    }
+  }
+  if (now - model.last_progress < model.stall_timeout) return;
+  const auto seconds = std::to_string(
+      std::chrono::duration_cast<std::chrono::seconds>(model.stall_timeout).count());
+  if (model.reached) {
+    std::string what = "nothing has come for " + seconds + " s";
+    if (model.download) {
+      what += ": " + std::to_string(model.download->missing()) + " pieces are missing, " +
+              std::to_string(model.download->unavailable()) + " of them held by no connected peer";
+    }
+    fetch_failed(model.key, {Errc::kStalled, what + "; run it again to resume"}, now);
+  } else if (!links_.empty()) {
+    fetch_failed(model.key,
+                 {Errc::kUnreachable, "no connected peer has model " + to_hex(model.id)}, now);
+  } else {
+    const auto error = addresses_.all_given_failed();
+    fetch_failed(model.key,
+                 {Errc::kUnreachable, "no peer could be reached for " + seconds + " s" +
+                                          (error ? ": " + error->message
+                                                 : std::string("; name one with --peer"))},
+                 now);
+  }
+}
+
+// --- telling others ---
+
+void Core::announce(Model& model, Time now) {
+  if (model.unannounced.empty()) return;
+  if (model.unannounced.count() < kAnnounceAtOnce && !model.finishing &&
+      now - model.unannounced_since < kAnnounceDelay) {
+    return;
+  }
+  const auto runs = model.unannounced.runs();
+  model.unannounced.clear();
+  for (auto& [id, link] : links_) {
+    const auto at = link->models.find(model.key);
+    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
+    link->session.have(at->second.channel, runs);
+    output_ready_.insert(id);
+  }
+}
+
+void Core::tell_peers(Model& model, Time now) {
+  if (!model.to_peers_changed || now - model.last_told < kTellPeersEvery) return;
+  model.to_peers_changed = false;
+  model.last_told = now;
+  std::vector<PeerAddress> known;
+  for (const auto& [id, link] : links_) {
+    const auto at = link->models.find(model.key);
+    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
+    if (link->told_addresses.empty()) {
+      known.push_back({.id = link->hello->node_id, .address = "", .connected = true});
+    }
+    for (const std::string& address : link->told_addresses) {
+      known.push_back({.id = link->hello->node_id, .address = address, .connected = true});
+    }
+  }
+  if (known.size() > limits::kPeerAddressesMax) known.resize(limits::kPeerAddressesMax);
+  for (auto& [id, link] : links_) {
+    const auto at = link->models.find(model.key);
+    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
+    link->session.peers(at->second.channel, known);
+    output_ready_.insert(id);
+  }
+}
+
+}  // namespace shardswarm

@@ -1,0 +1,108 @@
+// What the core remembers of a connection and of a model. Private to node/core*.cc.
+#pragma once
+
+#include <deque>
+
+#include "node/core.h"
+
+namespace shardswarm {
+
+// Pieces that a link may have on their way out: enough to keep the socket busy while the next is
+// read, few enough to stay free in the choice.
+inline constexpr std::size_t kUploadsAhead = 2;
+inline constexpr std::uint64_t kUploadBytesAhead = 256 * limits::kKiB;  // small pieces: more of them
+inline constexpr std::size_t kUploadsAheadMax = 64;
+
+inline constexpr Duration kHelloTimeout = std::chrono::seconds(10);
+inline constexpr Duration kPingEvery = std::chrono::seconds(10);
+inline constexpr Duration kDeadAfter = std::chrono::seconds(30);
+inline constexpr Duration kAnnounceDelay = std::chrono::milliseconds(5);  // HAVE batching
+inline constexpr std::uint32_t kAnnounceAtOnce = 64;                      // pieces
+inline constexpr Duration kTellPeersEvery = std::chrono::milliseconds(100);
+inline constexpr std::size_t kEarlyRunsMax = std::size_t{1} << 20;
+
+// A piece on its way to a peer: chosen and claimed, being prepared, or in the session's queue.
+struct Core::Upload {
+  ModelKey model;
+  Channel channel;
+  PieceIndex piece;
+  std::uint32_t length = 0;
+  bool prepared = false;
+  bool cancelled = false;  // before it was prepared
+};
+
+struct Core::LinkModel {
+  Channel channel;
+  bool unknown = false;     // the peer said that it does not know the model
+  bool introduced = false;  // it is in the schedulers, HAVE and WANT were sent
+  // What came before our manifest did.
+  std::vector<PieceRun> early_have;
+  std::vector<PieceRun> early_want;
+  std::vector<NodeId> connected_to;
+};
+
+struct Core::Link {
+  struct Receiving {
+    ModelKey model;
+    PieceIndex piece;
+    std::uint32_t length = 0;
+    std::uint32_t got = 0;
+    PieceBuffer buffer;
+    bool waiting = false;  // for a buffer, or for the disk
+    bool discard = false;
+  };
+
+  Link(ConnectionId connection, Session s) : id(connection), session(std::move(s)) {}
+
+  ConnectionId id;
+  Session session;
+  bool dialed = false;
+  std::vector<std::string> dialed_addresses;  // of the book; more than one after a duplicate closed
+  std::string address;                        // as dialed, or as observed
+  std::vector<std::string> told_addresses;    // for others to dial
+  std::optional<NodeId> authenticated;
+  std::optional<Hello> hello;  // Ready was seen
+  std::optional<Error> error;  // why it ends
+  bool close_asked = false;
+  Time since{};
+  Time last_received{};
+  Time ping_sent{};
+  bool ping_pending = false;
+  std::uint64_t ping_token = 0;
+  std::map<ModelKey, LinkModel> models;
+  std::map<Channel, ModelKey> by_channel;
+  std::optional<Receiving> receiving;
+  std::deque<Upload> uploads;
+};
+
+struct Core::Model {
+  enum class State : std::uint8_t { kLearning, kOpening, kActive };
+
+  ModelKey key;
+  ModelId id;
+  State state = State::kLearning;
+  bool fetching = false;   // a fetch that has not ended
+  bool finishing = false;  // all is stored; the store makes it durable
+  bool reached = false;    // some peer had the model
+  bool to_peers_changed = false;
+  bool uploads_due = false;
+  Duration stall_timeout{};
+  Time last_progress{};
+  Time last_told = -kTellPeersEvery;  // the first time at once
+  Time unannounced_since{};
+  std::shared_ptr<const Manifest> manifest;
+  std::unique_ptr<ManifestFetch> learning;  // of fetches; kept for its resolved selection
+  PieceSet have;
+  PieceSet wanted;
+  PieceSet storing;  // arrived, being verified and written
+  PieceSet unannounced;
+  std::unique_ptr<DownloadScheduler> download;  // of fetches
+  std::unique_ptr<UploadScheduler> upload;
+  std::uint64_t undurable_bytes = 0;
+  ModelStatus counters;
+  std::map<NodeId, PeerTally> tallies;
+
+  std::uint32_t piece_bytes(PieceIndex piece) const { return manifest->extent(piece).length; }
+};
+
+}  // namespace shardswarm

@@ -1,0 +1,53 @@
+// A fetch as its handle and the shell share it. The mutex guards what both touch; the rest belongs
+// to the network thread.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "node/core.h"
+#include "node/shardswarm.h"
+
+namespace shardswarm {
+
+struct FetchState {
+  enum class Kind : std::uint8_t { kFetch, kPlan, kLearn };
+
+  // Set before it is shared.
+  Ticket ticket;
+  FetchOptions options;
+  Kind kind = Kind::kFetch;
+
+  // Network thread.
+  std::optional<ModelKey> model;
+  std::chrono::steady_clock::time_point started;
+  std::deque<std::pair<std::chrono::steady_clock::time_point, std::uint64_t>> rate_samples;
+  FetchPhase phase = FetchPhase::kConnecting;
+  bool opening = false;  // a worker is opening the store
+
+  // Any thread, under the mutex.
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  FetchProgress progress;
+  std::optional<Result<FetchReport>> outcome;
+  bool leave = false;  // cancel() was called: linger() ends
+  FetchPlan plan;                             // kPlan, with the outcome
+  std::shared_ptr<const Manifest> manifest;   // kLearn, with the outcome
+
+  void resolve(Result<FetchReport> result) {
+    const std::scoped_lock lock(mutex);
+    if (!outcome) outcome = std::move(result);
+    changed.notify_all();
+  }
+  Result<FetchReport> wait() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return outcome.has_value(); });
+    return *outcome;
+  }
+};
+
+}  // namespace shardswarm

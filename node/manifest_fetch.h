@@ -1,0 +1,92 @@
+// Learning a model's manifest from peers: the root, then the safetensors headers that the selection
+// needs, then the piece lists of the files that it touches. Blobs are content-addressed, so any peer
+// that opened the model may be asked for any of them, and none is believed before it is checked.
+// Not thread-safe; no I/O, time is handed in.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "piece/manifest.h"
+#include "piece/selection.h"
+#include "scheduler/download.h"
+#include "scheduler/time.h"
+
+namespace shardswarm {
+
+class ManifestFetch {
+ public:
+  enum class Until : std::uint8_t {
+    kHeaders,     // enough to inspect and to plan
+    kPieceLists,  // enough to fetch
+  };
+
+  ManifestFetch(const ModelId& id, Selection selection, Until until);
+
+  void add_peer(PeerKey peer);
+  void remove_peer(PeerKey peer);
+
+  struct Ask {
+    PeerKey peer;
+    std::uint32_t request = 0;
+    Digest digest;
+  };
+  // Blobs to ask for now; empty when all are under way, or nobody is left to ask.
+  std::vector<Ask> decide(Time now);
+  // When an unanswered request is given to another peer, or a refused one may be asked again.
+  std::optional<Time> next_deadline() const;
+
+  // Takes in a part of a blob. kProtocol or kCorrupt: this peer broke the rules and is to be closed
+  // (it is asked nothing more); any other error ends the fetch (e.g. kUsage: the selection does not
+  // fit the model). Answers to requests that were given away are ignored.
+  Result<void> chunk(PeerKey peer, std::uint32_t request, std::uint32_t offset,
+                     std::span<const std::byte> bytes, bool last, Time now);
+  void rejected(PeerKey peer, std::uint32_t request, Time now);
+
+  bool done() const { return stage_ == Stage::kDone; }
+  // What is known so far; null before the root.
+  const std::shared_ptr<Manifest>& manifest() const { return manifest_; }
+  const Outline& outline() const { return outline_; }        // REQUIRES: done()
+  const ResolvedSelection& resolved() const { return resolved_; }  // REQUIRES: done()
+  const Selection& selection() const { return selection_; }
+
+ private:
+  enum class Stage : std::uint8_t { kRoot, kHeaders, kPieceLists, kDone };
+  struct Wanted {
+    Digest digest;
+    std::uint64_t bytes = 0;  // exact, but for the root: an upper bound
+    std::vector<FileIndex> files;  // equal files share blobs
+  };
+  struct Pending {
+    PeerKey peer;
+    Wanted wanted;
+    std::vector<std::byte> bytes;
+    Time last_heard{};
+  };
+
+  Result<void> complete(Pending pending);
+  Result<void> take_root(std::vector<std::byte> bytes);
+  Result<void> enter_headers();
+  Result<void> enter_piece_lists();
+  void want_blob(const Digest& digest, std::uint64_t bytes, FileIndex file);
+  void give_back(std::uint32_t request);
+
+  ModelId id_;
+  Selection selection_;
+  Until until_;
+  Stage stage_ = Stage::kRoot;
+  std::shared_ptr<Manifest> manifest_;
+  Outline outline_;
+  ResolvedSelection resolved_;
+  std::map<Digest, Wanted> wanted_;  // not asked for now
+  std::map<std::uint32_t, Pending> pending_;
+  // And the blobs that each did not have or not send, with when to ask it for them again.
+  std::map<PeerKey, std::map<Digest, Time>> peers_;
+  std::uint32_t next_request_ = 1;
+};
+
+}  // namespace shardswarm

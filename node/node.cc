@@ -1,0 +1,241 @@
+// The public API: options made complete, the network thread, handles.
+#include <openssl/rand.h>
+
+#include <cstdlib>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "node/address.h"
+#include "node/shardswarm.h"
+#include "node/shell.h"
+#include "node/directory.h"
+
+namespace shardswarm {
+namespace {
+
+// Runs `job` on the network thread and waits for its answer.
+template <class F>
+auto on_network(Shell& shell, F job) {
+  std::promise<decltype(job())> promise;
+  auto answer = promise.get_future();
+  shell.post([&promise, &job] { promise.set_value(job()); });
+  return answer.get();
+}
+
+class SeedHandle final : public Seed {
+ public:
+  SeedHandle(std::shared_ptr<Shell> shell, ModelKey model, Ticket ticket, std::uint64_t present,
+             std::uint64_t total)
+      : shell_(std::move(shell)),
+        model_(model),
+        ticket_(std::move(ticket)),
+        present_(present),
+        total_(total) {}
+
+  const Ticket& ticket() const override { return ticket_; }
+  std::uint64_t present_bytes() const override { return present_; }
+  std::uint64_t total_bytes() const override { return total_; }
+  std::vector<PeerReport> peers() const override {
+    return on_network(*shell_, [this] { return shell_->peers_of(model_); });
+  }
+  std::uint64_t sent_bytes() const override {
+    return on_network(*shell_, [this] { return shell_->status(model_).sent_bytes; });
+  }
+
+ private:
+  std::shared_ptr<Shell> shell_;
+  ModelKey model_;
+  Ticket ticket_;
+  std::uint64_t present_;
+  std::uint64_t total_;
+};
+
+class FetchHandle final : public Fetch {
+ public:
+  FetchHandle(std::shared_ptr<Shell> shell, std::shared_ptr<FetchState> state)
+      : shell_(std::move(shell)), state_(std::move(state)) {}
+
+  FetchProgress progress() const override {
+    const std::scoped_lock lock(state_->mutex);
+    return state_->progress;
+  }
+  void cancel() override {
+    {
+      const std::scoped_lock lock(state_->mutex);
+      state_->leave = true;
+      state_->changed.notify_all();
+    }
+    shell_->post([shell = shell_.get(), state = state_] { shell->cancel_fetch(state); });
+  }
+  Result<FetchReport> wait() override { return state_->wait(); }
+  void linger(std::chrono::milliseconds handover, std::chrono::milliseconds linger) override {
+    const auto now = std::chrono::steady_clock::now();
+    const auto handed_over = std::make_shared<bool>(false);
+    shell_->post([shell = shell_.get(), state = state_, by = now + handover, handed_over] {
+      shell->when_free(state, by, [state, handed_over] {
+        const std::scoped_lock lock(state->mutex);
+        *handed_over = true;
+        state->changed.notify_all();
+      });
+    });
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [&] { return *handed_over || state_->leave; });
+    if (linger == std::chrono::milliseconds::max()) {
+      state_->changed.wait(lock, [&] { return state_->leave; });
+    } else {
+      state_->changed.wait_until(lock, now + linger, [&] { return state_->leave; });
+    }
+  }
+
+ private:
+  std::shared_ptr<Shell> shell_;
+  std::shared_ptr<FetchState> state_;
+};
+
+std::filesystem::path key_of(const NodeOptions& options) {
+  if (options.insecure) return {};
+  if (!options.key_file.empty()) return options.key_file;
+  // Read before any thread of ours is started.
+  if (const char* named = std::getenv("SHARDSWARM_KEY");  // NOLINT(concurrency-mt-unsafe)
+      named != nullptr && *named != '\0') {
+    return named;
+  }
+  return default_key_file();
+}
+
+class NodeImpl final : public Node {
+ public:
+  NodeImpl(NodeOptions options, std::optional<Identity> identity, NodeId id)
+      : options_(options),
+        id_(id),
+        shell_(std::make_shared<Shell>(std::move(options), std::move(identity), id)) {}
+
+  ~NodeImpl() override {
+    if (!thread_.joinable()) return;
+    shell_->post([shell = shell_.get()] { shell->stop(); });
+    thread_.join();
+  }
+
+  Result<void> open() {
+    if (auto listening = shell_->listen(); !listening) return listening;
+    thread_ = std::thread([shell = shell_.get()] { shell->run(); });
+    return {};
+  }
+
+  NodeId id() const override { return id_; }
+  std::vector<std::string> addresses() const override { return shell_->addresses(); }
+
+  Result<std::shared_ptr<Seed>> seed(SeedOptions options) override {
+    std::vector<std::string> warnings;
+    const auto open = [&] {
+      return Store::open_source(shell_->storage(), options.directory, options_.state_directory,
+                                warnings);
+    };
+    auto store = open();
+    if (!store && store.error().code == Errc::kNotFound &&
+        std::filesystem::exists(options.directory)) {
+      const auto indexed = index_directory({.directory = options.directory,
+                                            .state_directory = options_.state_directory,
+                                            .progress = std::move(options.index_progress),
+                                            .cancel = options.cancel});
+      if (!indexed) return std::unexpected(indexed.error());
+      store = open();
+    }
+    if (!store) return std::unexpected(store.error());
+    for (const std::string& warning : warnings) shell_->log(LogLevel::kWarning, warning);
+
+    const Manifest& manifest = (*store)->manifest();
+    std::uint64_t present = 0;
+    (*store)->have().for_each(
+        [&](PieceIndex piece) { present += manifest.extent(piece).length; });
+    std::uint64_t total = 0;
+    for (const FileEntry& file : manifest.root().files) total += file.size - file.header_bytes;
+    Ticket ticket{.id = manifest.id(), .peers = shell_->addresses()};
+    const ModelKey model = on_network(
+        *shell_, [&] { return shell_->start_seed(std::move(*store)); });
+    return std::make_shared<SeedHandle>(shell_, model, std::move(ticket), present, total);
+  }
+
+  std::shared_ptr<Fetch> fetch(const Ticket& ticket, FetchOptions options) override {
+    return std::make_shared<FetchHandle>(
+        shell_, begin(ticket, std::move(options), FetchState::Kind::kFetch));
+  }
+
+  Result<FetchPlan> plan(const Ticket& ticket, FetchOptions options) override {
+    const auto state = begin(ticket, std::move(options), FetchState::Kind::kPlan);
+    if (const auto outcome = state->wait(); !outcome) return std::unexpected(outcome.error());
+    return state->plan;
+  }
+
+  Result<std::shared_ptr<const Manifest>> learn(const Ticket& ticket,
+                                                std::chrono::milliseconds timeout) override {
+    FetchOptions options;
+    options.stall_timeout = timeout;
+    const auto state = begin(ticket, std::move(options), FetchState::Kind::kLearn);
+    if (const auto outcome = state->wait(); !outcome) return std::unexpected(outcome.error());
+    return state->manifest;
+  }
+
+ private:
+  std::shared_ptr<FetchState> begin(const Ticket& ticket, FetchOptions options,
+                                    FetchState::Kind kind) {
+    auto state = std::make_shared<FetchState>();
+    state->ticket = ticket;
+    state->options = std::move(options);
+    state->kind = kind;
+    shell_->post([shell = shell_.get(), state] { shell->start_fetch(state); });
+    return state;
+  }
+
+  NodeOptions options_;
+  NodeId id_;
+  std::shared_ptr<Shell> shell_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Node>> Node::start(NodeOptions options) {
+  if (options.state_directory.empty()) options.state_directory = default_state_directory();
+  options.key_file = key_of(options);
+  std::optional<Identity> identity;
+  NodeId id;
+  if (!options.key_file.empty()) {
+    auto loaded = Identity::from_cluster_key(options.key_file);
+    if (!loaded) return std::unexpected(loaded.error());
+    identity = std::move(*loaded);
+    id = identity->id();
+  } else if (::RAND_bytes(reinterpret_cast<unsigned char*>(id.bytes.data()),
+                          static_cast<int>(id.bytes.size())) != 1) {
+    return fail(Errc::kInternal, "no random bytes to be had");
+  }
+  for (const std::string& address : options.advertise) {
+    if (const auto parsed = parse_host_port(address); !parsed) {
+      return std::unexpected(parsed.error());
+    }
+  }
+  if (options.listen.empty()) {
+    options.listen = identity || options.insecure ? "0.0.0.0:0" : "127.0.0.1:0";
+  }
+  if (options.insecure && options.log) {
+    options.log(LogLevel::kWarning,
+                "INSECURE: no encryption, no authentication; anybody who reaches this machine can "
+                "read the models that it serves");
+  }
+  auto node = std::make_unique<NodeImpl>(std::move(options), std::move(identity), id);
+  if (auto opened = node->open(); !opened) return std::unexpected(opened.error());
+  return node;
+}
+
+std::filesystem::path default_state_directory() {
+  // Read at start, before threads.
+  if (const char* state = std::getenv("XDG_STATE_HOME");  // NOLINT(concurrency-mt-unsafe)
+      state != nullptr && *state != '\0') {
+    return std::filesystem::path(state) / "shardswarm";
+  }
+  const char* home = std::getenv("HOME");  // NOLINT(concurrency-mt-unsafe)
+  return std::filesystem::path(home != nullptr ? home : ".") / ".local/state/shardswarm";
+}
+
+}  // namespace shardswarm

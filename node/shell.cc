@@ -1,0 +1,343 @@
+#include "node/shell.h"
+
+#include <algorithm>
+#include <cstring>
+#include <asio/executor_work_guard.hpp>
+#include <asio/post.hpp>
+#include <thread>
+#include <utility>
+
+#include "node/process_memory.h"
+
+namespace shardswarm {
+namespace {
+
+constexpr auto kTick = std::chrono::milliseconds(100);
+constexpr auto kStopTimeout = std::chrono::seconds(3);
+constexpr std::uint32_t kSendBuffersLarge = 12;  // under TLS: two pieces for six peers at a time
+constexpr std::uint32_t kSendBuffersSmall = 64;
+
+CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
+  CoreOptions core;
+  core.hello.node_id = id;
+  core.hello.agent = "shardswarm/0.1.0";
+  core.hello.advertised = options.advertise;
+  std::memcpy(&core.seed, id.bytes.data(), sizeof core.seed);  // another order on every node
+  return core;
+}
+
+}  // namespace
+
+Shell::Shell(NodeOptions options, std::optional<Identity> identity, NodeId id)
+    : options_(std::move(options)),
+      identity_(std::move(identity)),
+      receive_buffers_(limits::kBuffersLarge, limits::kBuffersSmall),
+      send_buffers_(identity_ ? kSendBuffersLarge : 0, identity_ ? kSendBuffersSmall : 0),
+      io_(1),
+      acceptor_(io_),
+      resolver_(io_),
+      timer_(io_),
+      tick_(io_),
+      stop_deadline_(io_),
+      core_(std::make_unique<Core>(core_options(options_, id), receive_buffers_)),
+      started_(std::chrono::steady_clock::now()) {
+  std::string notice;
+  engine_ = make_io_engine(options_.io, &receive_buffers_, notice);
+  if (!notice.empty()) log(LogLevel::kWarning, notice);
+  hashing_ = std::make_unique<Workers>(std::max(2U, std::thread::hardware_concurrency()));
+  opening_ = std::make_unique<Workers>(1);
+  receive_buffers_.on_release([this] { post([this] { schedule_settle(); }); });
+  send_buffers_.on_release([this] {
+    post([this] {
+      for (auto waiting = std::exchange(waiting_for_send_buffer_, {}); auto& piece : waiting) {
+        prepare_bytes(piece);
+      }
+    });
+  });
+}
+
+Shell::~Shell() {
+  receive_buffers_.on_release({});
+  send_buffers_.on_release({});
+  opening_.reset();
+  hashing_.reset();
+  engine_.reset();
+}
+
+StorageEnvironment Shell::storage() {
+  return {.engine = *engine_, .workers = *hashing_, .post = [this](std::function<void()> job) {
+            post(std::move(job));
+          }};
+}
+
+void Shell::post(std::function<void()> job) { asio::post(io_, std::move(job)); }
+
+Time Shell::now() const { return std::chrono::steady_clock::now() - started_; }
+
+void Shell::log(LogLevel level, std::string_view text) const {
+  if (options_.log) options_.log(level, text);
+}
+
+void Shell::run() {
+  every_tick();
+  if (acceptor_.is_open()) accept();
+  const auto keep = asio::make_work_guard(io_);
+  io_.run();
+}
+
+// --- fetches and seeds ---
+
+void Shell::start_fetch(std::shared_ptr<FetchState> fetch) {
+  fetch->started = std::chrono::steady_clock::now();
+  if (stopping_) {
+    fetch->resolve(fail(Errc::kCancelled, "the node is stopping"));
+    return;
+  }
+  // An earlier fetch of this model that has ended makes room (a seed does not).
+  std::erase_if(ended_, [&](const auto& entry) {
+    if (entry.first != fetch->ticket.id) return false;
+    core_->remove_model(entry.second);
+    stores_.erase(entry.second);
+    return true;
+  });
+  const auto until = fetch->kind == FetchState::Kind::kFetch ? ManifestFetch::Until::kPieceLists
+                                                             : ManifestFetch::Until::kHeaders;
+  const auto key = core_->add_fetch(fetch->ticket.id, fetch->options.selection, until,
+                                    fetch->options.stall_timeout, now());
+  if (!key) {
+    fetch->resolve(std::unexpected(key.error()));
+    return;
+  }
+  fetch->model = *key;
+  fetches_[*key] = fetch;
+  for (const std::string& peer : fetch->ticket.peers) core_->add_address(peer, now());
+  for (const std::string& peer : fetch->options.peers) core_->add_address(peer, now());
+  schedule_settle();
+}
+
+void Shell::cancel_fetch(const std::shared_ptr<FetchState>& fetch) {
+  if (!fetch->model) return;
+  core_->fetch_failed(*fetch->model, {Errc::kCancelled, "cancelled; run it again to resume"}, now());
+  schedule_settle();
+}
+
+ModelKey Shell::start_seed(std::shared_ptr<Store> store) {
+  const ModelKey key = core_->add_seed(store->shared_manifest(), store->have(), now());
+  stores_[key] = std::move(store);
+  schedule_settle();
+  return key;
+}
+
+std::vector<PeerReport> Shell::peers_of(ModelKey model) const {
+  std::vector<PeerReport> peers;
+  for (const auto& [id, tally] : core_->tallies(model)) {
+    peers.push_back({.id = id,
+                     .address = tally.address,
+                     .fetched_bytes = tally.fetched_bytes,
+                     .sent_bytes = tally.sent_bytes,
+                     .connected = tally.connections > 0});
+  }
+  return peers;
+}
+
+void Shell::when_free(const std::shared_ptr<FetchState>& fetch,
+                      std::chrono::steady_clock::time_point by, std::function<void()> done) {
+  leaving_.push_back({fetch, by, std::move(done)});
+}
+
+void Shell::store_opened(const std::shared_ptr<FetchState>& fetch,
+                         Result<std::shared_ptr<Store>> opened) {
+  fetch->opening = false;
+  const ModelKey key = *fetch->model;
+  if (!fetches_.contains(key)) return;  // cancelled meanwhile
+  if (!opened) {
+    core_->fetch_failed(key, opened.error(), now());
+  } else {
+    Store& store = **opened;
+    stores_[key] = std::move(*opened);
+    store.on_durable([this, key, &store] {
+      core_->undurable(key, store.undurable_bytes());
+      schedule_settle();
+    });
+    if (const auto bytes = store.progress().rechecked_bytes; bytes > 0) {
+      log(LogLevel::kInfo, "re-checked " + std::to_string(bytes) + " bytes of an earlier run");
+    }
+    core_->store_opened(key, store.have(), now());
+  }
+  schedule_settle();
+}
+
+void Shell::end_fetch(const std::shared_ptr<FetchState>& fetch, std::optional<Error> error) {
+  const auto resolve = [this, fetch, error] {
+    fetch->phase = error ? FetchPhase::kFailed : FetchPhase::kDone;
+    progress(*fetch);
+    if (error) {
+      fetch->resolve(std::unexpected(*error));
+    } else {
+      fetch->resolve(report(*fetch));
+    }
+    fetches_.erase(*fetch->model);
+    ended_[fetch->ticket.id] = *fetch->model;
+    stop_if_quiet();
+  };
+  const auto store = stores_.find(*fetch->model);
+  if (error && store != stores_.end()) {
+    store->second->finish([resolve](const Result<void>&) { resolve(); });
+  } else {
+    resolve();
+  }
+}
+
+FetchReport Shell::report(const FetchState& fetch) const {
+  const ModelStatus status = core_->status(*fetch.model);
+  FetchReport report;
+  report.id = fetch.ticket.id;
+  report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - fetch.started).count();
+  report.wanted_bytes = status.wanted_bytes;
+  report.fetched_bytes = status.fetched_bytes;
+  report.duplicate_bytes = status.duplicate_bytes;
+  report.control_bytes = core_->control_bytes();
+  report.reused_bytes = status.reused_bytes;
+  report.sent_bytes = status.sent_bytes;
+  report.peak_private_bytes = std::max(peak_private_bytes_, private_bytes());
+  report.engine = engine_->report();
+  report.peers = peers_of(*fetch.model);
+  return report;
+}
+
+// Takes a sample and publishes it.
+FetchProgress Shell::progress(FetchState& fetch) {
+  constexpr auto kRateWindow = std::chrono::seconds(3);
+  const auto at = std::chrono::steady_clock::now();
+  const ModelStatus status = core_->status(*fetch.model);
+  FetchProgress progress;
+  progress.wanted_bytes = status.wanted_bytes;
+  progress.present_bytes = status.present_bytes;
+  progress.fetched_bytes = status.fetched_bytes;
+  progress.peers = status.peers;
+  fetch.rate_samples.emplace_back(at, status.fetched_bytes);
+  while (fetch.rate_samples.size() > 2 && at - fetch.rate_samples.front().first > kRateWindow) {
+    fetch.rate_samples.pop_front();
+  }
+  const auto& [since, bytes] = fetch.rate_samples.front();
+  if (const double seconds = std::chrono::duration<double>(at - since).count(); seconds > 0) {
+    progress.bytes_per_second = static_cast<double>(status.fetched_bytes - bytes) / seconds;
+  }
+  if (fetch.phase < FetchPhase::kDone) {
+    if (status.active) {
+      const bool all = status.present_bytes == status.wanted_bytes;
+      fetch.phase = all ? FetchPhase::kFinishing : FetchPhase::kFetching;
+    } else if (status.learned) {
+      fetch.phase = FetchPhase::kChecking;
+    } else {
+      fetch.phase = core_->manifest(*fetch.model) ? FetchPhase::kManifest : FetchPhase::kConnecting;
+    }
+  }
+  progress.phase = fetch.phase;
+  {
+    const std::scoped_lock lock(fetch.mutex);
+    fetch.progress = progress;
+  }
+  if (fetch.options.on_progress) fetch.options.on_progress(progress);
+  return progress;
+}
+
+// --- time ---
+
+void Shell::every_tick() {
+  peak_private_bytes_ = std::max(peak_private_bytes_, private_bytes());
+  for (auto& [key, fetch] : fetches_) progress(*fetch);
+  const auto at = std::chrono::steady_clock::now();
+  std::erase_if(leaving_, [&](Leaving& leaving) {
+    if (at < leaving.by && leaving.fetch->model && !core_->may_leave(*leaving.fetch->model)) {
+      return false;
+    }
+    leaving.done();
+    return true;
+  });
+  tick_.expires_after(kTick);
+  tick_.async_wait([this](asio::error_code ec) {
+    if (!ec) every_tick();
+  });
+}
+
+void Shell::schedule_settle() {
+  if (settle_posted_) return;
+  settle_posted_ = true;
+  asio::post(io_, [this] {
+    settle_posted_ = false;
+    settle();
+  });
+}
+
+void Shell::settle() {
+  core_->settle(now());
+  // Writing tells the core what was sent, which may choose further pieces: until all is quiet.
+  while (true) {
+    auto actions = core_->take_actions();
+    for (Action& action : actions) {
+      std::visit([this](auto&& what) { carry_out(std::move(what)); }, std::move(action));
+    }
+    const auto ready = core_->take_output_ready();
+    for (const ConnectionId id : ready) {
+      if (const auto it = connections_.find(id); it != connections_.end()) {
+        const auto connection = it->second;  // pump may close and erase it
+        connection->pump();
+      }
+    }
+    if (actions.empty() && ready.empty()) break;
+  }
+  arm_timer();
+}
+
+void Shell::arm_timer() {
+  const auto due = core_->next_deadline();
+  if (!due) {
+    timer_.cancel();
+    return;
+  }
+  // At least a millisecond: a deadline that settle() could not meet must not spin.
+  timer_.expires_at(std::max(started_ + *due,
+                             std::chrono::steady_clock::now() + std::chrono::milliseconds(1)));
+  timer_.async_wait([this](asio::error_code ec) {
+    if (!ec) schedule_settle();
+  });
+}
+
+// --- the end ---
+
+void Shell::stop() {
+  if (stopping_) return;
+  stopping_ = true;
+  asio::error_code ignored;
+  acceptor_.close(ignored);
+  for (auto& [key, fetch] : fetches_) {
+    core_->fetch_failed(key, {Errc::kCancelled, "the node was stopped; run it again to resume"},
+                        now());
+  }
+  core_->close_all(CloseReason::kShutdown);
+  schedule_settle();
+  for (Leaving& leaving : std::exchange(leaving_, {})) leaving.done();
+  stop_deadline_.expires_after(kStopTimeout);
+  stop_deadline_.async_wait([this](asio::error_code ec) {
+    if (ec) return;
+    while (!connections_.empty()) {
+      const auto connection = connections_.begin()->second;
+      connection->abort(std::nullopt);
+    }
+    stop_if_quiet();
+  });
+  stop_if_quiet();
+}
+
+void Shell::stop_if_quiet() {
+  if (!stopping_ || !fetches_.empty() || !connections_.empty()) return;
+  stop_deadline_.cancel();
+  tick_.cancel();
+  timer_.cancel();
+  // What was posted before runs first: closing sockets among it.
+  asio::post(io_, [this] { io_.stop(); });
+}
+
+}  // namespace shardswarm

@@ -1,0 +1,122 @@
+// The shell around the core: sockets, timers, storage. Everything here runs on the network thread,
+// unless a comment says otherwise; NodeImpl (node.cc) is the door for other threads.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "node/connection.h"
+#include "node/core.h"
+#include "node/fetch_state.h"
+#include "node/identity.h"
+#include "node/shardswarm.h"
+#include "storage/store.h"
+#include "storage/workers.h"
+
+namespace shardswarm {
+
+class Shell {
+ public:
+  // Options are complete: key file, state directory and listening address filled in.
+  Shell(NodeOptions options, std::optional<Identity> identity, NodeId id);
+  ~Shell();  // any thread, when run() has returned
+  Shell(const Shell&) = delete;
+  Shell& operator=(const Shell&) = delete;
+
+  Result<void> listen();  // before run()
+  void run();             // the network thread's whole life; returns after stop()
+  void stop();            // ends fetches resumable, says goodbye, then lets run() return
+  // Any thread.
+  void post(std::function<void()> job);
+  asio::io_context& io() { return io_; }
+  const std::vector<std::string>& addresses() const { return addresses_; }  // after listen()
+  StorageEnvironment storage();
+
+  // --- for NodeImpl ---
+  void start_fetch(std::shared_ptr<FetchState> fetch);
+  void cancel_fetch(const std::shared_ptr<FetchState>& fetch);
+  // Runs `done` once nothing is left to hand over (see Fetch::linger), or at the deadline.
+  void when_free(const std::shared_ptr<FetchState>& fetch, std::chrono::steady_clock::time_point by,
+                 std::function<void()> done);
+  ModelKey start_seed(std::shared_ptr<Store> store);
+  std::vector<PeerReport> peers_of(ModelKey model) const;
+  ModelStatus status(ModelKey model) const { return core_->status(model); }
+
+  // --- for Connection ---
+  Core& core() { return *core_; }
+  Time now() const;
+  void schedule_settle();
+  void connection_closed(ConnectionId id, const std::string& address, bool dialed, bool up,
+                         std::optional<Error> error);
+  void piece_lost(ModelKey model, PieceIndex piece);
+
+  void log(LogLevel level, std::string_view text) const;
+
+ private:
+  void accept();
+  void dial(std::string address);
+  void adopt(asio::ip::tcp::socket socket, std::string address, bool dialed);
+  void settle();
+  void arm_timer();
+  void every_tick();
+  void carry_out(action::Dial&& a);
+  void carry_out(action::CloseConnection&& a);
+  void carry_out(action::ManifestReady&& a);
+  void carry_out(action::StorePiece&& a);
+  void carry_out(action::PreparePiece&& a);
+  void carry_out(action::ReleasePiece&& a);
+  void carry_out(action::FinishStore&& a);
+  void carry_out(action::FetchEnded&& a);
+  void carry_out(action::Log&& a);
+  void prepare_bytes(const action::PreparePiece& a);
+  void store_opened(const std::shared_ptr<FetchState>& fetch,
+                    Result<std::shared_ptr<Store>> opened);
+  void end_fetch(const std::shared_ptr<FetchState>& fetch, std::optional<Error> error);
+  FetchReport report(const FetchState& fetch) const;
+  FetchProgress progress(FetchState& fetch);
+  void stop_if_quiet();
+
+  NodeOptions options_;
+  std::optional<Identity> identity_;
+  // Buffers outlive everything that may hold one, posted jobs included.
+  BufferPool receive_buffers_;
+  BufferPool send_buffers_;  // under TLS
+  asio::io_context io_;
+  asio::ip::tcp::acceptor acceptor_;
+  asio::ip::tcp::resolver resolver_;
+  asio::steady_timer timer_;        // the core's next deadline
+  asio::steady_timer tick_;         // progress, memory
+  asio::steady_timer stop_deadline_;
+  std::unique_ptr<Core> core_;
+  std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
+  std::map<ModelKey, std::shared_ptr<Store>> stores_;
+  std::map<ModelKey, std::shared_ptr<FetchState>> fetches_;
+  std::map<ModelId, ModelKey> ended_;  // fetches that are over; complete ones are still served
+  std::deque<action::PreparePiece> waiting_for_send_buffer_;
+  struct Leaving {
+    std::shared_ptr<FetchState> fetch;
+    std::chrono::steady_clock::time_point by;
+    std::function<void()> done;
+  };
+  std::vector<Leaving> leaving_;
+  std::vector<std::string> addresses_;
+  std::chrono::steady_clock::time_point started_;
+  std::uint64_t next_connection_ = 1;
+  std::uint64_t peak_private_bytes_ = 0;
+  bool settle_posted_ = false;
+  bool stopping_ = false;
+  // Order of the end: first no new jobs, then no disk operation under way, then the stores.
+  std::unique_ptr<IoEngine> engine_;
+  std::unique_ptr<Workers> hashing_;
+  std::unique_ptr<Workers> opening_;  // blocking calls: one at a time
+};
+
+}  // namespace shardswarm

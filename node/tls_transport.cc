@@ -1,0 +1,182 @@
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "node/openssl.h"
+#include "node/transport.h"
+
+namespace shardswarm {
+namespace {
+
+// OpenSSL's own socket BIO writes without MSG_NOSIGNAL: a peer that closes would end the process.
+int bio_write(BIO* bio, const char* data, int length) {
+  BIO_clear_retry_flags(bio);
+  int flags = 0;
+#ifdef MSG_NOSIGNAL
+  flags = MSG_NOSIGNAL;
+#endif
+  const int fd = static_cast<int>(reinterpret_cast<std::intptr_t>(::BIO_get_data(bio)));
+  const auto n = ::send(fd, data, static_cast<std::size_t>(length), flags);
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) BIO_set_retry_write(bio);
+  return static_cast<int>(n);
+}
+
+int bio_read(BIO* bio, char* data, int length) {
+  BIO_clear_retry_flags(bio);
+  const int fd = static_cast<int>(reinterpret_cast<std::intptr_t>(::BIO_get_data(bio)));
+  const auto n = ::recv(fd, data, static_cast<std::size_t>(length), 0);
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) BIO_set_retry_read(bio);
+  if (n == 0) ::BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+  return static_cast<int>(n);
+}
+
+long bio_control(BIO* bio, int command, long, void*) {
+  if (command == BIO_CTRL_EOF) return ::BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0 ? 1 : 0;
+  return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+BIO_METHOD* socket_method() {
+  static BIO_METHOD* const kMethod = [] {
+    BIO_METHOD* method = ::BIO_meth_new(::BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket");
+    ::BIO_meth_set_write(method, &bio_write);
+    ::BIO_meth_set_read(method, &bio_read);
+    ::BIO_meth_set_ctrl(method, &bio_control);
+    return method;
+  }();
+  return kMethod;
+}
+
+bool is_refusal(unsigned long error) {
+  if (ERR_GET_LIB(error) != ERR_LIB_SSL) return false;
+  switch (ERR_GET_REASON(error)) {
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+    case SSL_R_TLSV1_ALERT_ACCESS_DENIED: return true;
+    default: return false;
+  }
+}
+
+// TLS 1.3 with both sides' certificates checked against the cluster's CA.
+class TlsTransport final : public Transport {
+ public:
+  TlsTransport(int fd, bool dialer, const Identity& identity)
+      : fd_(fd), ssl_(::SSL_new(dialer ? identity.client_context() : identity.server_context())) {
+    BIO* bio = ::BIO_new(socket_method());
+    ::BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd)));
+    ::BIO_set_init(bio, 1);
+    ::SSL_set_bio(ssl_.get(), bio, bio);
+    if (dialer) {
+      ::SSL_set_connect_state(ssl_.get());
+    } else {
+      ::SSL_set_accept_state(ssl_.get());
+    }
+  }
+
+  Result<Wait> handshake() override {
+    ::ERR_clear_error();
+    const int result = ::SSL_do_handshake(ssl_.get());
+    if (result == 1) {
+      up_ = true;
+      return Wait::kNone;
+    }
+    const auto moved = stopped(result);
+    if (!moved) return std::unexpected(moved.error());
+    if (moved->wait == Wait::kNone) {
+      return fail(Errc::kUnreachable, "the other side closed during the TLS handshake");
+    }
+    return moved->wait;
+  }
+
+  std::optional<NodeId> peer_id() const override {
+    X509* certificate = ::SSL_get0_peer_certificate(ssl_.get());
+    if (certificate == nullptr) return std::nullopt;
+    return node_id_of(certificate);
+  }
+
+  Result<Moved> read(std::span<const std::span<std::byte>> into) override {
+    std::size_t total = 0;
+    for (const auto& span : into) {
+      std::size_t filled = 0;
+      while (filled < span.size()) {
+        ::ERR_clear_error();
+        std::size_t n = 0;
+        const int result = ::SSL_read_ex(ssl_.get(), span.data() + filled, span.size() - filled, &n);
+        if (result != 1) {
+          // What came before the obstacle counts; the next call meets it again.
+          if (total > 0) return Moved{total, Wait::kNone};
+          return stopped(result);
+        }
+        filled += n;
+        total += n;
+      }
+    }
+    return Moved{total, Wait::kNone};
+  }
+
+  Result<Moved> write(std::span<const std::byte> from, bool) override {
+    ::ERR_clear_error();
+    std::size_t n = 0;
+    const int result = ::SSL_write_ex(ssl_.get(), from.data(), from.size(), &n);
+    if (result != 1) return stopped(result);
+    return Moved{n, Wait::kNone};
+  }
+
+  bool can_send_file() const override { return false; }
+  Result<Moved> write_file(int, std::uint64_t, std::uint32_t) override {
+    return fail(Errc::kInternal, "TLS sends no files");
+  }
+
+  void shutdown() override {
+    ::ERR_clear_error();
+    if (up_) ::SSL_shutdown(ssl_.get());
+    ::ERR_clear_error();
+    ::shutdown(fd_, SHUT_WR);
+  }
+
+ private:
+  // Why an operation did not go on.
+  Result<Moved> stopped(int result) {
+    switch (::SSL_get_error(ssl_.get(), result)) {
+      case SSL_ERROR_WANT_READ: return Moved{0, Wait::kReadable};
+      case SSL_ERROR_WANT_WRITE: return Moved{0, Wait::kWritable};
+      case SSL_ERROR_ZERO_RETURN: return Moved{0, Wait::kNone};
+      case SSL_ERROR_SYSCALL:
+        up_ = false;
+        return fail(Errc::kIo, errno == 0 ? "connection lost"
+                                          : fail_errno(errno, "connection lost").error().message);
+      default: break;
+    }
+    up_ = false;
+    const unsigned long error = ::ERR_peek_error();
+    if (is_refusal(error)) {
+      ::ERR_clear_error();
+      return fail(Errc::kRefused,
+                  "refused by key: this node and the other do not have the same cluster key");
+    }
+    if (ERR_GET_LIB(error) == ERR_LIB_SSL &&
+        (ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER ||
+         ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST)) {
+      ::ERR_clear_error();
+      return fail(Errc::kRefused, "the other side does not speak TLS: it runs without a cluster key");
+    }
+    return fail(Errc::kIo, "TLS: " + openssl_error());
+  }
+
+  int fd_;
+  SslPtr ssl_;
+  bool up_ = false;  // close_notify may be sent
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> make_tls_transport(int fd, bool dialer, const Identity& identity) {
+  return std::make_unique<TlsTransport>(fd, dialer, identity);
+}
+
+}  // namespace shardswarm

@@ -1,0 +1,60 @@
+// Open files, and what tells whether a file is still the one that was known.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+#include <utility>
+
+#include "piece/error.h"
+
+namespace shardswarm {
+
+// A file descriptor that closes itself. Move-only.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept;
+  ~Fd();
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+// A file's identity at a moment: when any of it differs, its bytes are not trusted.
+struct FileIdentity {
+  std::uint64_t inode = 0;
+  std::uint64_t size = 0;
+  std::int64_t mtime_ns = 0;
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+Result<FileIdentity> identity_of(int fd, const std::string& name);
+
+Result<Fd> open_for_reading(const std::filesystem::path& path);
+// Opens `path` below the directory `root` component by component, following no link; missing
+// folders are made when `flags` has O_CREAT. kForeign when a component is a link or no folder.
+Result<Fd> open_beneath(int root, const std::filesystem::path& path, int flags);
+// The folder that holds `path`, opened the same way (made if missing).
+Result<Fd> open_parent_beneath(int root, const std::filesystem::path& path);
+
+// Blocking; all bytes or an error. kIo "shrank" when the file ends before.
+Result<void> read_exactly(int fd, std::uint64_t offset, std::span<std::byte> into,
+                          const std::string& name);
+Result<void> write_exactly(int fd, std::uint64_t offset, std::span<const std::byte> from,
+                           const std::string& name);
+
+// A small file whole; kLimit beyond `most` bytes.
+Result<std::vector<std::byte>> read_small_file(const std::filesystem::path& path,
+                                               std::uint64_t most);
+// Written under another name, synced and renamed: either the old content or the new.
+Result<void> replace_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
+Result<void> sync_directory(const std::filesystem::path& path);
+
+}  // namespace shardswarm

@@ -1,0 +1,252 @@
+#include "storage/ledger.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <random>
+
+#include "piece/limits.h"
+
+namespace shardswarm {
+namespace {
+
+constexpr std::array<char, 8> kMagic = {'S', 'S', 'L', 'E', 'D', 'G', 'R', '1'};
+constexpr std::size_t kHeadBytes = 64;    // magic, layout, reserved, model, salt, checksum
+constexpr std::size_t kRecordBytes = 16;  // length, type, checksum: around each body
+constexpr std::uint32_t kTypePieces = 1;
+constexpr std::uint32_t kTypeFile = 2;
+constexpr std::uint32_t kTypeLost = 3;
+constexpr std::size_t kPieceRecordBytes = 12;
+constexpr std::size_t kFileRecordBytes = 28;
+// A record never holds more than a sync's worth of the smallest pieces.
+constexpr std::uint32_t kBodyBytesMax = 64 * limits::kMiB;
+constexpr std::uint64_t kLedgerBytesMax = 4 * limits::kGiB;
+
+void put_u32(std::vector<std::byte>& out, std::uint32_t v) {
+  for (int i = 0; i < 4; ++i) out.push_back(static_cast<std::byte>(v >> (8 * i)));
+}
+void put_u64(std::vector<std::byte>& out, std::uint64_t v) {
+  for (int i = 0; i < 8; ++i) out.push_back(static_cast<std::byte>(v >> (8 * i)));
+}
+std::uint64_t get(std::span<const std::byte> in, std::size_t at, int bytes) {
+  std::uint64_t v = 0;
+  for (int i = bytes; i-- > 0;) {
+    v = v << 8 | std::to_integer<std::uint64_t>(in[at + static_cast<std::size_t>(i)]);
+  }
+  return v;
+}
+std::uint32_t get_u32(std::span<const std::byte> in, std::size_t at) {
+  return static_cast<std::uint32_t>(get(in, at, 4));
+}
+
+// Over salt and position too: bytes of an older ledger, or of another place, never pass.
+std::uint64_t checksum(std::uint64_t salt, std::uint64_t position, std::span<const std::byte> data) {
+  std::vector<std::byte> all;
+  all.reserve(16 + data.size());
+  put_u64(all, salt);
+  put_u64(all, position);
+  all.insert(all.end(), data.begin(), data.end());
+  return xxh3_64(all);
+}
+
+struct ParsedHead {
+  Ledger::Head head;
+  std::uint64_t salt = 0;
+};
+
+Result<ParsedHead> parse_head(std::span<const std::byte> bytes, const std::filesystem::path& file) {
+  const auto bad = [&] {
+    return fail(Errc::kMalformed, file.string() + " is no ledger of this program");
+  };
+  if (bytes.size() < kHeadBytes) return bad();
+  if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return bad();
+  ParsedHead parsed;
+  parsed.salt = get(bytes, 48, 8);
+  if (get(bytes, 56, 8) != checksum(parsed.salt, 0, bytes.first(56))) return bad();
+  const std::uint32_t layout = get_u32(bytes, 8);
+  if (layout != static_cast<std::uint32_t>(Layout::kOriginal) &&
+      layout != static_cast<std::uint32_t>(Layout::kMirror)) {
+    return fail(Errc::kVersion, file.string() + " has a layout that this program does not know");
+  }
+  parsed.head.layout = static_cast<Layout>(layout);
+  std::copy_n(bytes.begin() + 16, 32, parsed.head.model.bytes.begin());
+  return parsed;
+}
+
+bool take_pieces(std::span<const std::byte> body, LedgerContent& content) {
+  if (body.size() % kPieceRecordBytes != 0) return false;
+  for (std::size_t at = 0; at < body.size(); at += kPieceRecordBytes) {
+    const std::uint32_t piece = get_u32(body, at);
+    if (piece >= content.recorded.size()) return false;
+    content.recorded.insert(PieceIndex(piece));
+    content.xxh3[piece] = get(body, at + 4, 8);
+  }
+  return true;
+}
+
+bool take_file(std::span<const std::byte> body, LedgerContent& content) {
+  if (body.size() != kFileRecordBytes) return false;
+  const std::uint32_t file = get_u32(body, 0);
+  if (file >= content.files.size()) return false;
+  content.files[file] = FileIdentity{.inode = get(body, 4, 8),
+                                     .size = get(body, 12, 8),
+                                     .mtime_ns = static_cast<std::int64_t>(get(body, 20, 8))};
+  return true;
+}
+
+bool take_lost(std::span<const std::byte> body, LedgerContent& content) {
+  if (body.size() % 4 != 0) return false;
+  for (std::size_t at = 0; at < body.size(); at += 4) {
+    const std::uint32_t piece = get_u32(body, at);
+    if (piece >= content.recorded.size()) return false;
+    content.recorded.erase(PieceIndex(piece));
+  }
+  return true;
+}
+
+// Applies records; returns where the first one begins that cannot be used.
+std::uint64_t apply_records(std::span<const std::byte> bytes, std::uint64_t salt,
+                            LedgerContent& content) {
+  std::size_t at = kHeadBytes;
+  while (bytes.size() - at >= kRecordBytes) {
+    const std::uint32_t length = get_u32(bytes, at);
+    if (length > kBodyBytesMax || bytes.size() - at - kRecordBytes < length) break;
+    const auto covered = bytes.subspan(at, 8 + length);
+    if (get(bytes, at + 8 + length, 8) != checksum(salt, at, covered)) break;
+    const auto body = covered.subspan(8);
+    bool ok = false;
+    switch (get_u32(bytes, at + 4)) {
+      case kTypePieces: ok = take_pieces(body, content); break;
+      case kTypeFile: ok = take_file(body, content); break;
+      case kTypeLost: ok = take_lost(body, content); break;
+      default: break;
+    }
+    if (!ok) break;
+    at += kRecordBytes + length;
+  }
+  return at;
+}
+
+struct Loaded {
+  LedgerContent content;
+  std::uint64_t salt = 0;
+  std::uint64_t end = 0;
+};
+
+Result<Loaded> load(const std::filesystem::path& file, std::uint32_t pieces, std::uint32_t files) {
+  const auto bytes = read_small_file(file, kLedgerBytesMax);
+  if (!bytes) return std::unexpected(bytes.error());
+  const auto head = parse_head(*bytes, file);
+  if (!head) return std::unexpected(head.error());
+  Loaded loaded;
+  loaded.salt = head->salt;
+  loaded.content.model = head->head.model;
+  loaded.content.layout = head->head.layout;
+  loaded.content.recorded = PieceSet(pieces);
+  loaded.content.xxh3.resize(pieces);
+  loaded.content.files.resize(files);
+  loaded.end = apply_records(*bytes, loaded.salt, loaded.content);
+  return loaded;
+}
+
+}  // namespace
+
+std::string_view layout_name(Layout layout) {
+  return layout == Layout::kOriginal ? "original" : "mirror";
+}
+
+Result<Ledger::Head> Ledger::read_head(const std::filesystem::path& file) {
+  auto fd = open_for_reading(file);
+  if (!fd) return std::unexpected(fd.error());
+  std::array<std::byte, kHeadBytes> bytes{};
+  if (!read_exactly(fd->get(), 0, bytes, file.string())) {
+    return fail(Errc::kMalformed, file.string() + " is no ledger of this program");
+  }
+  const auto parsed = parse_head(bytes, file);
+  if (!parsed) return std::unexpected(parsed.error());
+  return parsed->head;
+}
+
+Result<LedgerContent> Ledger::read(const std::filesystem::path& file, std::uint32_t pieces,
+                                   std::uint32_t files) {
+  auto loaded = load(file, pieces, files);
+  if (!loaded) return std::unexpected(loaded.error());
+  return std::move(loaded->content);
+}
+
+Result<Ledger> Ledger::create(const std::filesystem::path& file, const ModelId& model,
+                              Layout layout) {
+  std::vector<std::byte> head;
+  for (const char c : kMagic) head.push_back(static_cast<std::byte>(c));
+  put_u32(head, static_cast<std::uint32_t>(layout));
+  put_u32(head, 0);
+  head.insert(head.end(), model.bytes.begin(), model.bytes.end());
+  Ledger ledger;
+  std::random_device random;
+  ledger.salt_ = std::uint64_t{random()} << 32 | random();
+  put_u64(head, ledger.salt_);
+  put_u64(head, checksum(ledger.salt_, 0, head));
+  if (auto written = replace_file(file, head); !written) return std::unexpected(written.error());
+  ledger.fd_ = Fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+  if (!ledger.fd_) return fail_errno(errno, "cannot open " + file.string());
+  ledger.end_ = head.size();
+  return ledger;
+}
+
+Result<Ledger> Ledger::open(const std::filesystem::path& file, std::uint32_t pieces,
+                            std::uint32_t files, LedgerContent& content) {
+  auto loaded = load(file, pieces, files);
+  if (!loaded) return std::unexpected(loaded.error());
+  Ledger ledger;
+  ledger.fd_ = Fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+  if (!ledger.fd_) return fail_errno(errno, "cannot open " + file.string());
+  ledger.salt_ = loaded->salt;
+  ledger.end_ = loaded->end;
+  if (::ftruncate(ledger.fd(), static_cast<off_t>(ledger.end_)) != 0) {
+    return fail_errno(errno, "cannot cut the torn tail of " + file.string());
+  }
+  content = std::move(loaded->content);
+  return ledger;
+}
+
+Result<void> Ledger::append(std::uint32_t type, std::span<const std::byte> body) {
+  std::vector<std::byte> record;
+  record.reserve(kRecordBytes + body.size());
+  put_u32(record, static_cast<std::uint32_t>(body.size()));
+  put_u32(record, type);
+  record.insert(record.end(), body.begin(), body.end());
+  put_u64(record, checksum(salt_, end_, record));
+  if (auto written = write_exactly(fd_.get(), end_, record, "the ledger"); !written) return written;
+  end_ += record.size();
+  return {};
+}
+
+Result<void> Ledger::append_pieces(std::span<const PieceRecord> records) {
+  std::vector<std::byte> body;
+  body.reserve(records.size() * kPieceRecordBytes);
+  for (const PieceRecord& record : records) {
+    put_u32(body, record.piece.value);
+    put_u64(body, record.xxh3);
+  }
+  return append(kTypePieces, body);
+}
+
+Result<void> Ledger::append_file(FileIndex file, const FileIdentity& identity) {
+  std::vector<std::byte> body;
+  put_u32(body, file.value);
+  put_u64(body, identity.inode);
+  put_u64(body, identity.size);
+  put_u64(body, static_cast<std::uint64_t>(identity.mtime_ns));
+  return append(kTypeFile, body);
+}
+
+Result<void> Ledger::append_lost(std::span<const PieceIndex> pieces) {
+  std::vector<std::byte> body;
+  for (const PieceIndex piece : pieces) put_u32(body, piece.value);
+  return append(kTypeLost, body);
+}
+
+}  // namespace shardswarm

@@ -1,0 +1,158 @@
+// Opening a directory to serve from, and verifying one: both begin with finding what it should hold.
+#include <cerrno>
+#include <utility>
+
+#include "storage/directory_store.h"
+#include "storage/indexer.h"
+#include "storage/meta_dir.h"
+#include "storage/piece_check.h"
+
+namespace shardswarm {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where the manifest and the ledger of a directory are.
+struct Record {
+  fs::path meta;
+  fs::path ledger;
+  bool fetched = false;  // has a .shardswarm/ of its own
+};
+
+Result<Record> find_record(const fs::path& directory, const fs::path& state) {
+  std::error_code ec;
+  if (!fs::is_directory(directory, ec)) {
+    return fail(ec ? Errc::kNotFound : Errc::kUsage, directory.string() + " is no directory");
+  }
+  const fs::path own = directory / kMetaDirName;
+  if (fs::exists(own / "root", ec)) return Record{own, own / "ledger", true};
+  const auto ledger = directory_ledger(state, directory);
+  if (!ledger) return std::unexpected(ledger.error());
+  const auto head = Ledger::read_head(*ledger);
+  if (!head) {
+    return fail(Errc::kNotFound, directory.string() + " was not indexed yet: run `shardswarm index " +
+                                     directory.string() + "`");
+  }
+  return Record{model_meta_dir(state, head->model), *ledger, false};
+}
+
+}  // namespace
+
+// Opens files and ledger; friend of the store that it makes.
+class SourceOpener {
+ public:
+  struct Opened {
+    std::shared_ptr<DirectoryStore> store;
+    LedgerContent ledger;
+    std::vector<std::optional<FileIdentity>> identities;
+  };
+
+  static Result<Opened> open(StorageEnvironment environment, const fs::path& directory,
+                             const fs::path& state, std::vector<std::string>& warnings) {
+    const auto record = find_record(directory, state);
+    if (!record) return std::unexpected(record.error());
+    Fd lock;
+    if (record->fetched) {
+      auto locked = lock_meta(record->meta, false);
+      if (!locked) return std::unexpected(locked.error());
+      lock = std::move(*locked);
+    }
+    auto manifest = load_manifest_from(record->meta);
+    if (!manifest) return std::unexpected(manifest.error());
+    auto ledger =
+        Ledger::read(record->ledger, (*manifest)->piece_count(), (*manifest)->file_count());
+    if (!ledger) return std::unexpected(ledger.error());
+    if (ledger->model != (*manifest)->id()) {
+      return fail(Errc::kMalformed, record->ledger.string() + " is of another model");
+    }
+    Opened opened;
+    opened.store = std::shared_ptr<DirectoryStore>(
+        new DirectoryStore(std::move(environment), std::move(*manifest)));
+    opened.store->directory_ = directory;
+    opened.store->lock_ = std::move(lock);
+    opened.store->layout_ = ledger->layout;
+    opened.ledger = std::move(*ledger);
+    open_files(opened, *record, warnings);
+    return opened;
+  }
+
+  static void trust(Opened& opened, std::vector<std::string>& warnings) {
+    opened.store->trust(opened.ledger, opened.identities, &warnings);
+  }
+  static const std::vector<Fd>& files(const Opened& opened) { return opened.store->files_; }
+
+ private:
+  static void open_files(Opened& opened, const Record& record, std::vector<std::string>& warnings) {
+    DirectoryStore& store = *opened.store;
+    const Manifest& manifest = store.manifest();
+    opened.identities.resize(manifest.file_count());
+    std::vector<bool> recorded(manifest.file_count());
+    opened.ledger.recorded.for_each(
+        [&](PieceIndex piece) { recorded[manifest.file_of(piece).value] = true; });
+    for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
+      if (!recorded[i]) continue;
+      auto fd = open_for_reading(store.directory_ / manifest.file(FileIndex(i)).path);
+      if (!fd && record.fetched) {
+        fd = open_for_reading(record.meta / "incoming" / std::to_string(i));
+      }
+      if (!fd) {
+        warnings.push_back(fd.error().message + ": its pieces are left out");
+        continue;
+      }
+      if (const auto identity = identity_of(fd->get(), "")) opened.identities[i] = *identity;
+      store.files_[i] = std::move(*fd);
+    }
+  }
+};
+
+Result<std::shared_ptr<Store>> Store::open_source(StorageEnvironment environment,
+                                                  const fs::path& directory,
+                                                  const fs::path& state_directory,
+                                                  std::vector<std::string>& warnings) {
+  auto opened = SourceOpener::open(std::move(environment), directory, state_directory, warnings);
+  if (!opened) return std::unexpected(opened.error());
+  SourceOpener::trust(*opened, warnings);
+  return std::move(opened->store);
+}
+
+Result<std::shared_ptr<const Manifest>> load_directory_manifest(const fs::path& directory,
+                                                                const fs::path& state_directory) {
+  const auto record = find_record(directory, state_directory);
+  if (!record) return std::unexpected(record.error());
+  auto manifest = load_manifest_from(record->meta);
+  if (!manifest) return std::unexpected(manifest.error());
+  return *manifest;
+}
+
+Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::path& directory,
+                                      const fs::path& state_directory, bool full) {
+  Workers& workers = environment.workers;
+  VerifyReport report;
+  const auto opened =
+      SourceOpener::open(std::move(environment), directory, state_directory, report.wrong);
+  if (!opened) return std::unexpected(opened.error());
+  const Manifest& manifest = opened->store->manifest();
+  const auto& files = SourceOpener::files(*opened);
+  std::vector<PieceCheck> checks;
+  opened->ledger.recorded.for_each([&](PieceIndex piece) {
+    const FileIndex file = manifest.file_of(piece);
+    if (!files[file.value] || manifest.needs_header(file) || manifest.needs_piece_list(file)) return;
+    PieceCheck check{
+        .piece = piece, .fd = files[file.value].get(), .extent = manifest.extent(piece)};
+    if (!full) check.xxh3 = opened->ledger.xxh3[piece.value];
+    checks.push_back(check);
+  });
+  const auto checked = check_pieces(manifest, checks, workers);
+  for (std::size_t i = 0; i < checks.size(); ++i) {
+    ++report.pieces;
+    report.bytes += checks[i].extent.length;
+    if (!checked[i].ok) {
+      report.wrong.push_back(describe_piece(manifest, checks[i].piece) +
+                             ": does not match its digest");
+    }
+  }
+  report.missing_pieces = manifest.piece_count() - opened->ledger.recorded.count();
+  return report;
+}
+
+}  // namespace shardswarm

@@ -1,0 +1,258 @@
+// io_uring: one ring thread submits in batches and reaps completions. Thread-safe: operations are
+// queued under a mutex and the ring thread is woken through an eventfd; completions come on it.
+#include <fcntl.h>
+#include <liburing.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "piece/limits.h"
+#include "storage/engines.h"
+#include "storage/file.h"
+
+namespace shardswarm {
+namespace {
+
+constexpr unsigned kEntries = 256;
+
+struct Operation {
+  enum class Kind : std::uint8_t { kRead, kWrite, kSync, kReadAhead };
+  Kind kind{};
+  int fd = -1;
+  std::uint64_t offset = 0;
+  std::byte* data = nullptr;
+  std::uint64_t bytes = 0;
+  IoDone done;
+};
+
+class UringEngine final : public IoEngine {
+ public:
+  UringEngine() = default;
+  UringEngine(const UringEngine&) = delete;
+  UringEngine& operator=(const UringEngine&) = delete;
+
+  Result<void> start(BufferPool* pool, std::string& notice) {
+    if (const int error = ::io_uring_queue_init(kEntries, &ring_, 0); error < 0) {
+      return fail_errno(-error, "io_uring_setup");
+    }
+    ring_made_ = true;
+    wake_ = Fd(::eventfd(0, EFD_CLOEXEC));
+    if (!wake_) return fail_errno(errno, "eventfd");
+    if (pool != nullptr && !pool->slab().empty()) {
+      slab_ = pool->slab();
+      const iovec whole{slab_.data(), slab_.size()};
+      const int error = ::io_uring_register_buffers(&ring_, &whole, 1);
+      registered_ = error == 0;
+      if (!registered_) {
+        notice = "io_uring without registered buffers (" + fail_errno(-error, "locked memory")
+                     .error().message + ")";
+      }
+    }
+    thread_ = std::thread([this] { run(); });
+    return {};
+  }
+
+  ~UringEngine() override {
+    if (thread_.joinable()) {
+      {
+        const std::scoped_lock lock(mutex_);
+        stopping_ = true;
+      }
+      wake();
+      thread_.join();
+    }
+    if (ring_made_) ::io_uring_queue_exit(&ring_);
+  }
+
+  void read(int fd, std::uint64_t offset, std::span<std::byte> into, IoDone done) override {
+    post({Operation::Kind::kRead, fd, offset, into.data(), into.size(), std::move(done)});
+  }
+  void write(int fd, std::uint64_t offset, std::span<const std::byte> from, IoDone done) override {
+    // The kernel only reads from it; the submission entry has one pointer for both directions.
+    post({Operation::Kind::kWrite, fd, offset, const_cast<std::byte*>(from.data()), from.size(),
+          std::move(done)});
+  }
+  void sync(int fd, IoDone done) override {
+    post({Operation::Kind::kSync, fd, 0, nullptr, 0, std::move(done)});
+  }
+  void read_ahead(int fd, std::uint64_t offset, std::uint64_t bytes, IoDone done) override {
+    post({Operation::Kind::kReadAhead, fd, offset, nullptr, bytes, std::move(done)});
+  }
+  EngineReport report() const override {
+    return {.name = "uring",
+            .registered_buffers = registered_,
+            .submissions = submissions_.load(std::memory_order_relaxed),
+            .operations = operations_.load(std::memory_order_relaxed)};
+  }
+
+ private:
+  void post(Operation operation) {
+    operations_.fetch_add(1, std::memory_order_relaxed);
+    bool first = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      first = queue_.empty();
+      queue_.push_back(std::move(operation));
+    }
+    // One wake-up for all that is queued until the ring thread looks.
+    if (first) wake();
+  }
+
+  void wake() {
+    const std::uint64_t one = 1;
+    while (::write(wake_.get(), &one, sizeof one) < 0 && errno == EINTR) {
+    }
+  }
+
+  void run() {
+    arm_wake();
+    bool stopping = false;
+    while (!stopping || under_way_ > 0 || !backlog_.empty()) {
+      {
+        const std::scoped_lock lock(mutex_);
+        while (!queue_.empty()) {
+          backlog_.push_back(std::make_unique<Operation>(std::move(queue_.front())));
+          queue_.pop_front();
+        }
+        stopping = stopping_;
+      }
+      while (!backlog_.empty() && prepare(*backlog_.front())) {
+        backlog_.front().release();  // the ring holds it until its completion
+        backlog_.pop_front();
+        ++under_way_;
+      }
+      if (stopping && under_way_ == 0 && backlog_.empty()) break;
+      const int submitted = ::io_uring_submit_and_wait(&ring_, 1);
+      if (submitted > 0) submissions_.fetch_add(1, std::memory_order_relaxed);
+      reap();
+    }
+  }
+
+  // The eventfd read that ends a wait when something was queued.
+  bool arm_wake() {
+    io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
+    if (sqe == nullptr) return false;
+    ::io_uring_prep_read(sqe, wake_.get(), &wake_value_, sizeof wake_value_, 0);
+    ::io_uring_sqe_set_data(sqe, nullptr);
+    return true;
+  }
+
+  bool in_slab(const Operation& operation) const {
+    return registered_ && operation.data >= slab_.data() &&
+           operation.data + operation.bytes <= slab_.data() + slab_.size();
+  }
+
+  // False when the submission queue is full. One entry is always left to arm the wake-up.
+  bool prepare(Operation& operation) {
+    if (::io_uring_sq_space_left(&ring_) <= 1 || under_way_ >= kEntries) return false;
+    io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
+    const auto length = static_cast<unsigned>(std::min(operation.bytes, limits::kGiB));
+    switch (operation.kind) {
+      case Operation::Kind::kRead:
+        if (in_slab(operation)) {
+          ::io_uring_prep_read_fixed(sqe, operation.fd, operation.data, length, operation.offset, 0);
+        } else {
+          ::io_uring_prep_read(sqe, operation.fd, operation.data, length, operation.offset);
+        }
+        break;
+      case Operation::Kind::kWrite:
+        if (in_slab(operation)) {
+          ::io_uring_prep_write_fixed(sqe, operation.fd, operation.data, length, operation.offset,
+                                      0);
+        } else {
+          ::io_uring_prep_write(sqe, operation.fd, operation.data, length, operation.offset);
+        }
+        break;
+      case Operation::Kind::kSync:
+        ::io_uring_prep_fsync(sqe, operation.fd, IORING_FSYNC_DATASYNC);
+        break;
+      case Operation::Kind::kReadAhead:
+        ::io_uring_prep_fadvise(sqe, operation.fd, operation.offset, static_cast<off_t>(length),
+                                POSIX_FADV_WILLNEED);
+        break;
+    }
+    ::io_uring_sqe_set_data(sqe, &operation);
+    return true;
+  }
+
+  void reap() {
+    std::array<io_uring_cqe*, 64> batch{};
+    while (const unsigned n =
+               ::io_uring_peek_batch_cqe(&ring_, batch.data(), static_cast<unsigned>(batch.size()))) {
+      for (unsigned i = 0; i < n; ++i) {
+        auto* operation = static_cast<Operation*>(::io_uring_cqe_get_data(batch[i]));
+        if (operation == nullptr) {
+          arm_wake();
+        } else {
+          --under_way_;
+          complete(std::unique_ptr<Operation>(operation), batch[i]->res);
+        }
+      }
+      ::io_uring_cq_advance(&ring_, n);
+    }
+  }
+
+  void complete(std::unique_ptr<Operation> operation, int result) {
+    using Kind = Operation::Kind;
+    if (result == -EINTR || result == -EAGAIN) {
+      backlog_.push_back(std::move(operation));
+      return;
+    }
+    const bool moves = operation->kind == Kind::kRead || operation->kind == Kind::kWrite;
+    if (operation->kind == Kind::kReadAhead) {
+      operation->done({});  // advice: not every file system takes it
+    } else if (result < 0) {
+      operation->done(fail_errno(-result, moves && operation->kind == Kind::kRead ? "cannot read"
+                                          : moves ? "cannot write" : "cannot sync"));
+    } else if (moves && static_cast<std::uint64_t>(result) < operation->bytes) {
+      if (result == 0) {
+        operation->done(fail(Errc::kIo, "the file shrank: it ends at " +
+                                            std::to_string(operation->offset)));
+        return;
+      }
+      operation->offset += static_cast<std::uint64_t>(result);
+      operation->data += result;
+      operation->bytes -= static_cast<std::uint64_t>(result);
+      backlog_.push_back(std::move(operation));
+    } else {
+      operation->done({});
+    }
+  }
+
+  io_uring ring_{};
+  bool ring_made_ = false;
+  bool registered_ = false;
+  Fd wake_;
+  std::span<std::byte> slab_;
+  std::atomic<std::uint64_t> submissions_{0};
+  std::atomic<std::uint64_t> operations_{0};
+
+  std::mutex mutex_;
+  std::deque<Operation> queue_;
+  bool stopping_ = false;
+
+  // Ring thread only.
+  std::deque<std::unique_ptr<Operation>> backlog_;
+  std::uint64_t wake_value_ = 0;
+  unsigned under_way_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<IoEngine>> make_uring_engine(BufferPool* pool, std::string& notice) {
+  auto engine = std::make_unique<UringEngine>();
+  if (auto started = engine->start(pool, notice); !started) {
+    return std::unexpected(started.error());
+  }
+  return engine;
+}
+
+}  // namespace shardswarm

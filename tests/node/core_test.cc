@@ -1,0 +1,176 @@
+#include "node/core.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/node/virtual_swarm.h"
+
+namespace shardswarm::test {
+namespace {
+
+using testing::HasSubstr;
+
+void expect_complete(const VirtualSwarm::Node& node, std::string_view what) {
+  ASSERT_TRUE(node.ended) << what;
+  ASSERT_FALSE(node.error) << what << ": " << node.error->message;
+  const ModelStatus status = node.core->status(node.key);
+  EXPECT_EQ(status.present_bytes, status.wanted_bytes) << what;
+  for (const auto& [piece, content] : node.got) {
+    const auto right = node.model->piece(piece);
+    EXPECT_TRUE(std::equal(right.begin(), right.end(), content.begin(), content.end())) << what;
+  }
+  EXPECT_EQ(status.fetched_bytes - status.duplicate_bytes,
+            status.wanted_bytes - status.reused_bytes)
+      << what;
+}
+
+TEST(Core, FetchesAWholeModelFromOneSeed) {
+  const MemoryModel model = make_memory_model(8, 4, 300'000, 1);
+  VirtualSwarm swarm;
+  swarm.add_seed(model);
+  auto& fetcher = swarm.add_fetcher(model, {}, {"node0:1"});
+  swarm.run_all_fetches();
+  expect_complete(fetcher, "fetcher");
+  EXPECT_EQ(fetcher.got.size(), model.manifest->piece_count());
+  EXPECT_EQ(fetcher.core->status(fetcher.key).duplicate_bytes, 0U);
+}
+
+TEST(Core, FetchesOnlyTheSelectedLayers) {
+  const MemoryModel model = make_memory_model(8, 4, 300'000, 1);
+  VirtualSwarm swarm;
+  swarm.add_seed(model);
+  auto& fetcher = swarm.add_fetcher(model, {.layers = {{2, 3}}}, {"node0:1"});
+  swarm.run_all_fetches();
+  expect_complete(fetcher, "fetcher");
+  EXPECT_EQ(fetcher.got.size(), 2U * 4U + 1U);  // and config.json
+}
+
+TEST(Core, FiveFetchersOfOverlappingShardsShareTheSeedsUplink) {
+  const MemoryModel model = make_memory_model(16, 6, 200'000, 2);
+  VirtualSwarm swarm;
+  auto& seed = swarm.add_seed(model);
+  const std::vector<Selection> wants = {
+      {}, {.layers = {{0, 9}}}, {.layers = {{5, 15}}}, {.layers = {{3, 12}}}, {}};
+  for (const Selection& want : wants) swarm.add_fetcher(model, want, {"node0:1"});
+  swarm.run_all_fetches();
+  for (std::size_t i = 1; i <= wants.size(); ++i) expect_complete(swarm.node(i), "fetcher");
+  const double copies = static_cast<double>(seed.core->status(seed.key).sent_bytes) /
+                        static_cast<double>(model.manifest->total_bytes());
+  EXPECT_LE(copies, 1.5);
+  RecordProperty("seed_copies", std::to_string(copies));
+}
+
+TEST(Core, OthersEndWhenTheSeedLeavesAfterOneCopy) {
+  const MemoryModel model = make_memory_model(8, 4, 200'000, 3);
+  VirtualSwarm swarm;
+  auto& seed = swarm.add_seed(model);
+  auto& low = swarm.add_fetcher(model, {.layers = {{0, 3}}}, {"node0:1"});
+  auto& high = swarm.add_fetcher(model, {.layers = {{4, 7}}}, {"node0:1"});
+  swarm.run_all_fetches();
+  swarm.kill(seed);
+  auto& late = swarm.add_fetcher(model, {}, {low.name, high.name});
+  swarm.run([&] { return late.ended; });
+  expect_complete(late, "late");
+}
+
+TEST(Core, SurvivesAPeerThatLeavesInTheMiddle) {
+  const MemoryModel model = make_memory_model(8, 8, 200'000, 4);
+  VirtualSwarm swarm;
+  auto& leaving = swarm.add_seed(model);
+  swarm.add_seed(model);
+  auto& fetcher = swarm.add_fetcher(model, {}, {"node0:1", "node1:1"});
+  swarm.run([&] { return fetcher.got.size() > 20; });
+  swarm.kill(leaving);
+  swarm.run_all_fetches();
+  expect_complete(fetcher, "fetcher");
+}
+
+TEST(Core, BansAPeerThatSendsBadDataAndEndsWithAnother) {
+  const MemoryModel model = make_memory_model(4, 4, 200'000, 5);
+  VirtualSwarm swarm;
+  auto& liar = swarm.add_seed(model);
+  liar.corrupts = true;
+  swarm.add_seed(model);
+  auto& fetcher = swarm.add_fetcher(model, {}, {"node0:1", "node1:1"});
+  swarm.run_all_fetches();
+  expect_complete(fetcher, "fetcher");
+  EXPECT_THAT(fetcher.warnings, testing::Contains(HasSubstr("is banned")));
+}
+
+TEST(Core, EndsWithStalledWhenNobodyHasTheRest) {
+  const MemoryModel model = make_memory_model(8, 2, 100'000, 6);
+  VirtualSwarm swarm;
+  auto& seed = swarm.add_seed(model);
+  auto& part = swarm.add_fetcher(model, {.layers = {{0, 3}}}, {"node0:1"});
+  swarm.run_all_fetches();
+  swarm.kill(seed);
+  auto& hungry = swarm.add_fetcher(model, {}, {part.name}, std::chrono::seconds(5));
+  swarm.run([&] { return hungry.ended; });
+  ASSERT_TRUE(hungry.error);
+  // The piece lists of one file come from the part; pieces beyond it are with nobody.
+  EXPECT_EQ(hungry.error->code, Errc::kStalled);
+  EXPECT_THAT(hungry.error->message, HasSubstr("held by no connected peer"));
+}
+
+TEST(Core, SaysWhenNoPeerHasTheModel) {
+  const MemoryModel model = make_memory_model(2, 2, 1000, 7);
+  const MemoryModel other = make_memory_model(2, 2, 1000, 8);
+  VirtualSwarm swarm;
+  swarm.add_seed(other);
+  auto& fetcher = swarm.add_fetcher(model, {}, {"node0:1"}, std::chrono::seconds(3));
+  swarm.run([&] { return fetcher.ended; });
+  ASSERT_TRUE(fetcher.error);
+  EXPECT_EQ(fetcher.error->code, Errc::kUnreachable);
+  EXPECT_THAT(fetcher.error->message, HasSubstr(to_hex(model.manifest->id())));
+}
+
+TEST(Core, SaysWhenNoPeerIsReachable) {
+  const MemoryModel model = make_memory_model(2, 2, 1000, 7);
+  VirtualSwarm swarm;
+  auto& fetcher = swarm.add_fetcher(model, {}, {"nobody:1"}, std::chrono::seconds(3));
+  swarm.run([&] { return fetcher.ended; });
+  ASSERT_TRUE(fetcher.error);
+  EXPECT_EQ(fetcher.error->code, Errc::kUnreachable);
+  EXPECT_THAT(fetcher.error->message, HasSubstr("nobody at nobody:1"));
+}
+
+TEST(Core, AnImpossibleSelectionEndsWithTheValidRange) {
+  const MemoryModel model = make_memory_model(4, 2, 1000, 9);
+  VirtualSwarm swarm;
+  swarm.add_seed(model);
+  auto& fetcher = swarm.add_fetcher(model, {.layers = {{2, 9}}}, {"node0:1"});
+  swarm.run([&] { return fetcher.ended; });
+  ASSERT_TRUE(fetcher.error);
+  EXPECT_EQ(fetcher.error->code, Errc::kUsage);
+  EXPECT_THAT(fetcher.error->message, HasSubstr("0-3"));
+}
+
+TEST(Core, LearnsOfPeersThroughPeers) {
+  const MemoryModel model = make_memory_model(8, 4, 200'000, 10);
+  VirtualSwarm swarm;
+  swarm.add_seed(model);
+  auto& first = swarm.add_fetcher(model, {}, {"node0:1"});
+  auto& second = swarm.add_fetcher(model, {}, {"node0:1"});
+  swarm.run_all_fetches();
+  expect_complete(first, "first");
+  expect_complete(second, "second");
+  EXPECT_GT(first.core->status(first.key).sent_bytes +
+                second.core->status(second.key).sent_bytes,
+            0U);
+}
+
+TEST(Core, TheSameSeedGivesTheSameRun) {
+  const MemoryModel model = make_memory_model(8, 4, 100'000, 11);
+  const auto run = [&] {
+    VirtualSwarm swarm;
+    swarm.add_seed(model);
+    swarm.add_fetcher(model, {}, {"node0:1"});
+    swarm.add_fetcher(model, {.layers = {{2, 6}}}, {"node0:1"});
+    swarm.run_all_fetches();
+    return std::pair(swarm.node(1).ended_at, swarm.node(2).ended_at);
+  };
+  EXPECT_EQ(run(), run());
+}
+
+}  // namespace
+}  // namespace shardswarm::test

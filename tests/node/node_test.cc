@@ -1,0 +1,209 @@
+// The public API over real sockets: several nodes in one process.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <map>
+
+#include "node/shardswarm.h"
+#include "tests/support/temp_dir.h"
+#include "tools/synthetic.h"
+
+namespace shardswarm {
+namespace {
+
+using test::read_file;
+using test::TempDir;
+using testing::HasSubstr;
+
+class NodeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    TransformerShape shape;
+    shape.layers = 4;
+    shape.files = 2;
+    const SyntheticModel model = llama_model(shape);
+    ASSERT_TRUE(write_checkpoint(model, source(), 1));
+    ASSERT_TRUE(make_cluster_key(dir_ / "cluster.key"));
+  }
+
+  std::filesystem::path source() const { return dir_ / "source"; }
+
+  NodeOptions options(const std::string& name, bool secure) {
+    NodeOptions options;
+    options.state_directory = dir_ / ("state-" + name);
+    options.listen = "127.0.0.1:0";
+    if (secure) {
+      options.key_file = dir_ / "cluster.key";
+    } else {
+      options.insecure = true;
+    }
+    return options;
+  }
+
+  void expect_same(const std::filesystem::path& copy) {
+    std::size_t files = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(source())) {
+      if (!entry.is_regular_file()) continue;
+      ++files;
+      const auto relative = std::filesystem::relative(entry.path(), source());
+      EXPECT_EQ(read_file(entry.path()), read_file(copy / relative)) << relative;
+    }
+    EXPECT_GE(files, 4U);
+  }
+
+  TempDir dir_;
+};
+
+class NodeTransportTest : public NodeTest, public testing::WithParamInterface<bool> {};
+
+TEST_P(NodeTransportTest, SeedsAndFetchesAWholeModel) {
+  auto seeder = Node::start(options("seed", GetParam()));
+  ASSERT_TRUE(seeder) << seeder.error().message;
+  auto seed = (*seeder)->seed(source(), {});
+  ASSERT_TRUE(seed) << seed.error().message;
+  auto fetcher = Node::start(options("fetch", GetParam()));
+  ASSERT_TRUE(fetcher) << fetcher.error().message;
+  std::atomic<std::uint64_t> last_present{0};
+  std::atomic<bool> went_back{false};
+  auto fetch = (*fetcher)->fetch(
+      (*seed)->ticket(), {.directory = dir_ / "copy", .on_progress = [&](const FetchProgress& p) {
+                            if (p.present_bytes < last_present) went_back = true;
+                            last_present = p.present_bytes;
+                          }});
+  const auto report = fetch->wait();
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_FALSE(went_back);
+  EXPECT_EQ(report->fetched_bytes - report->duplicate_bytes, report->wanted_bytes);
+  ASSERT_EQ(report->peers.size(), 1U);
+  EXPECT_EQ(report->peers[0].id, (*seeder)->id());
+  EXPECT_EQ(report->peers[0].fetched_bytes, report->fetched_bytes);
+  expect_same(dir_ / "copy");
+  EXPECT_EQ((*seed)->sent_bytes(), report->fetched_bytes);
+}
+
+TEST_P(NodeTransportTest, AFetcherServesOthersWhatItHas) {
+  auto seeder = Node::start(options("seed", GetParam()));
+  ASSERT_TRUE(seeder);
+  auto seed = (*seeder)->seed(source(), {});
+  ASSERT_TRUE(seed);
+  auto first = Node::start(options("first", GetParam()));
+  ASSERT_TRUE(first);
+  const auto one = (*first)->fetch((*seed)->ticket(), {.directory = dir_ / "one"});
+  ASSERT_TRUE(one->wait());
+  seeder->reset();
+  auto second = Node::start(options("second", GetParam()));
+  ASSERT_TRUE(second);
+  const Ticket ticket{.id = (*seed)->ticket().id, .peers = (*first)->addresses()};
+  const auto two = (*second)->fetch(ticket, {.directory = dir_ / "two"});
+  const auto report = two->wait();
+  ASSERT_TRUE(report) << report.error().message;
+  expect_same(dir_ / "two");
+}
+
+INSTANTIATE_TEST_SUITE_P(PlainAndTls, NodeTransportTest, testing::Bool(),
+                         [](const auto& tested) { return tested.param ? "Tls" : "Plain"; });
+
+TEST_F(NodeTest, FetchesTwiceTheSecondTimeWithoutTheNetwork) {
+  auto seeder = Node::start(options("seed", false));
+  auto seed = (*seeder)->seed(source(), {});
+  ASSERT_TRUE(seed);
+  auto fetcher = Node::start(options("fetch", false));
+  const FetchOptions wanted{.directory = dir_ / "copy"};
+  ASSERT_TRUE((*fetcher)->fetch((*seed)->ticket(), wanted)->wait());
+  const auto again = (*fetcher)->fetch((*seed)->ticket(), wanted)->wait();
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->fetched_bytes, 0U);
+  EXPECT_EQ(again->reused_bytes, again->wanted_bytes);
+}
+
+TEST_F(NodeTest, PlansWithoutWriting) {
+  auto seeder = Node::start(options("seed", false));
+  auto seed = (*seeder)->seed(source(), {});
+  ASSERT_TRUE(seed);
+  auto fetcher = Node::start(options("fetch", false));
+  const auto plan = (*fetcher)->plan((*seed)->ticket(), {.directory = dir_ / "copy",
+                                                         .selection = {.layers = {{1, 2}}}});
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_GT(plan->wanted_bytes, 0U);
+  EXPECT_THAT(plan->files, testing::Contains("config.json"));
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "copy"));
+}
+
+TEST_F(NodeTest, AnotherClustersKeyIsRefused) {
+  auto seeder = Node::start(options("seed", true));
+  auto seed = (*seeder)->seed(source(), {});
+  ASSERT_TRUE(seed);
+  ASSERT_TRUE(make_cluster_key(dir_ / "other.key"));
+  NodeOptions other = options("fetch", true);
+  other.key_file = dir_ / "other.key";
+  auto fetcher = Node::start(other);
+  ASSERT_TRUE(fetcher);
+  const auto report =
+      (*fetcher)->fetch((*seed)->ticket(), {.directory = dir_ / "copy"})->wait();
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, Errc::kRefused) << report.error().message;
+}
+
+TEST_F(NodeTest, PlaintextAgainstTlsIsNoHang) {
+  auto seeder = Node::start(options("seed", true));
+  auto seed = (*seeder)->seed(source(), {});
+  ASSERT_TRUE(seed);
+  auto fetcher = Node::start(options("fetch", false));
+  const auto report =
+      (*fetcher)
+          ->fetch((*seed)->ticket(), {.directory = dir_ / "copy",
+                                      .stall_timeout = std::chrono::milliseconds(1500)})
+          ->wait();
+  ASSERT_FALSE(report);
+}
+
+TEST_F(NodeTest, CancelEndsAFetchResumable) {
+  auto fetcher = Node::start(options("fetch", false));
+  ASSERT_TRUE(fetcher);
+  const Ticket nobody{.id = sha256({}), .peers = {"127.0.0.1:1"}};
+  const auto fetch = (*fetcher)->fetch(nobody, {.directory = dir_ / "copy"});
+  fetch->cancel();
+  const auto report = fetch->wait();
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, Errc::kCancelled);
+}
+
+TEST_F(NodeTest, DestroyingTheNodeEndsItsFetches) {
+  auto fetcher = Node::start(options("fetch", false));
+  ASSERT_TRUE(fetcher);
+  const Ticket nobody{.id = sha256({}), .peers = {"127.0.0.1:1"}};
+  const auto fetch = (*fetcher)->fetch(nobody, {.directory = dir_ / "copy"});
+  fetcher->reset();
+  const auto report = fetch->wait();
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, Errc::kCancelled);
+}
+
+TEST_F(NodeTest, WithoutAKeyItStaysOnLoopback) {
+  NodeOptions open = options("open", false);
+  open.insecure = false;
+  open.key_file.clear();
+  ASSERT_EQ(::unsetenv("SHARDSWARM_KEY"), 0);
+  ASSERT_EQ(::setenv("XDG_CONFIG_HOME", (dir_ / "nothing").c_str(), 1), 0);
+  open.listen = "0.0.0.0:0";
+  const auto node = Node::start(open);
+  ASSERT_FALSE(node);
+  EXPECT_EQ(node.error().code, Errc::kUsage);
+  EXPECT_THAT(node.error().message, HasSubstr("key"));
+  open.listen = "127.0.0.1:0";
+  EXPECT_TRUE(Node::start(open));
+}
+
+TEST_F(NodeTest, TheSameModelTwiceAtATimeIsBusy) {
+  auto seeder = Node::start(options("seed", false));
+  auto seed = (*seeder)->seed(source(), {});
+  ASSERT_TRUE(seed);
+  const auto report =
+      (*seeder)->fetch((*seed)->ticket(), {.directory = dir_ / "copy"})->wait();
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, Errc::kBusy);
+}
+
+}  // namespace
+}  // namespace shardswarm

@@ -1,0 +1,183 @@
+#include "wire/frame.h"
+
+#include <fmt/format.h>
+
+namespace shardswarm {
+namespace {
+
+struct TypeRule {
+  std::string_view name;
+  std::uint32_t body_bytes_max;
+  bool about_model;  // the handle is set; else it is 0
+};
+
+// Bounds leave room for fields of later versions, but not for much more than a message may hold:
+// what is parsed from 1 byte can take 40 bytes of memory.
+constexpr std::uint32_t kSmallBytesMax = 1024;
+constexpr std::uint32_t kHelloBytesMax = 8 * limits::kKiB;
+constexpr std::uint32_t kCloseBytesMax = 2 * limits::kKiB;
+constexpr std::uint32_t kPeersBytesMax = 80 * limits::kKiB;
+static_assert(limits::kHelloAddressesMax * (limits::kAddressBytesMax + 4) + 1024 <= kHelloBytesMax);
+static_assert(limits::kReasonBytesMax + 64 <= kCloseBytesMax);
+// A Peer takes 34 bytes for its id, 2 for `connected`, 3 + 3 for the lengths besides the address.
+static_assert(limits::kPeerAddressesMax * (limits::kAddressBytesMax + 42) <= kPeersBytesMax);
+static_assert(kPeersBytesMax <= limits::kControlBytesMax);
+
+constexpr TypeRule rule_of(FrameType type) {
+  switch (type) {
+    case FrameType::kHello:
+      return {"HELLO", kHelloBytesMax, false};
+    case FrameType::kOpen:
+      return {"OPEN", kSmallBytesMax, true};
+    case FrameType::kUnknownModel:
+      return {"UNKNOWN_MODEL", kSmallBytesMax, false};
+    case FrameType::kHave:
+      return {"HAVE", limits::kControlBytesMax, true};
+    case FrameType::kLost:
+      return {"LOST", limits::kControlBytesMax, true};
+    case FrameType::kWant:
+      return {"WANT", limits::kControlBytesMax, true};
+    case FrameType::kRequest:
+      return {"REQUEST", limits::kControlBytesMax, true};
+    case FrameType::kClaim:
+      return {"CLAIM", limits::kControlBytesMax, true};
+    case FrameType::kCancel:
+      return {"CANCEL", limits::kControlBytesMax, true};
+    case FrameType::kReject:
+      return {"REJECT", limits::kControlBytesMax, true};
+    case FrameType::kBlobRequest:
+      return {"BLOB_REQUEST", kSmallBytesMax, true};
+    case FrameType::kBlobReject:
+      return {"BLOB_REJECT", kSmallBytesMax, true};
+    case FrameType::kPeers:
+      return {"PEERS", kPeersBytesMax, true};
+    case FrameType::kPing:
+      return {"PING", kSmallBytesMax, false};
+    case FrameType::kPong:
+      return {"PONG", kSmallBytesMax, false};
+    case FrameType::kClose:
+      return {"CLOSE", kCloseBytesMax, false};
+    case FrameType::kData:
+      return {"DATA", limits::kDataBytesMax, true};
+    case FrameType::kBlob:
+      return {"BLOB", limits::kDataBytesMax, true};
+  }
+  return {"unknown", limits::kControlBytesMax, false};
+}
+
+template <class T>
+void put(std::byte*& at, T value) {
+  for (std::size_t i = 0; i < sizeof(T); ++i) {
+    *at++ = static_cast<std::byte>((value >> (8 * i)) & 0xff);
+  }
+}
+
+template <class T>
+T get(const std::byte*& at) {
+  std::uint32_t value = 0;
+  for (std::size_t i = 0; i < sizeof(T); ++i) {
+    value |= std::to_integer<std::uint32_t>(*at++) << (8 * i);
+  }
+  return static_cast<T>(value);
+}
+
+Result<void> check_data(const FrameHeader& header) {
+  if (header.length == 0) return fail(Errc::kProtocol, "DATA frame without a body");
+  if (header.flags != 0) return fail(Errc::kProtocol, "DATA frame with unknown flags");
+  if (header.piece >= limits::kPiecesMax) {
+    return fail(Errc::kProtocol,
+                fmt::format("DATA frame of piece {}, beyond the {} a model may have", header.piece,
+                            limits::kPiecesMax));
+  }
+  if (std::uint64_t{header.offset} + header.length > limits::kPieceBytesMax) {
+    return fail(
+        Errc::kProtocol,
+        fmt::format("DATA frame of piece {} ends at byte {}, beyond the {} a piece may have",
+                    header.piece, std::uint64_t{header.offset} + header.length,
+                    limits::kPieceBytesMax));
+  }
+  return {};
+}
+
+Result<void> check_blob(const FrameHeader& header) {
+  if ((header.flags & ~kBlobLast) != 0) {
+    return fail(Errc::kProtocol, "BLOB frame with unknown flags");
+  }
+  // Only an empty blob has a frame without bytes.
+  if (header.length == 0 && (header.flags != kBlobLast || header.offset != 0)) {
+    return fail(Errc::kProtocol, "BLOB frame without a body");
+  }
+  if (std::uint64_t{header.offset} + header.length > limits::kBlobBytesMax) {
+    return fail(Errc::kProtocol, fmt::format("BLOB frame ends beyond the {} bytes a blob may have",
+                                             limits::kBlobBytesMax));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::array<std::byte, limits::kFrameHeaderBytes> encode_frame_header(const FrameHeader& header) {
+  std::array<std::byte, limits::kFrameHeaderBytes> bytes;
+  std::byte* at = bytes.data();
+  put(at, header.length);
+  put(at, header.type);
+  put(at, header.flags);
+  put(at, header.handle);
+  put(at, header.piece);
+  put(at, header.offset);
+  return bytes;
+}
+
+FrameHeader decode_frame_header(std::span<const std::byte, limits::kFrameHeaderBytes> bytes) {
+  const std::byte* at = bytes.data();
+  FrameHeader header;
+  header.length = get<std::uint32_t>(at);
+  header.type = get<std::uint8_t>(at);
+  header.flags = get<std::uint8_t>(at);
+  header.handle = get<std::uint16_t>(at);
+  header.piece = get<std::uint32_t>(at);
+  header.offset = get<std::uint32_t>(at);
+  return header;
+}
+
+std::optional<FrameType> known_frame_type(std::uint8_t type) {
+  const auto bare = static_cast<std::uint8_t>(type & ~kFrameCritical);
+  const bool control = bare >= static_cast<std::uint8_t>(FrameType::kHello) &&
+                       bare <= static_cast<std::uint8_t>(FrameType::kClose);
+  const bool raw = bare == static_cast<std::uint8_t>(FrameType::kData) ||
+                   bare == static_cast<std::uint8_t>(FrameType::kBlob);
+  if (!control && !raw) return std::nullopt;
+  return static_cast<FrameType>(bare);
+}
+
+std::string_view frame_type_name(FrameType type) { return rule_of(type).name; }
+
+std::uint32_t frame_body_bytes_max(FrameType type) { return rule_of(type).body_bytes_max; }
+
+Result<void> check_frame_header(const FrameHeader& header) {
+  const auto type = known_frame_type(header.type);
+  if (!type) {
+    if (header.length <= limits::kControlBytesMax) return {};
+    return fail(Errc::kProtocol,
+                fmt::format("frame of unknown type 0x{:02x} with a body of {} bytes: at most {}",
+                            header.type, header.length, limits::kControlBytesMax));
+  }
+  const TypeRule rule = rule_of(*type);
+  if (header.length > rule.body_bytes_max) {
+    return fail(Errc::kProtocol, fmt::format("{} frame with a body of {} bytes: at most {}",
+                                             rule.name, header.length, rule.body_bytes_max));
+  }
+  if (rule.about_model != (header.handle != 0)) {
+    return fail(Errc::kProtocol, fmt::format("{} frame {} a model's handle", rule.name,
+                                             rule.about_model ? "without" : "with"));
+  }
+  if (*type == FrameType::kData) return check_data(header);
+  if (*type == FrameType::kBlob) return check_blob(header);
+  if (header.flags != 0 || header.piece != 0 || header.offset != 0) {
+    return fail(Errc::kProtocol,
+                fmt::format("{} frame with header fields set that it does not use", rule.name));
+  }
+  return {};
+}
+
+}  // namespace shardswarm

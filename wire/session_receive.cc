@@ -1,0 +1,225 @@
+// From received bytes to frames: where they go, and what a whole one means to the data path.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+
+#include "wire/session_impl.h"
+
+namespace shardswarm {
+namespace {
+
+constexpr std::size_t kScratchBytes = 64 * limits::kKiB;
+// A buffer grown for one large message is not kept: 200 connections would hold 50 MiB.
+constexpr std::size_t kKeptBufferBytes = 16 * limits::kKiB;
+
+}  // namespace
+
+std::array<std::span<std::byte>, 2> Session::Impl::receive_spans() {
+  if (state_ == State::kHeader) return {std::span(header_bytes_).subspan(header_done_), {}};
+  if (state_ != State::kBody) return {};
+  std::span<std::byte> rest;
+  if (body_ == Body::kSkipped || (body_ == Body::kPiece && incoming_->buffer.empty())) {
+    if (!scratch_) scratch_ = std::make_unique<std::byte[]>(kScratchBytes);
+    rest = {scratch_.get(), std::min<std::size_t>(body_rest_, kScratchBytes)};
+  } else if (body_ == Body::kPiece) {
+    rest = incoming_->buffer.subspan(incoming_->got, body_rest_);
+  } else {
+    rest = std::span(buffer_).last(body_rest_);
+  }
+  if (rest.size() < body_rest_) return {rest, {}};
+  return {rest, header_bytes_};
+}
+
+void Session::Impl::received(std::size_t n) {
+  if (state_ == State::kBody) {
+    const std::size_t of_body = std::min<std::size_t>(n, body_rest_);
+    if (of_body > 0) body_received(of_body);
+    n -= of_body;
+  }
+  if (n == 0 || state_ == State::kStopped) return;
+  assert(state_ == State::kHeader && n <= header_bytes_.size() - header_done_);
+  header_done_ += n;
+  if (header_done_ == header_bytes_.size()) header_complete();
+}
+
+std::optional<SessionEvent> Session::Impl::next_event() {
+  if (events_.empty()) return std::nullopt;
+  std::optional<SessionEvent> event(std::move(events_.front()));
+  events_.pop_front();
+  return event;
+}
+
+void Session::Impl::expect_header() {
+  state_ = State::kHeader;
+  header_done_ = 0;
+}
+
+void Session::Impl::expect_body(Body body, std::uint32_t length) {
+  state_ = State::kBody;
+  body_ = body;
+  body_rest_ = length;
+  const bool buffered = body != Body::kPiece && body != Body::kSkipped;
+  if (buffered) buffer_.resize(length);
+  if (length == 0) finish_body();
+}
+
+void Session::Impl::body_received(std::size_t n) {
+  const auto bytes = static_cast<std::uint32_t>(n);
+  body_rest_ -= bytes;
+  if (body_ == Body::kPiece) {
+    incoming_->got += bytes;
+    events_.push_back(event::PieceBytes{
+        .channel = incoming_->channel, .piece = incoming_->piece, .bytes = bytes});
+  }
+  if (body_rest_ == 0) finish_body();
+}
+
+void Session::Impl::finish_body() {
+  const Body body = body_;
+  expect_header();
+  switch (body) {
+    case Body::kPreamble:
+      finish_preamble();
+      break;
+    case Body::kControl:
+      on_control(*known_frame_type(header_.type), buffer_);
+      break;
+    case Body::kPiece:
+      finish_piece_frame();
+      break;
+    case Body::kBlob:
+      finish_blob_frame();
+      break;
+    case Body::kSkipped:
+      break;
+  }
+  buffer_.clear();
+  if (buffer_.capacity() > kKeptBufferBytes) buffer_.shrink_to_fit();
+}
+
+void Session::Impl::finish_preamble() {
+  const auto difference =
+      std::mismatch(kPreambleBytes.begin(), kPreambleBytes.end(), buffer_.begin()).first;
+  if (difference == kPreambleBytes.end()) return;
+  if (difference == kPreambleBytes.end() - 1) {
+    fail_session(Errc::kVersion, CloseReason::kVersion,
+                 fmt::format("peer uses framing {}, this node {}: no common version",
+                             std::to_integer<unsigned>(buffer_.back()),
+                             std::to_integer<unsigned>(kPreambleBytes.back())));
+    return;
+  }
+  protocol_error("not a shardswarm peer");
+}
+
+void Session::Impl::finish_piece_frame() {
+  if (incoming_->got < incoming_->length) return;
+  events_.push_back(event::PieceEnd{.channel = incoming_->channel,
+                                    .piece = incoming_->piece,
+                                    .discarded = incoming_->buffer.empty()});
+  incoming_.reset();
+}
+
+void Session::Impl::finish_blob_frame() {
+  const Channel channel = *peer_channel(header_.handle);
+  const bool last = (header_.flags & kBlobLast) != 0;
+  const auto asked = blobs_asked_.find({channel, header_.piece});
+  asked->second += header_.length;
+  if (last) blobs_asked_.erase(asked);
+  events_.push_back(event::BlobChunk{.channel = channel,
+                                     .request = header_.piece,
+                                     .offset = header_.offset,
+                                     .bytes = std::move(buffer_),
+                                     .last = last});
+}
+
+void Session::Impl::header_complete() {
+  header_ = decode_frame_header(header_bytes_);
+  if (const auto checked = check_frame_header(header_); !checked) {
+    protocol_error(checked.error().message);
+    return;
+  }
+  const auto type = known_frame_type(header_.type);
+  if (!ready_ && type != FrameType::kHello) {
+    protocol_error(fmt::format("{} frame before HELLO",
+                               type ? frame_type_name(*type) : std::string_view("unknown")));
+  } else if (!type && (header_.type & kFrameCritical) != 0) {
+    protocol_error(fmt::format("critical frame of unknown type 0x{:02x}", header_.type));
+  } else if (!type) {
+    expect_body(Body::kSkipped, header_.length);
+  } else if (*type != FrameType::kData && *type != FrameType::kBlob) {
+    expect_body(Body::kControl, header_.length);
+  } else if (const auto channel = peer_channel(header_.handle); !channel) {
+    protocol_error(fmt::format("{} frame with handle {}, which was never opened",
+                               frame_type_name(*type), header_.handle));
+  } else if (*type == FrameType::kData) {
+    begin_data(*channel);
+  } else {
+    begin_blob(*channel);
+  }
+}
+
+// WIRE-31 .. WIRE-34.
+void Session::Impl::begin_data(Channel channel) {
+  const PieceIndex piece(header_.piece);
+  if (!incoming_) {
+    if (header_.offset != 0) {
+      protocol_error(
+          fmt::format("DATA of piece {} begins at byte {}", piece.value, header_.offset));
+      return;
+    }
+    incoming_ = Incoming{.channel = channel, .piece = piece, .buffer = {}};
+    state_ = State::kAnswer;
+    events_.push_back(event::PieceBegin{.channel = channel, .piece = piece});
+    return;
+  }
+  const Incoming& now = *incoming_;
+  if (now.channel != channel || now.piece != piece) {
+    protocol_error(
+        fmt::format("DATA of piece {} while piece {} is under way", piece.value, now.piece.value));
+  } else if (header_.offset != now.got) {
+    protocol_error(fmt::format("DATA of piece {} goes on at byte {}, {} came before", piece.value,
+                               header_.offset, now.got));
+  } else if (header_.length > now.length - now.got) {
+    protocol_error(
+        fmt::format("DATA of piece {} goes beyond its {} bytes", piece.value, now.length));
+  } else {
+    expect_body(Body::kPiece, header_.length);
+  }
+}
+
+void Session::Impl::answer_piece(std::span<std::byte> buffer, std::uint32_t length) {
+  if (closing_) return;
+  assert(state_ == State::kAnswer);
+  assert(length >= 1 && length <= limits::kPieceBytesMax);
+  incoming_->buffer = buffer;
+  incoming_->length = length;
+  if (header_.length > length) {
+    protocol_error(
+        fmt::format("DATA of piece {} goes beyond its {} bytes", incoming_->piece.value, length));
+    return;
+  }
+  expect_body(Body::kPiece, header_.length);
+}
+
+void Session::Impl::drop_receive() {
+  if (!incoming_) return;
+  assert(state_ != State::kAnswer);
+  incoming_->buffer = {};
+}
+
+// WIRE-42.
+void Session::Impl::begin_blob(Channel channel) {
+  const auto asked = blobs_asked_.find({channel, header_.piece});
+  if (asked == blobs_asked_.end()) {
+    protocol_error(
+        fmt::format("BLOB of request {}, which was not made or was answered", header_.piece));
+  } else if (header_.offset != asked->second) {
+    protocol_error(fmt::format("BLOB of request {} goes on at byte {}, {} came before",
+                               header_.piece, header_.offset, asked->second));
+  } else {
+    expect_body(Body::kBlob, header_.length);
+  }
+}
+
+}  // namespace shardswarm
