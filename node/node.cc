@@ -101,7 +101,9 @@ std::filesystem::path key_of(const NodeOptions& options) {
       named != nullptr && *named != '\0') {
     return named;
   }
-  return default_key_file();
+  std::error_code ec;
+  const std::filesystem::path usual = default_key_file();
+  return std::filesystem::exists(usual, ec) ? usual : std::filesystem::path();
 }
 
 class NodeImpl final : public Node {

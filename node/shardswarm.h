@@ -164,7 +164,7 @@ class Node {
 // Makes a cluster key (a CA of elliptic curve P-256, private key and certificate in one PEM file,
 // mode 0600). kPermission/kIo; kBusy if the file exists.
 Result<void> make_cluster_key(const std::filesystem::path& file);
-// Where a key is looked for when none is named; empty if there is none.
+// Where a key is looked for when none is named; empty without a home directory.
 std::filesystem::path default_key_file();
 std::filesystem::path default_state_directory();
 
