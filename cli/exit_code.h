@@ -16,16 +16,23 @@ inline constexpr int kExitRefused = 7;
 
 constexpr int exit_code(Errc code) {
   switch (code) {
-    case Errc::kUsage: return kExitUsage;
+    case Errc::kUsage:
+      return kExitUsage;
     case Errc::kUnreachable:
     case Errc::kStalled:
-    case Errc::kVersion: return kExitNoPeer;
-    case Errc::kCorrupt: return kExitWrong;
-    case Errc::kNoSpace: return kExitNoSpace;
+    case Errc::kVersion:
+      return kExitNoPeer;
+    case Errc::kCorrupt:
+      return kExitWrong;
+    case Errc::kNoSpace:
+      return kExitNoSpace;
     case Errc::kBusy:
-    case Errc::kForeign: return kExitBusy;
-    case Errc::kRefused: return kExitRefused;
-    default: return kExitFailed;
+    case Errc::kForeign:
+      return kExitBusy;
+    case Errc::kRefused:
+      return kExitRefused;
+    default:
+      return kExitFailed;
   }
 }
 

@@ -100,7 +100,8 @@ void print_summary(const FetchReport& report, const std::string& directory) {
              bytes_text(report.wanted_bytes), seconds_text(report.seconds),
              rate_text(static_cast<double>(fetched) / report.seconds), report.peers.size(),
              report.peers.size() == 1 ? "" : "s");
-  if (report.reused_bytes > 0) fmt::print(stderr, "; {} were here", bytes_text(report.reused_bytes));
+  if (report.reused_bytes > 0)
+    fmt::print(stderr, "; {} were here", bytes_text(report.reused_bytes));
   if (report.duplicate_bytes > 0) {
     fmt::print(stderr, "; {} came twice", bytes_text(report.duplicate_bytes));
   }
@@ -157,11 +158,11 @@ int run(const FetchArguments& arguments, Context& context) {
   if (!node) return refuse(node.error());
 
   ProgressView view(context.common.quiet || arguments.json);
-  FetchOptions options{.directory = arguments.directory,
-                       .selection = *selection,
-                       .peers = arguments.peers,
-                       .stall_timeout = milliseconds(
-                           static_cast<std::int64_t>(arguments.stall_timeout * 1000))};
+  FetchOptions options{
+      .directory = arguments.directory,
+      .selection = *selection,
+      .peers = arguments.peers,
+      .stall_timeout = milliseconds(static_cast<std::int64_t>(arguments.stall_timeout * 1000))};
   if (arguments.dry_run) return dry_run(**node, *ticket, std::move(options), events, arguments);
   options.on_progress = [&](const FetchProgress& progress) {
     view.show(progress);
@@ -194,14 +195,16 @@ int run(const FetchArguments& arguments, Context& context) {
 
 void add_fetch(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<FetchArguments>();
-  auto* command = app.add_subcommand("fetch", "Fetch a checkpoint, or the part that this machine needs");
+  auto* command =
+      app.add_subcommand("fetch", "Fetch a checkpoint, or the part that this machine needs");
   command->add_option("TICKET", arguments->ticket, "As `shardswarm seed` prints it")->required();
   command->add_option("--to", arguments->directory, "Directory to fetch into")->required();
   command->add_option("--peer", arguments->peers, "A peer to ask, HOST:PORT (repeatable)");
   command->add_option("--linger", arguments->linger,
                       "Seconds to go on serving when done, or 'forever'");
-  command->add_option("--stall-timeout", arguments->stall_timeout,
-                      "Seconds without any progress before giving up, resumable")
+  command
+      ->add_option("--stall-timeout", arguments->stall_timeout,
+                   "Seconds without any progress before giving up, resumable")
       ->check(CLI::Range(0.1, 1e6))
       ->capture_default_str();
   command->add_flag("--dry-run", arguments->dry_run, "Say what would be fetched; write nothing");

@@ -19,11 +19,12 @@ struct IndexArguments {
 int run(const IndexArguments& arguments, Context& context) {
   const auto started = std::chrono::steady_clock::now();
   ProgressView view(context.common.quiet);
-  const auto report = index_directory(
-      {.directory = arguments.directory,
-       .state_directory = context.common.state_directory(),
-       .progress = [&](std::uint64_t done, std::uint64_t total) { view.show_indexing(done, total); },
-       .cancel = &context.signals.interrupted()});
+  const auto report =
+      index_directory({.directory = arguments.directory,
+                       .state_directory = context.common.state_directory(),
+                       .progress = [&](std::uint64_t done,
+                                       std::uint64_t total) { view.show_indexing(done, total); },
+                       .cancel = &context.signals.interrupted()});
   view.finish();
   if (!report) {
     const int code = report_error(report.error());
@@ -39,10 +40,13 @@ int run(const IndexArguments& arguments, Context& context) {
                               : rate_text(static_cast<double>(report->bytes) / seconds));
   }
   if (arguments.json) {
-    const nlohmann::ordered_json object = {
-        {"id", id},           {"files", report->files},   {"tensors", report->tensors},
-        {"bytes", report->bytes}, {"pieces", report->pieces}, {"seconds", seconds},
-        {"reused", report->reused}};
+    const nlohmann::ordered_json object = {{"id", id},
+                                           {"files", report->files},
+                                           {"tensors", report->tensors},
+                                           {"bytes", report->bytes},
+                                           {"pieces", report->pieces},
+                                           {"seconds", seconds},
+                                           {"reused", report->reused}};
     fmt::print("{}\n", object.dump());
   } else {
     fmt::print("{}\n", id);

@@ -62,20 +62,28 @@ struct Model {
 
 std::string_view side_name(Side side) {
   switch (side) {
-    case Side::kLayer: return "layer";
-    case Side::kInput: return "input";
-    case Side::kOutput: return "output";
-    case Side::kBoth: return "both";
-    case Side::kEverybody: return "everybody";
+    case Side::kLayer:
+      return "layer";
+    case Side::kInput:
+      return "input";
+    case Side::kOutput:
+      return "output";
+    case Side::kBoth:
+      return "both";
+    case Side::kEverybody:
+      return "everybody";
   }
   return "?";
 }
 
 std::string_view kind_name(FileKind kind) {
   switch (kind) {
-    case FileKind::kPlain: return "plain";
-    case FileKind::kTensors: return "tensors";
-    case FileKind::kSpareTensors: return "spare tensors";
+    case FileKind::kPlain:
+      return "plain";
+    case FileKind::kTensors:
+      return "tensors";
+    case FileKind::kSpareTensors:
+      return "spare tensors";
   }
   return "?";
 }
@@ -95,8 +103,9 @@ void print_layers(const Model& model) {
   for (std::size_t first = 0; first < model.layers.size();) {
     std::size_t last = first;
     while (last + 1 < model.layers.size() && model.layers[last + 1] == model.layers[first]) ++last;
-    rows.push_back(sum_row(first == last ? std::to_string(first) : fmt::format("{}-{}", first, last),
-                           model.layers[first]));
+    rows.push_back(
+        sum_row(first == last ? std::to_string(first) : fmt::format("{}-{}", first, last),
+                model.layers[first]));
     first = last + 1;
   }
   fmt::print("{}\n", table(rows));
@@ -172,9 +181,14 @@ Json model_json(const Model& model) {
                      {"bytes", file.size},
                      {"pieces", file.pieces}});
   }
-  return {{"id", to_hex(model.manifest->id())}, {"bytes", model.manifest->total_bytes()},
-          {"tensors", model.outline.tensors.size()}, {"pieces", model.manifest->piece_count()},
-          {"stacks", stacks}, {"layers", layers}, {"outside", outside}, {"files", files}};
+  return {{"id", to_hex(model.manifest->id())},
+          {"bytes", model.manifest->total_bytes()},
+          {"tensors", model.outline.tensors.size()},
+          {"pieces", model.manifest->piece_count()},
+          {"stacks", stacks},
+          {"layers", layers},
+          {"outside", outside},
+          {"files", files}};
 }
 
 Result<std::shared_ptr<const Manifest>> look_up(const InspectArguments& arguments,
@@ -214,12 +228,9 @@ int run(const InspectArguments& arguments, Context& context) {
   if (!chosen) return report_error(chosen.error());
   const auto files = selected_files(**manifest, *chosen);
   if (arguments.json) {
-    const Json object = {{"id", to_hex((*manifest)->id())},
-                         {"selection", describe(*selection)},
-                         {"wanted_bytes", chosen->bytes},
-                         {"tensors", chosen->tensors},
-                         {"pieces", chosen->pieces.count()},
-                         {"files", files}};
+    const Json object = {{"id", to_hex((*manifest)->id())},  {"selection", describe(*selection)},
+                         {"wanted_bytes", chosen->bytes},    {"tensors", chosen->tensors},
+                         {"pieces", chosen->pieces.count()}, {"files", files}};
     fmt::print("{}\n", object.dump());
     return kExitDone;
   }
@@ -239,7 +250,8 @@ void add_inspect(CLI::App& app, Context& context) {
       ->add_option("DIR|TICKET|MANIFEST", arguments->place,
                    "An indexed or fetched directory, a ticket, a manifest's root file, or an id")
       ->required();
-  command->add_option("--timeout", arguments->timeout_seconds, "Seconds to look for peers of a ticket")
+  command
+      ->add_option("--timeout", arguments->timeout_seconds, "Seconds to look for peers of a ticket")
       ->check(CLI::Range(0.1, 1e6))
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "One JSON object");

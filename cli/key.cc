@@ -11,7 +11,7 @@ void add_key(CLI::App& app, Context& context) {
   auto* make = command->add_subcommand("new", "Make a cluster key");
   make->add_option("FILE", *file, "Where (default: the place where it is looked for)");
   make->callback([file, &context] {
-    const std::filesystem::path path = 
+    const std::filesystem::path path =
         file->empty() ? default_key_file() : std::filesystem::path(*file);
     if (path.empty()) {
       context.exit_code = report_error({Errc::kUsage, "there is no home directory: name a FILE"});
@@ -23,9 +23,10 @@ void add_key(CLI::App& app, Context& context) {
     }
     fmt::print("{}\n", path.string());
     if (!context.common.quiet) {
-      fmt::print(stderr,
-                 "Copy it to every machine of the cluster, to the same place or with --key. Whoever "
-                 "has it can read and serve models there.\n");
+      fmt::print(
+          stderr,
+          "Copy it to every machine of the cluster, to the same place or with --key. Whoever "
+          "has it can read and serve models there.\n");
     }
   });
 }

@@ -33,9 +33,10 @@ int main(int argc, char** argv) {
   using namespace shardswarm::cli;
   Signals signals;
   Context context{.common = {}, .signals = signals};
-  CLI::App app("Brings LLM checkpoints to the machines that run them, from all peers at once, and "
-               "only the tensors that each one needs.",
-               "shardswarm");
+  CLI::App app(
+      "Brings LLM checkpoints to the machines that run them, from all peers at once, and "
+      "only the tensors that each one needs.",
+      "shardswarm");
   app.footer(kExamples);
   app.require_subcommand(1);
   app.set_version_flag("--version", "shardswarm 0.1.0");

@@ -37,8 +37,9 @@ void add_selection(CLI::App& command, SelectionFlags& flags) {
   command.add_option("--tensors", flags.tensors, "Tensors by name, a glob (repeatable)");
   command.add_option("--files", flags.files,
                      "Further files by path, a glob (repeatable): large ones and other formats");
-  command.add_option("--shared", flags.shared,
-                     "Tensors outside the layers: with the layers at their edge, or all with any")
+  command
+      .add_option("--shared", flags.shared,
+                  "Tensors outside the layers: with the layers at their edge, or all with any")
       ->check(CLI::IsMember({"edges", "all"}))
       ->capture_default_str();
 }
@@ -71,10 +72,18 @@ NodeOptions node_options(const Common& common, const Network& network) {
   options.io = engine_kind_from_name(network.io).value_or(EngineKind::kAuto);
   options.log = [](LogLevel level, std::string_view text) {
     switch (level) {
-      case LogLevel::kDebug: spdlog::debug("{}", text); break;
-      case LogLevel::kInfo: spdlog::info("{}", text); break;
-      case LogLevel::kWarning: spdlog::warn("{}", text); break;
-      case LogLevel::kError: spdlog::error("{}", text); break;
+      case LogLevel::kDebug:
+        spdlog::debug("{}", text);
+        break;
+      case LogLevel::kInfo:
+        spdlog::info("{}", text);
+        break;
+      case LogLevel::kWarning:
+        spdlog::warn("{}", text);
+        break;
+      case LogLevel::kError:
+        spdlog::error("{}", text);
+        break;
     }
   };
   return options;

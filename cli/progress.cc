@@ -27,13 +27,20 @@ std::size_t terminal_width() {
 
 std::string_view phase_name(FetchPhase phase) {
   switch (phase) {
-    case FetchPhase::kConnecting: return "connecting";
-    case FetchPhase::kManifest: return "manifest";
-    case FetchPhase::kChecking: return "checking";
-    case FetchPhase::kFetching: return "fetching";
-    case FetchPhase::kFinishing: return "finishing";
-    case FetchPhase::kDone: return "done";
-    case FetchPhase::kFailed: return "failed";
+    case FetchPhase::kConnecting:
+      return "connecting";
+    case FetchPhase::kManifest:
+      return "manifest";
+    case FetchPhase::kChecking:
+      return "checking";
+    case FetchPhase::kFetching:
+      return "fetching";
+    case FetchPhase::kFinishing:
+      return "finishing";
+    case FetchPhase::kDone:
+      return "done";
+    case FetchPhase::kFailed:
+      return "failed";
   }
   return "?";
 }
@@ -53,10 +60,10 @@ void ProgressView::finish() {
 }
 
 void ProgressView::show(const FetchProgress& progress) {
-  const double fraction =
-      progress.wanted_bytes == 0 ? 0
-                                 : static_cast<double>(progress.present_bytes) /
-                                       static_cast<double>(progress.wanted_bytes);
+  const double fraction = progress.wanted_bytes == 0
+                              ? 0
+                              : static_cast<double>(progress.present_bytes) /
+                                    static_cast<double>(progress.wanted_bytes);
   std::string text(phase_name(progress.phase));
   if (progress.wanted_bytes > 0) {
     const auto left = static_cast<double>(progress.wanted_bytes - progress.present_bytes);
@@ -96,8 +103,8 @@ void ProgressView::draw(double fraction, const std::string& text) {
   std::string line;
   if (room >= kBarMin) {
     const std::size_t bar = std::min(room, kBarMax);
-    const auto full = static_cast<std::size_t>(std::clamp(fraction, 0.0, 1.0) *
-                                               static_cast<double>(bar));
+    const auto full =
+        static_cast<std::size_t>(std::clamp(fraction, 0.0, 1.0) * static_cast<double>(bar));
     line = fmt::format("{:3.0f} % [{:#<{}}{:.<{}}] ", fraction * 100, "", full, "", bar - full);
   }
   fmt::print(stderr, "\r{}\x1b[K", (line + text).substr(0, width - 1));

@@ -48,7 +48,8 @@ int run(const SeedArguments& arguments, Context& context) {
 void add_seed(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<SeedArguments>();
   auto* command = app.add_subcommand("seed", "Serve a checkpoint; prints its ticket");
-  command->add_option("DIR", arguments->directory, "Checkpoint, or a fetched directory")->required();
+  command->add_option("DIR", arguments->directory, "Checkpoint, or a fetched directory")
+      ->required();
   command->add_option("--name", arguments->name, "What to call it in messages");
   add_network(*command, arguments->network);
   add_state(*command, context.common);

@@ -30,7 +30,8 @@ int run(const VerifyArguments& arguments, Context& context) {
 
 void add_verify(CLI::App& app, Context& context) {
   auto arguments = std::make_shared<VerifyArguments>();
-  auto* command = app.add_subcommand("verify", "Re-check every piece that is here; name what is wrong");
+  auto* command =
+      app.add_subcommand("verify", "Re-check every piece that is here; name what is wrong");
   command->add_option("DIR", arguments->directory, "A fetched or indexed directory")->required();
   command->add_flag("--full", arguments->full,
                     "SHA-256 against the manifest instead of XXH3 against the ledger");

@@ -14,8 +14,9 @@ namespace shardswarm {
 
 Result<HostPort> parse_host_port(std::string_view text) {
   const auto bad = [&] {
-    return fail(Errc::kUsage, "'" + std::string(text) +
-                                  "' is no address: write HOST:PORT, as 10.0.0.1:7000 or [::1]:7000");
+    return fail(Errc::kUsage,
+                "'" + std::string(text) +
+                    "' is no address: write HOST:PORT, as 10.0.0.1:7000 or [::1]:7000");
   };
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return bad();
@@ -31,8 +32,8 @@ Result<HostPort> parse_host_port(std::string_view text) {
   const char* end = port_text.data() + port_text.size();
   const auto parsed = std::from_chars(port_text.data(), end, port);
   if (parsed.ec != std::errc{} || parsed.ptr != end) return bad();
-  const bool printable = std::all_of(host.begin(), host.end(),
-                                     [](char c) { return c > ' ' && c < 0x7f; });
+  const bool printable =
+      std::all_of(host.begin(), host.end(), [](char c) { return c > ' ' && c < 0x7f; });
   if (!printable) return bad();
   return HostPort{std::string(host), port};
 }

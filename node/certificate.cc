@@ -29,7 +29,8 @@ bool set_serial(X509* certificate) {
   bytes[0] &= 0x7f;  // positive
   const std::unique_ptr<BIGNUM, OpenSslFree<&::BN_free>> number(
       ::BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr));
-  return number && ::BN_to_ASN1_INTEGER(number.get(), ::X509_get_serialNumber(certificate)) != nullptr;
+  return number &&
+         ::BN_to_ASN1_INTEGER(number.get(), ::X509_get_serialNumber(certificate)) != nullptr;
 }
 
 }  // namespace
@@ -56,8 +57,9 @@ Result<CertificatePtr> make_certificate(const std::string& subject, EVP_PKEY* ke
             ::X509_set_issuer_name(x509, ca ? name : ::X509_get_subject_name(issuer)) == 1 &&
             ::X509_set_pubkey(x509, key) == 1;
   X509* const signer = ca ? x509 : issuer;
-  ok = ok && add_extension(x509, signer, NID_basic_constraints,
-                           ca ? "critical,CA:TRUE,pathlen:0" : "critical,CA:FALSE") &&
+  ok = ok &&
+       add_extension(x509, signer, NID_basic_constraints,
+                     ca ? "critical,CA:TRUE,pathlen:0" : "critical,CA:FALSE") &&
        add_extension(x509, signer, NID_key_usage,
                      ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature") &&
        (ca || add_extension(x509, signer, NID_ext_key_usage, "serverAuth,clientAuth"));

@@ -21,8 +21,8 @@ Result<void> make_cluster_key(const fs::path& file) {
   if (!certificate) return std::unexpected(certificate.error());
   const BioPtr pem(::BIO_new(::BIO_s_mem()));
   if (!pem ||
-      ::PEM_write_bio_PKCS8PrivateKey(pem.get(), key->get(), nullptr, nullptr, 0, nullptr, nullptr) !=
-          1 ||
+      ::PEM_write_bio_PKCS8PrivateKey(pem.get(), key->get(), nullptr, nullptr, 0, nullptr,
+                                      nullptr) != 1 ||
       ::PEM_write_bio_X509(pem.get(), certificate->get()) != 1) {
     return fail(Errc::kInternal, "cannot encode the key: " + openssl_error());
   }

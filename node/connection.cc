@@ -23,7 +23,7 @@ constexpr auto kHandshakeTimeout = std::chrono::seconds(10);
 constexpr auto kFlushTimeout = std::chrono::seconds(2);
 
 bool shrank(const FileRange& range) {
-  struct stat status {};
+  struct stat status{};
   return ::fstat(range.fd, &status) != 0 ||
          static_cast<std::uint64_t>(status.st_size) < range.offset + range.length;
 }
@@ -45,9 +45,8 @@ Connection::Connection(Shell& shell, ConnectionId id, asio::ip::tcp::socket sock
   ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytesMax,
                sizeof kUnsentBytesMax);
 #endif
-  transport_ = identity == nullptr
-                   ? make_plain_transport(socket_.native_handle())
-                   : make_tls_transport(socket_.native_handle(), dialed, *identity);
+  transport_ = identity == nullptr ? make_plain_transport(socket_.native_handle())
+                                   : make_tls_transport(socket_.native_handle(), dialed, *identity);
 }
 
 void Connection::start() {
@@ -210,8 +209,8 @@ void Connection::finish() {
   write();
 }
 
-// All is flushed. Closing a socket with unread bytes resets it, and a reset may overtake our CLOSE on
-// its way: so say FIN, then read until the other side closes too.
+// All is flushed. Closing a socket with unread bytes resets it, and a reset may overtake our CLOSE
+// on its way: so say FIN, then read until the other side closes too.
 void Connection::drain() {
   if (!draining_) {
     draining_ = true;

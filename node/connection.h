@@ -30,9 +30,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection(Shell& shell, ConnectionId id, asio::ip::tcp::socket socket, std::string address,
              bool dialed, const Identity* identity);
 
-  void start();       // handshake, then tells the core
-  void pump();        // after the core had something to say: write, and read again if it can
-  void finish();      // flush, then close
+  void start();   // handshake, then tells the core
+  void pump();    // after the core had something to say: write, and read again if it can
+  void finish();  // flush, then close
   void abort(std::optional<Error> error);  // close now
 
   bool can_send_file() const { return transport_->can_send_file(); }
@@ -59,14 +59,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // The source of the extent under way: kept although the core may have released the piece.
   std::pair<ModelKey, PieceIndex> current_{};
   std::shared_ptr<PreparedPiece> current_source_;
-  std::optional<Error> error_;   // of the handshake, while draining
-  bool up_ = false;              // handshake done, known to the core
+  std::optional<Error> error_;  // of the handshake, while draining
+  bool up_ = false;             // handshake done, known to the core
   bool waiting_read_ = false;
   bool waiting_write_ = false;
   bool read_posted_ = false;
-  bool read_blocked_ = false;    // the session had no room for bytes
-  bool finishing_ = false;       // the core asked to close after what is queued
-  bool draining_ = false;        // all is sent; waiting for the other side to close
+  bool read_blocked_ = false;  // the session had no room for bytes
+  bool finishing_ = false;     // the core asked to close after what is queued
+  bool draining_ = false;      // all is sent; waiting for the other side to close
   bool closed_ = false;
 };
 

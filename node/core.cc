@@ -243,7 +243,7 @@ std::optional<Time> Core::next_deadline() const {
     }
   }
   for (const auto& [key, model] : models_) {
-    if (model->to_peers_changed) at(model->last_told + kTellPeersEvery);
+    if (model->to_peers_changed) at(model->tell_due);
     if (model->fetching) {
       at(addresses_.next_due());
       if (model->state != Model::State::kOpening && !model->finishing) {

@@ -1,5 +1,6 @@
 // The core of a node: joins sessions, schedulers and storage events. A state machine without I/O:
-// it is told what happened (bytes came, a piece was verified, time passed) and answers with actions.
+// it is told what happened (bytes came, a piece was verified, time passed) and answers with
+// actions.
 //
 // Drive it so: call the event functions; then settle(now); then carry out take_actions(), move
 // bytes for the connections in take_output_ready(), and call settle() again at next_deadline().
@@ -30,22 +31,49 @@ using ConnectionId = PeerKey;
 using ModelKey = StrongIndex<struct ModelKeyTag>;
 
 namespace action {
-struct Dial { std::string address; };  // answer: add_connection, or dial_failed
+struct Dial {
+  std::string address;
+};  // answer: add_connection, or dial_failed
 // Flush what is queued, then close the transport and call remove_connection.
-struct CloseConnection { ConnectionId connection; };
+struct CloseConnection {
+  ConnectionId connection;
+};
 // The manifest is known as far as the fetch needs it. Open a store and call store_opened, or
 // fetch_failed. For a learning fetch nothing further happens.
-struct ManifestReady { ModelKey model; };
+struct ManifestReady {
+  ModelKey model;
+};
 // Verify and write; answer: piece_stored.
-struct StorePiece { ModelKey model; PieceIndex piece; PieceBuffer buffer; ConnectionId from; };
+struct StorePiece {
+  ModelKey model;
+  PieceIndex piece;
+  PieceBuffer buffer;
+  ConnectionId from;
+};
 // Make ready to be sent on this connection; answer: piece_prepared.
-struct PreparePiece { ConnectionId connection; ModelKey model; PieceIndex piece;
-                      std::uint32_t length = 0; };
-struct ReleasePiece { ConnectionId connection; ModelKey model; PieceIndex piece; };
+struct PreparePiece {
+  ConnectionId connection;
+  ModelKey model;
+  PieceIndex piece;
+  std::uint32_t length = 0;
+};
+struct ReleasePiece {
+  ConnectionId connection;
+  ModelKey model;
+  PieceIndex piece;
+};
 // Every wanted piece is stored: make it durable under its final names; answer: store_finished.
-struct FinishStore { ModelKey model; };
-struct FetchEnded { ModelKey model; std::optional<Error> error; };
-struct Log { bool warning = false; std::string text; };
+struct FinishStore {
+  ModelKey model;
+};
+struct FetchEnded {
+  ModelKey model;
+  std::optional<Error> error;
+};
+struct Log {
+  bool warning = false;
+  std::string text;
+};
 }  // namespace action
 
 using Action = std::variant<action::Dial, action::CloseConnection, action::ManifestReady,
@@ -67,16 +95,16 @@ struct PeerTally {
 };
 
 struct ModelStatus {
-  bool learned = false;     // the manifest is known as far as needed
-  bool active = false;      // a store is open
-  bool ended = false;       // a fetch: complete or failed
+  bool learned = false;  // the manifest is known as far as needed
+  bool active = false;   // a store is open
+  bool ended = false;    // a fetch: complete or failed
   std::uint64_t wanted_bytes = 0;
   std::uint64_t present_bytes = 0;  // of the wanted
   std::uint64_t reused_bytes = 0;   // of the present, when the store was opened
   std::uint64_t fetched_bytes = 0;
   std::uint64_t duplicate_bytes = 0;
   std::uint64_t sent_bytes = 0;
-  std::uint32_t peers = 0;          // connected, with this model
+  std::uint32_t peers = 0;  // connected, with this model
 };
 
 class Core {

@@ -129,7 +129,7 @@ void Core::on(Link& link, event::Want&& e, Time /*now*/) {
   model->uploads_due = true;
 }
 
-void Core::on(Link& link, event::Request&& e, Time now) {
+void Core::on(Link& link, event::Request&& e, Time /*now*/) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
   if (!link.models.at(model->key).introduced) {
@@ -137,7 +137,7 @@ void Core::on(Link& link, event::Request&& e, Time now) {
     return;
   }
   if (!within(link, *model, e.pieces)) return;
-  const auto refused = model->upload->asked(link.id, e.pieces, e.credit_bytes, e.any, now);
+  const auto refused = model->upload->asked(link.id, e.pieces, e.credit_bytes, e.any);
   if (!refused.not_here.empty()) {
     link.session.reject(e.channel, refused.not_here, RejectReason::kNotHere);
   }
@@ -180,13 +180,18 @@ void Core::on(Link& link, event::BlobChunk&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr || model->state != Model::State::kLearning || !model->fetching) return;
   model->last_progress = now;
-  const auto taken =
-      model->learning->chunk(link.id, e.request, e.offset, e.bytes, e.last, now);
+  const auto taken = model->learning->chunk(link.id, e.request, e.offset, e.bytes, e.last, now);
   if (!taken) {
     switch (taken.error().code) {
-      case Errc::kProtocol: protocol_error(link, taken.error().message); break;
-      case Errc::kCorrupt: ban(link, taken.error().message); break;
-      default: fetch_failed(model->key, taken.error(), now); break;
+      case Errc::kProtocol:
+        protocol_error(link, taken.error().message);
+        break;
+      case Errc::kCorrupt:
+        ban(link, taken.error().message);
+        break;
+      default:
+        fetch_failed(model->key, taken.error(), now);
+        break;
     }
     return;
   }
@@ -231,8 +236,8 @@ void Core::on(Link& link, event::Closed&& e, Time /*now*/) {
   if (e.reason != CloseReason::kDuplicate && e.reason != CloseReason::kShutdown &&
       e.reason != CloseReason::kDone) {
     const Errc code = e.reason == CloseReason::kVersion ? Errc::kVersion : Errc::kUnreachable;
-    link.error = Error{code, "closed by the peer (" + std::string(close_reason_name(e.reason)) +
-                                 "): " + e.text};
+    link.error = Error{
+        code, "closed by the peer (" + std::string(close_reason_name(e.reason)) + "): " + e.text};
   }
   close_link(link, CloseReason::kDone, "");
 }

@@ -21,8 +21,8 @@ ModelKey Core::add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet
   return key;
 }
 
-Result<ModelKey> Core::add_fetch(const ModelId& id, Selection selection,
-                                 ManifestFetch::Until until, Duration stall_timeout, Time now) {
+Result<ModelKey> Core::add_fetch(const ModelId& id, Selection selection, ManifestFetch::Until until,
+                                 Duration stall_timeout, Time now) {
   if (find_model(id) != nullptr) {
     return fail(Errc::kBusy, "model " + to_hex(id) + " is being fetched or seeded by this node");
   }
@@ -118,10 +118,9 @@ bool Core::may_leave(ModelKey key) const {
 void Core::open_on(Link& link, Model& model) {
   if (!link.hello || link.close_asked) return;
   const Channel channel = link.session.open(model.id);
-  link.models.try_emplace(model.key, LinkModel{.channel = channel,
-                                               .early_have = {},
-                                               .early_want = {},
-                                               .connected_to = {}});
+  link.models.try_emplace(
+      model.key,
+      LinkModel{.channel = channel, .early_have = {}, .early_want = {}, .connected_to = {}});
   link.by_channel[channel] = model.key;
   output_ready_.insert(link.id);
 }
@@ -143,7 +142,7 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   ++tally.connections;
   model.to_peers_changed = model.uploads_due = true;
 
-  model.upload->add_peer(link.id, link.hello->node_id);
+  model.upload->add_peer(link.id, link.hello->node_id, now);
   model.upload->peer_has(link.id, early_have);
   model.upload->peer_wants(link.id, early_want);
   model.upload->peer_connected_to(link.id, at.connected_to);
@@ -265,8 +264,8 @@ void Core::check_stalled(Model& model, Time now) {
     }
   }
   if (now - model.last_progress < model.stall_timeout) return;
-  const auto seconds = std::to_string(
-      std::chrono::duration_cast<std::chrono::seconds>(model.stall_timeout).count());
+  const auto seconds =
+      std::to_string(std::chrono::duration_cast<std::chrono::seconds>(model.stall_timeout).count());
   if (model.reached) {
     std::string what = "nothing has come for " + seconds + " s";
     if (model.download) {
@@ -275,14 +274,14 @@ void Core::check_stalled(Model& model, Time now) {
     }
     fetch_failed(model.key, {Errc::kStalled, what + "; run it again to resume"}, now);
   } else if (!links_.empty()) {
-    fetch_failed(model.key,
-                 {Errc::kUnreachable, "no connected peer has model " + to_hex(model.id)}, now);
+    fetch_failed(model.key, {Errc::kUnreachable, "no connected peer has model " + to_hex(model.id)},
+                 now);
   } else {
     const auto error = addresses_.all_given_failed();
     fetch_failed(model.key,
-                 {Errc::kUnreachable, "no peer could be reached for " + seconds + " s" +
-                                          (error ? ": " + error->message
-                                                 : std::string("; name one with --peer"))},
+                 {Errc::kUnreachable,
+                  "no peer could be reached for " + seconds + " s" +
+                      (error ? ": " + error->message : std::string("; name one with --peer"))},
                  now);
   }
 }
@@ -306,9 +305,9 @@ void Core::announce(Model& model, Time now) {
 }
 
 void Core::tell_peers(Model& model, Time now) {
-  if (!model.to_peers_changed || now - model.last_told < kTellPeersEvery) return;
+  if (!model.to_peers_changed || now < model.tell_due) return;
   model.to_peers_changed = false;
-  model.last_told = now;
+  model.tell_due = now + kTellPeersEveryPerLink * links_.size();
   std::vector<PeerAddress> known;
   for (const auto& [id, link] : links_) {
     const auto at = link->models.find(model.key);

@@ -10,7 +10,8 @@ namespace shardswarm {
 // Pieces that a link may have on their way out: enough to keep the socket busy while the next is
 // read, few enough to stay free in the choice.
 inline constexpr std::size_t kUploadsAhead = 2;
-inline constexpr std::uint64_t kUploadBytesAhead = 256 * limits::kKiB;  // small pieces: more of them
+inline constexpr std::uint64_t kUploadBytesAhead =
+    256 * limits::kKiB;  // small pieces: more of them
 inline constexpr std::size_t kUploadsAheadMax = 64;
 
 inline constexpr Duration kHelloTimeout = std::chrono::seconds(10);
@@ -18,7 +19,8 @@ inline constexpr Duration kPingEvery = std::chrono::seconds(10);
 inline constexpr Duration kDeadAfter = std::chrono::seconds(30);
 inline constexpr Duration kAnnounceDelay = std::chrono::milliseconds(5);  // HAVE batching
 inline constexpr std::uint32_t kAnnounceAtOnce = 64;                      // pieces
-inline constexpr Duration kTellPeersEvery = std::chrono::milliseconds(100);
+// PEERS goes to everybody about everybody: with 200 connections 40,000 entries, so less often.
+inline constexpr Duration kTellPeersEveryPerLink = std::chrono::milliseconds(5);
 inline constexpr std::size_t kEarlyRunsMax = std::size_t{1} << 20;
 
 // A piece on its way to a peer: chosen and claimed, being prepared, or in the session's queue.
@@ -88,7 +90,7 @@ struct Core::Model {
   bool uploads_due = false;
   Duration stall_timeout{};
   Time last_progress{};
-  Time last_told = -kTellPeersEvery;  // the first time at once
+  Time tell_due{};
   Time unannounced_since{};
   std::shared_ptr<const Manifest> manifest;
   std::unique_ptr<ManifestFetch> learning;  // of fetches; kept for its resolved selection

@@ -91,10 +91,8 @@ void Core::on(Link& link, event::PieceEnd&& e, Time /*now*/) {
   PieceBuffer buffer = std::move(link.receiving->buffer);
   link.receiving.reset();
   model->download->arrived(link.id, e.piece);
-  actions_.push_back(action::StorePiece{.model = model->key,
-                                        .piece = e.piece,
-                                        .buffer = std::move(buffer),
-                                        .from = link.id});
+  actions_.push_back(action::StorePiece{
+      .model = model->key, .piece = e.piece, .buffer = std::move(buffer), .from = link.id});
 }
 
 // The piece under way will not be kept (`wasted`), or was handed on. Frees its buffer.
@@ -195,6 +193,7 @@ void Core::pump_uploads(Model& model, Time now) {
   const auto due = model.upload->next_deadline();
   if (!model.uploads_due && (!due || *due > now)) return;
   model.uploads_due = false;
+  model.upload->expire(now);
   for (auto& [id, link] : links_) {
     const auto at = link->models.find(model.key);
     if (at != link->models.end() && at->second.introduced) {
@@ -248,8 +247,8 @@ void Core::piece_prepared(ConnectionId connection, ModelKey key, PieceIndex piec
 }
 
 void Core::drop_upload(Link& link, const Upload& upload) {
-  actions_.push_back(action::ReleasePiece{
-      .connection = link.id, .model = upload.model, .piece = upload.piece});
+  actions_.push_back(
+      action::ReleasePiece{.connection = link.id, .model = upload.model, .piece = upload.piece});
 }
 
 void Core::on(Link& link, event::PieceSent&& e, Time now) {

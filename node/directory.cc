@@ -38,8 +38,8 @@ Result<std::shared_ptr<const Manifest>> find_manifest(
     return *manifest;
   }
   if (const auto id = digest_from_hex(place.string())) return load_manifest(state_directory, *id);
-  return fail(Errc::kNotFound, "'" + place.string() +
-                                   "' is no directory, ticket, manifest or id of a known model");
+  return fail(Errc::kNotFound,
+              "'" + place.string() + "' is no directory, ticket, manifest or id of a known model");
 }
 
 }  // namespace shardswarm

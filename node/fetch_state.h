@@ -34,9 +34,9 @@ struct FetchState {
   std::condition_variable changed;
   FetchProgress progress;
   std::optional<Result<FetchReport>> outcome;
-  bool leave = false;  // cancel() was called: linger() ends
-  FetchPlan plan;                             // kPlan, with the outcome
-  std::shared_ptr<const Manifest> manifest;   // kLearn, with the outcome
+  bool leave = false;                        // cancel() was called: linger() ends
+  FetchPlan plan;                            // kPlan, with the outcome
+  std::shared_ptr<const Manifest> manifest;  // kLearn, with the outcome
 
   void resolve(Result<FetchReport> result) {
     const std::scoped_lock lock(mutex);

@@ -65,7 +65,8 @@ std::shared_ptr<SSL_CTX> make_context(const SSL_METHOD* method, X509* ca, X509* 
 NodeId node_id_of(X509* certificate) {
   unsigned char* der = nullptr;
   const int length = ::i2d_X509_PUBKEY(::X509_get_X509_PUBKEY(certificate), &der);
-  const NodeId id = sha256({reinterpret_cast<const std::byte*>(der), static_cast<std::size_t>(length)});
+  const NodeId id =
+      sha256({reinterpret_cast<const std::byte*>(der), static_cast<std::size_t>(length)});
   ::OPENSSL_free(der);
   return id;
 }

@@ -102,7 +102,8 @@ Result<void> ManifestFetch::chunk(PeerKey peer, std::uint32_t request, std::uint
     return fail(Errc::kProtocol, "a blob came out of order");
   }
   if (bytes.size() > pending.wanted.bytes - pending.bytes.size()) {
-    return fail(Errc::kProtocol, "blob " + to_hex(pending.wanted.digest) + " is longer than stated");
+    return fail(Errc::kProtocol,
+                "blob " + to_hex(pending.wanted.digest) + " is longer than stated");
   }
   pending.bytes.insert(pending.bytes.end(), bytes.begin(), bytes.end());
   if (!last) {

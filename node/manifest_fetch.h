@@ -1,7 +1,7 @@
 // Learning a model's manifest from peers: the root, then the safetensors headers that the selection
-// needs, then the piece lists of the files that it touches. Blobs are content-addressed, so any peer
-// that opened the model may be asked for any of them, and none is believed before it is checked.
-// Not thread-safe; no I/O, time is handed in.
+// needs, then the piece lists of the files that it touches. Blobs are content-addressed, so any
+// peer that opened the model may be asked for any of them, and none is believed before it is
+// checked. Not thread-safe; no I/O, time is handed in.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +50,7 @@ class ManifestFetch {
   bool done() const { return stage_ == Stage::kDone; }
   // What is known so far; null before the root.
   const std::shared_ptr<Manifest>& manifest() const { return manifest_; }
-  const Outline& outline() const { return outline_; }        // REQUIRES: done()
+  const Outline& outline() const { return outline_; }              // REQUIRES: done()
   const ResolvedSelection& resolved() const { return resolved_; }  // REQUIRES: done()
   const Selection& selection() const { return selection_; }
 
@@ -58,7 +58,7 @@ class ManifestFetch {
   enum class Stage : std::uint8_t { kRoot, kHeaders, kPieceLists, kDone };
   struct Wanted {
     Digest digest;
-    std::uint64_t bytes = 0;  // exact, but for the root: an upper bound
+    std::uint64_t bytes = 0;       // exact, but for the root: an upper bound
     std::vector<FileIndex> files;  // equal files share blobs
   };
   struct Pending {

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "node/address.h"
+#include "node/directory.h"
 #include "node/shardswarm.h"
 #include "node/shell.h"
-#include "node/directory.h"
 
 namespace shardswarm {
 namespace {
@@ -149,13 +149,12 @@ class NodeImpl final : public Node {
 
     const Manifest& manifest = (*store)->manifest();
     std::uint64_t present = 0;
-    (*store)->have().for_each(
-        [&](PieceIndex piece) { present += manifest.extent(piece).length; });
+    (*store)->have().for_each([&](PieceIndex piece) { present += manifest.extent(piece).length; });
     std::uint64_t total = 0;
     for (const FileEntry& file : manifest.root().files) total += file.size - file.header_bytes;
     Ticket ticket{.id = manifest.id(), .peers = shell_->addresses()};
-    const ModelKey model = on_network(
-        *shell_, [&] { return shell_->start_seed(std::move(*store)); });
+    const ModelKey model =
+        on_network(*shell_, [&] { return shell_->start_seed(std::move(*store)); });
     return std::make_shared<SeedHandle>(shell_, model, std::move(ticket), present, total);
   }
 

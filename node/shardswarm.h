@@ -6,10 +6,10 @@
 //   auto outcome = fetch->wait();   // Result<FetchReport>
 //
 // Threads: a Node owns one network thread and the workers of its storage. All functions here may be
-// called from any thread. Callbacks run on the network thread: they must be short, and must not call
-// wait() or destroy the Node. Destroying a handle does not stop what it stands for; destroying the
-// Node stops everything (as cancel() and then wait() of each would). Of a handle that outlives its
-// Node only Fetch::progress() and Fetch::wait() may be called.
+// called from any thread. Callbacks run on the network thread: they must be short, and must not
+// call wait() or destroy the Node. Destroying a handle does not stop what it stands for; destroying
+// the Node stops everything (as cancel() and then wait() of each would). Of a handle that outlives
+// its Node only Fetch::progress() and Fetch::wait() may be called.
 #pragma once
 
 #include <atomic>
@@ -50,7 +50,7 @@ struct NodeOptions {
   // Cluster key: PEM as made by make_cluster_key. Empty: SHARDSWARM_KEY, then
   // $XDG_CONFIG_HOME/shardswarm/cluster.key if it exists; else no key.
   std::filesystem::path key_file;
-  bool insecure = false;               // plaintext, beyond loopback too
+  bool insecure = false;                  // plaintext, beyond loopback too
   std::filesystem::path state_directory;  // empty: $XDG_STATE_HOME/shardswarm
   EngineKind io = EngineKind::kAuto;
   std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
@@ -65,27 +65,33 @@ struct PeerReport {
 };
 
 enum class FetchPhase : std::uint8_t {
-  kConnecting, kManifest, kChecking, kFetching, kFinishing, kDone, kFailed
+  kConnecting,
+  kManifest,
+  kChecking,
+  kFetching,
+  kFinishing,
+  kDone,
+  kFailed
 };
 
 struct FetchProgress {
   FetchPhase phase = FetchPhase::kConnecting;
-  std::uint64_t wanted_bytes = 0;    // of the selected tensors and files; 0 until it is known
-  std::uint64_t present_bytes = 0;   // of these, verified and written; never goes down
-  std::uint64_t fetched_bytes = 0;   // piece payload received, duplicates included
-  double bytes_per_second = 0;       // over the last seconds
-  std::uint32_t peers = 0;           // connected
+  std::uint64_t wanted_bytes = 0;   // of the selected tensors and files; 0 until it is known
+  std::uint64_t present_bytes = 0;  // of these, verified and written; never goes down
+  std::uint64_t fetched_bytes = 0;  // piece payload received, duplicates included
+  double bytes_per_second = 0;      // over the last seconds
+  std::uint32_t peers = 0;          // connected
 };
 
 struct FetchReport {
   ModelId id;
   double seconds = 0;
   std::uint64_t wanted_bytes = 0;
-  std::uint64_t fetched_bytes = 0;    // all piece payload received
-  std::uint64_t duplicate_bytes = 0;  // of these, pieces that were here already or came twice
-  std::uint64_t control_bytes = 0;    // all else received and sent: frames, manifest, messages
-  std::uint64_t reused_bytes = 0;     // present before: not fetched
-  std::uint64_t sent_bytes = 0;       // piece payload sent to others
+  std::uint64_t fetched_bytes = 0;       // all piece payload received
+  std::uint64_t duplicate_bytes = 0;     // of these, pieces that were here already or came twice
+  std::uint64_t control_bytes = 0;       // all else received and sent: frames, manifest, messages
+  std::uint64_t reused_bytes = 0;        // present before: not fetched
+  std::uint64_t sent_bytes = 0;          // piece payload sent to others
   std::uint64_t peak_private_bytes = 0;  // anonymous resident memory of the process, sampled
   EngineReport engine;
   std::vector<PeerReport> peers;
@@ -94,7 +100,7 @@ struct FetchReport {
 struct FetchOptions {
   std::filesystem::path directory;
   Selection selection;
-  std::vector<std::string> peers;  // beside the ticket's
+  std::vector<std::string> peers;                   // beside the ticket's
   std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable
   std::function<void(const FetchProgress&)> on_progress;  // about ten times a second
 };
@@ -123,7 +129,8 @@ class Fetch {
   // goes on serving it (see linger()).
   virtual Result<FetchReport> wait() = 0;
   // Blocks, still serving: until uploads under way have ended and no connected peer wants a piece
-  // that only this node holds, at most `handover`; and in any case for `linger` (milliseconds::max(): until cancel()).
+  // that only this node holds, at most `handover`; and in any case for `linger`
+  // (milliseconds::max(): until cancel()).
   virtual void linger(std::chrono::milliseconds handover, std::chrono::milliseconds linger) = 0;
 };
 

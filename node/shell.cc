@@ -1,9 +1,9 @@
 #include "node/shell.h"
 
 #include <algorithm>
-#include <cstring>
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
+#include <cstring>
 #include <thread>
 #include <utility>
 
@@ -117,7 +117,8 @@ void Shell::start_fetch(std::shared_ptr<FetchState> fetch) {
 
 void Shell::cancel_fetch(const std::shared_ptr<FetchState>& fetch) {
   if (!fetch->model) return;
-  core_->fetch_failed(*fetch->model, {Errc::kCancelled, "cancelled; run it again to resume"}, now());
+  core_->fetch_failed(*fetch->model, {Errc::kCancelled, "cancelled; run it again to resume"},
+                      now());
   schedule_settle();
 }
 
@@ -298,8 +299,8 @@ void Shell::arm_timer() {
     return;
   }
   // At least a millisecond: a deadline that settle() could not meet must not spin.
-  timer_.expires_at(std::max(started_ + *due,
-                             std::chrono::steady_clock::now() + std::chrono::milliseconds(1)));
+  timer_.expires_at(
+      std::max(started_ + *due, std::chrono::steady_clock::now() + std::chrono::milliseconds(1)));
   timer_.async_wait([this](asio::error_code ec) {
     if (!ec) schedule_settle();
   });

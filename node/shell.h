@@ -92,8 +92,8 @@ class Shell {
   asio::io_context io_;
   asio::ip::tcp::acceptor acceptor_;
   asio::ip::tcp::resolver resolver_;
-  asio::steady_timer timer_;        // the core's next deadline
-  asio::steady_timer tick_;         // progress, memory
+  asio::steady_timer timer_;  // the core's next deadline
+  asio::steady_timer tick_;   // progress, memory
   asio::steady_timer stop_deadline_;
   std::unique_ptr<Core> core_;
   std::map<ConnectionId, std::shared_ptr<Connection>> connections_;

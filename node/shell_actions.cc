@@ -52,12 +52,12 @@ void Shell::carry_out(action::StorePiece&& a) {
   const auto it = stores_.find(a.model);
   if (it == stores_.end()) return;
   const auto length = static_cast<std::uint32_t>(a.buffer.bytes().size());
-  it->second->put(a.piece, std::move(a.buffer),
-                  [this, model = a.model, piece = a.piece, from = a.from,
-                   length](const Result<void>& result) {
-                    core_->piece_stored(model, piece, from, length, result, now());
-                    schedule_settle();
-                  });
+  it->second->put(
+      a.piece, std::move(a.buffer),
+      [this, model = a.model, piece = a.piece, from = a.from, length](const Result<void>& result) {
+        core_->piece_stored(model, piece, from, length, result, now());
+        schedule_settle();
+      });
   core_->undurable(a.model, it->second->undurable_bytes());
 }
 

@@ -33,8 +33,8 @@ Result<void> Shell::listen() {
   asio::error_code ec;
   tcp::endpoint endpoint(tcp::v4(), wanted->port);
   if (!wanted->host.empty()) {
-    const auto found = resolver_.resolve(wanted->host, std::to_string(wanted->port),
-                                         tcp::resolver::passive, ec);
+    const auto found =
+        resolver_.resolve(wanted->host, std::to_string(wanted->port), tcp::resolver::passive, ec);
     if (ec || found.empty()) {
       return fail(Errc::kUsage, "cannot listen on " + options_.listen + ": " + ec.message());
     }
@@ -114,11 +114,11 @@ void Shell::dial(std::string address) {
         }
         const bool authenticated = identity_.has_value() || options_.insecure;
         if (!authenticated && !found.begin()->endpoint().address().is_loopback()) {
-          core_->dial_failed(address,
-                             {Errc::kRefused, address +
-                                                  " is beyond this machine: that needs a cluster "
-                                                  "key (--key), or --insecure on a trusted network"},
-                             now());
+          core_->dial_failed(
+              address,
+              {Errc::kRefused, address + " is beyond this machine: that needs a cluster "
+                                         "key (--key), or --insecure on a trusted network"},
+              now());
           schedule_settle();
           return;
         }
@@ -151,9 +151,8 @@ void Shell::dial(std::string address) {
 
 void Shell::adopt(tcp::socket socket, std::string address, bool dialed) {
   const ConnectionId id(next_connection_++);
-  const auto connection =
-      std::make_shared<Connection>(*this, id, std::move(socket), std::move(address), dialed,
-                                   identity_ ? &*identity_ : nullptr);
+  const auto connection = std::make_shared<Connection>(
+      *this, id, std::move(socket), std::move(address), dialed, identity_ ? &*identity_ : nullptr);
   connections_[id] = connection;
   connection->start();
 }

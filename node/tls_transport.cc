@@ -18,7 +18,8 @@ int bio_write(BIO* bio, const char* data, int length) {
 #endif
   const int fd = static_cast<int>(reinterpret_cast<std::intptr_t>(::BIO_get_data(bio)));
   const auto n = ::send(fd, data, static_cast<std::size_t>(length), flags);
-  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) BIO_set_retry_write(bio);
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+    BIO_set_retry_write(bio);
   return static_cast<int>(n);
 }
 
@@ -57,8 +58,10 @@ bool is_refusal(unsigned long error) {
     case SSL_R_TLSV1_ALERT_DECRYPT_ERROR:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-    case SSL_R_TLSV1_ALERT_ACCESS_DENIED: return true;
-    default: return false;
+    case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -106,7 +109,8 @@ class TlsTransport final : public Transport {
       while (filled < span.size()) {
         ::ERR_clear_error();
         std::size_t n = 0;
-        const int result = ::SSL_read_ex(ssl_.get(), span.data() + filled, span.size() - filled, &n);
+        const int result =
+            ::SSL_read_ex(ssl_.get(), span.data() + filled, span.size() - filled, &n);
         if (result != 1) {
           // What came before the obstacle counts; the next call meets it again.
           if (total > 0) return Moved{total, Wait::kNone};
@@ -143,27 +147,33 @@ class TlsTransport final : public Transport {
   // Why an operation did not go on.
   Result<Moved> stopped(int result) {
     switch (::SSL_get_error(ssl_.get(), result)) {
-      case SSL_ERROR_WANT_READ: return Moved{0, Wait::kReadable};
-      case SSL_ERROR_WANT_WRITE: return Moved{0, Wait::kWritable};
-      case SSL_ERROR_ZERO_RETURN: return Moved{0, Wait::kNone};
+      case SSL_ERROR_WANT_READ:
+        return Moved{0, Wait::kReadable};
+      case SSL_ERROR_WANT_WRITE:
+        return Moved{0, Wait::kWritable};
+      case SSL_ERROR_ZERO_RETURN:
+        return Moved{0, Wait::kNone};
       case SSL_ERROR_SYSCALL:
         up_ = false;
         return fail(Errc::kIo, errno == 0 ? "connection lost"
                                           : fail_errno(errno, "connection lost").error().message);
-      default: break;
+      default:
+        break;
     }
     up_ = false;
-    const unsigned long error = ::ERR_peek_error();
-    if (is_refusal(error)) {
+    // The last error is TLS's own view; what led to it (a signature that does not verify) is
+    // before.
+    const unsigned long error = ::ERR_peek_last_error();
+    if (is_refusal(error) || ::SSL_get_verify_result(ssl_.get()) != X509_V_OK) {
       ::ERR_clear_error();
       return fail(Errc::kRefused,
                   "refused by key: this node and the other do not have the same cluster key");
     }
-    if (ERR_GET_LIB(error) == ERR_LIB_SSL &&
-        (ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER ||
-         ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST)) {
+    if (ERR_GET_LIB(error) == ERR_LIB_SSL && (ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER ||
+                                              ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST)) {
       ::ERR_clear_error();
-      return fail(Errc::kRefused, "the other side does not speak TLS: it runs without a cluster key");
+      return fail(Errc::kRefused,
+                  "the other side does not speak TLS: it runs without a cluster key");
     }
     return fail(Errc::kIo, "TLS: " + openssl_error());
   }

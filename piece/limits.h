@@ -13,10 +13,11 @@ inline constexpr std::uint64_t kGiB = 1024 * kMiB;
 
 // --- piece: what is moved ---
 inline constexpr std::uint64_t kPieceBytesMax = kMiB;
-inline constexpr std::uint32_t kPiecesMax = 1U << 24;           // a model: 16 TiB in full pieces
+inline constexpr std::uint32_t kPiecesMax = 1U << 24;              // a model: 16 TiB in full pieces
 inline constexpr std::uint64_t kHeaderJsonBytesMax = 100'000'000;  // the reference reader's limit
 inline constexpr std::uint64_t kHeaderBytesMax = 8 + kHeaderJsonBytesMax;
-inline constexpr std::uint32_t kTensorsMax = 1U << 20;  // in one file; DeepSeek-V3 has 91,991 in all
+inline constexpr std::uint32_t kTensorsMax = 1U
+                                             << 20;  // in one file; DeepSeek-V3 has 91,991 in all
 inline constexpr std::size_t kTensorNameBytesMax = 4096;
 inline constexpr std::size_t kTensorRankMax = 64;
 inline constexpr std::size_t kPathBytesMax = 1024;
@@ -32,9 +33,9 @@ inline constexpr std::uint32_t kDataBytesMax = 128 * kKiB;     // so that contro
 inline constexpr std::uint32_t kControlBytesMax = 256 * kKiB;  // body of a control frame
 inline constexpr std::uint32_t kModelsPerConnectionMax = 1024;
 inline constexpr std::uint32_t kBlobRequestsPerPeerMax = 64;
-inline constexpr std::uint32_t kPeerAddressesMax = 256;  // in one PEERS message
-inline constexpr std::size_t kAddressBytesMax = 256;     // "host:port"
-inline constexpr std::size_t kReasonBytesMax = 1024;     // text of CLOSE and REJECT
+inline constexpr std::uint32_t kPeerAddressesMax = 256;      // in one PEERS message
+inline constexpr std::size_t kAddressBytesMax = 256;         // "host:port"
+inline constexpr std::size_t kReasonBytesMax = 1024;         // text of CLOSE and REJECT
 inline constexpr std::size_t kSendQueueBytesMax = 8 * kMiB;  // control bytes queued to one peer
 inline constexpr std::uint64_t kCreditBytesMax = kGiB;       // what one peer may have asked for
 

@@ -7,8 +7,8 @@
 #include <set>
 #include <utility>
 
-#include "proto/manifest.pb.h"
 #include "piece/limits.h"
+#include "proto/manifest.pb.h"
 
 namespace shardswarm {
 namespace {
@@ -19,7 +19,8 @@ std::unexpected<Error> bad(const FileEntry& file, std::string_view why) {
 
 Result<void> check_file(const FileEntry& file) {
   if (auto path = check_path(file.path); !path) return path;
-  if (file.size > limits::kFileBytesMax) return fail(Errc::kLimit, "file '" + file.path + "' is too large");
+  if (file.size > limits::kFileBytesMax)
+    return fail(Errc::kLimit, "file '" + file.path + "' is too large");
   if (file.kind == FileKind::kPlain) {
     if (file.header_bytes != 0 || file.header_digest != Digest{}) {
       return bad(file, "a plain file with a safetensors header");
@@ -44,7 +45,8 @@ Result<void> check_root(const ManifestRoot& root) {
                                     std::to_string(kTilingVersion));
   }
   if (root.files.empty()) return fail(Errc::kMalformed, "the manifest names no file");
-  if (root.files.size() > limits::kFilesMax) return fail(Errc::kLimit, "the manifest names too many files");
+  if (root.files.size() > limits::kFilesMax)
+    return fail(Errc::kLimit, "the manifest names too many files");
   std::uint64_t pieces = 0;
   std::set<std::string_view> folders;
   for (std::size_t i = 0; i < root.files.size(); ++i) {
@@ -122,12 +124,14 @@ Result<void> check_path(std::string_view path) {
 Result<std::vector<std::byte>> encode_root(const ManifestRoot& root) {
   if (auto checked = check_root(root); !checked) return std::unexpected(checked.error());
   auto bytes = serialize(root);
-  if (bytes.size() > limits::kRootBytesMax) return fail(Errc::kLimit, "the manifest root is too large");
+  if (bytes.size() > limits::kRootBytesMax)
+    return fail(Errc::kLimit, "the manifest root is too large");
   return bytes;
 }
 
 Result<ManifestRoot> decode_root(std::span<const std::byte> bytes) {
-  if (bytes.size() > limits::kRootBytesMax) return fail(Errc::kLimit, "the manifest root is too large");
+  if (bytes.size() > limits::kRootBytesMax)
+    return fail(Errc::kLimit, "the manifest root is too large");
   proto::ManifestRoot message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return fail(Errc::kMalformed, "these bytes are no manifest root");
@@ -167,8 +171,7 @@ Result<Manifest> Manifest::from_root(std::span<const std::byte> bytes) {
   if (!root) return std::unexpected(root.error());
   Manifest manifest;
   manifest.id_ = sha256(bytes);
-  manifest.root_blob_ =
-      std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
+  manifest.root_blob_ = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
   manifest.root_ = std::move(*root);
   manifest.files_.resize(manifest.root_.files.size());
   manifest.first_piece_.push_back(0);
@@ -201,7 +204,8 @@ Result<void> Manifest::add_header(FileIndex index, Blob bytes) {
     return fail(Errc::kCorrupt, "file '" + file.path + "': its header does not match its digest");
   }
   auto header = parse_safetensors_header(*bytes);
-  if (!header) return fail(header.error().code, "file '" + file.path + "': " + header.error().message);
+  if (!header)
+    return fail(header.error().code, "file '" + file.path + "': " + header.error().message);
   if (header->data_bytes != file.size - file.header_bytes) {
     return bad(file, "header and tensors do not fill the file");
   }
@@ -230,7 +234,8 @@ Result<void> Manifest::add_piece_list(FileIndex index, Blob bytes) {
   if (state.piece_list) return {};
   if (bytes->size() != std::size_t{file.pieces} * sizeof(Digest) ||
       sha256(*bytes) != file.piece_list_digest) {
-    return fail(Errc::kCorrupt, "file '" + file.path + "': its piece list does not match its digest");
+    return fail(Errc::kCorrupt,
+                "file '" + file.path + "': its piece list does not match its digest");
   }
   state.piece_list = std::move(bytes);
   return {};
@@ -283,7 +288,8 @@ Digest Manifest::digest(PieceIndex piece) const {
   assert(list);
   Digest digest;
   const std::size_t at = std::size_t{piece.value - first_piece_[file.value]} * sizeof(Digest);
-  std::copy_n(list->begin() + static_cast<std::ptrdiff_t>(at), sizeof(Digest), digest.bytes.begin());
+  std::copy_n(list->begin() + static_cast<std::ptrdiff_t>(at), sizeof(Digest),
+              digest.bytes.begin());
   return digest;
 }
 

@@ -66,7 +66,7 @@ struct PieceExtent {
 struct TensorEntry {
   TensorInfo info;
   Tiling tiling;
-  PieceIndex first_piece;     // within the model
+  PieceIndex first_piece;  // within the model
   std::uint32_t pieces = 0;
 };
 

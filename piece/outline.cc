@@ -15,8 +15,8 @@ constexpr std::uint32_t kLayerMax = 100'000;
 // Words that stand in the names of tensors outside the layers, by family (llama, qwen, mistral,
 // gemma, mixtral, deepseek; gpt2, falcon; bloom; gpt-neox; mpt, dbrx; mamba; chatglm; t5).
 constexpr std::array<std::string_view, 12> kTokenEmbeddings = {
-    "embed_tokens", "wte",        "word_embeddings", "embed_in",  "tok_embeddings", "embedding",
-    "embeddings",   "shared",     "token_embd",      "embedder",  "tokens_embed",   "word_embedding",
+    "embed_tokens", "wte",    "word_embeddings", "embed_in", "tok_embeddings", "embedding",
+    "embeddings",   "shared", "token_embd",      "embedder", "tokens_embed",   "word_embedding",
 };
 constexpr std::array<std::string_view, 8> kOtherInput = {
     "wpe",           "embed_positions", "position_embeddings", "word_embeddings_layernorm",
@@ -26,8 +26,8 @@ constexpr std::array<std::string_view, 7> kHeads = {
     "lm_head", "embed_out", "output_layer", "score", "classifier", "output", "head",
 };
 constexpr std::array<std::string_view, 8> kFinalNorms = {
-    "norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "ln_final", "final_norm",
-    "output_norm",
+    "norm",   "ln_f",     "final_layer_norm", "final_layernorm",
+    "norm_f", "ln_final", "final_norm",       "output_norm",
 };
 
 template <std::size_t N>
@@ -44,7 +44,8 @@ bool has_word(std::string_view name, const std::array<std::string_view, N>& word
 enum class Role : std::uint8_t { kTokenEmbedding, kInput, kHead, kFinalNorm, kUnknown };
 
 Role role_of(std::string_view name) {
-  // The more telling word first: "word_embeddings_layernorm" is no embedding, "output_norm" no head.
+  // The more telling word first: "word_embeddings_layernorm" is no embedding, "output_norm" no
+  // head.
   if (has_word(name, kOtherInput)) return Role::kInput;
   if (has_word(name, kTokenEmbeddings)) return Role::kTokenEmbedding;
   if (has_word(name, kFinalNorms)) return Role::kFinalNorm;
@@ -54,11 +55,15 @@ Role role_of(std::string_view name) {
 
 Side side_of(Role role, bool tied) {
   switch (role) {
-    case Role::kTokenEmbedding: return tied ? Side::kBoth : Side::kInput;
-    case Role::kInput: return Side::kInput;
+    case Role::kTokenEmbedding:
+      return tied ? Side::kBoth : Side::kInput;
+    case Role::kInput:
+      return Side::kInput;
     case Role::kHead:
-    case Role::kFinalNorm: return Side::kOutput;
-    case Role::kUnknown: break;
+    case Role::kFinalNorm:
+      return Side::kOutput;
+    case Role::kUnknown:
+      break;
   }
   return Side::kEverybody;
 }
@@ -80,13 +85,12 @@ Found find_tensors(const Manifest& manifest) {
     const auto entries = manifest.tensors(FileIndex(f));
     for (std::uint32_t t = 0; t < entries.size(); ++t) {
       const TensorInfo& info = entries[t].info;
-      OutlineTensor tensor{.file = FileIndex(f),
-                           .tensor = TensorIndex(t),
-                           .stack = OutlineTensor::kNoStack};
+      OutlineTensor tensor{
+          .file = FileIndex(f), .tensor = TensorIndex(t), .stack = OutlineTensor::kNoStack};
       Role role = Role::kUnknown;
       if (const auto unit = unit_of(info.name)) {
-        const auto [it, added] = by_name.try_emplace(
-            unit->stack, static_cast<std::uint32_t>(found.stacks.size()));
+        const auto [it, added] =
+            by_name.try_emplace(unit->stack, static_cast<std::uint32_t>(found.stacks.size()));
         if (added) found.stacks.push_back({.name = unit->stack});
         Stack& stack = found.stacks[it->second];
         stack.layers = std::max(stack.layers, unit->index + 1);
@@ -115,8 +119,8 @@ std::optional<Unit> unit_of(std::string_view name) {
     const std::string_view word = name.substr(from, dot - from);
     std::uint32_t index = 0;
     const auto parsed = std::from_chars(word.data(), word.data() + word.size(), index);
-    const bool digits = !word.empty() && parsed.ec == std::errc{} &&
-                        parsed.ptr == word.data() + word.size();
+    const bool digits =
+        !word.empty() && parsed.ec == std::errc{} && parsed.ptr == word.data() + word.size();
     if (digits && from > 0 && index <= kLayerMax) {
       return Unit{.stack = std::string(name.substr(0, from - 1)), .index = index};
     }
@@ -154,14 +158,22 @@ Outline make_outline(const Manifest& manifest) {
       tensor.side = side_of(found.roles[i], outline.tied);
     }
     switch (tensor.side) {
-      case Side::kLayer: outline.layer_bytes[tensor.layer] += bytes; break;
+      case Side::kLayer:
+        outline.layer_bytes[tensor.layer] += bytes;
+        break;
       case Side::kBoth:
         outline.input_bytes += bytes;
         outline.output_bytes += bytes;
         break;
-      case Side::kInput: outline.input_bytes += bytes; break;
-      case Side::kOutput: outline.output_bytes += bytes; break;
-      case Side::kEverybody: outline.everybody_bytes += bytes; break;
+      case Side::kInput:
+        outline.input_bytes += bytes;
+        break;
+      case Side::kOutput:
+        outline.output_bytes += bytes;
+        break;
+      case Side::kEverybody:
+        outline.everybody_bytes += bytes;
+        break;
     }
   }
   outline.tensors = std::move(found.tensors);

@@ -33,14 +33,14 @@ struct OutlineTensor {
   FileIndex file;
   TensorIndex tensor;
   Side side = Side::kEverybody;
-  std::uint32_t layer = 0;   // for kLayer
-  std::uint32_t stack = 0;   // index into Outline::stacks; kNoStack when in none
+  std::uint32_t layer = 0;  // for kLayer
+  std::uint32_t stack = 0;  // index into Outline::stacks; kNoStack when in none
   static constexpr std::uint32_t kNoStack = ~std::uint32_t{0};
 };
 
 struct Stack {
-  std::string name;            // "model.layers"
-  std::uint32_t layers = 0;    // highest index + 1
+  std::string name;          // "model.layers"
+  std::uint32_t layers = 0;  // highest index + 1
   std::uint64_t bytes = 0;
   std::uint32_t tensors = 0;
 };

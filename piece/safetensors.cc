@@ -20,30 +20,45 @@ struct DtypeRow {
 };
 
 constexpr std::array kDtypes = {
-    DtypeRow{Dtype::kBool, "BOOL", 8},          DtypeRow{Dtype::kF4, "F4", 4},
-    DtypeRow{Dtype::kF6E2M3, "F6_E2M3", 6},     DtypeRow{Dtype::kF6E3M2, "F6_E3M2", 6},
-    DtypeRow{Dtype::kU8, "U8", 8},              DtypeRow{Dtype::kI8, "I8", 8},
-    DtypeRow{Dtype::kF8E5M2, "F8_E5M2", 8},     DtypeRow{Dtype::kF8E4M3, "F8_E4M3", 8},
-    DtypeRow{Dtype::kF8E8M0, "F8_E8M0", 8},     DtypeRow{Dtype::kF8E4M3FNUZ, "F8_E4M3FNUZ", 8},
-    DtypeRow{Dtype::kF8E5M2FNUZ, "F8_E5M2FNUZ", 8}, DtypeRow{Dtype::kI16, "I16", 16},
-    DtypeRow{Dtype::kU16, "U16", 16},           DtypeRow{Dtype::kF16, "F16", 16},
-    DtypeRow{Dtype::kBF16, "BF16", 16},         DtypeRow{Dtype::kI32, "I32", 32},
-    DtypeRow{Dtype::kU32, "U32", 32},           DtypeRow{Dtype::kF32, "F32", 32},
-    DtypeRow{Dtype::kC64, "C64", 64},           DtypeRow{Dtype::kF64, "F64", 64},
-    DtypeRow{Dtype::kI64, "I64", 64},           DtypeRow{Dtype::kU64, "U64", 64},
+    DtypeRow{Dtype::kBool, "BOOL", 8},
+    DtypeRow{Dtype::kF4, "F4", 4},
+    DtypeRow{Dtype::kF6E2M3, "F6_E2M3", 6},
+    DtypeRow{Dtype::kF6E3M2, "F6_E3M2", 6},
+    DtypeRow{Dtype::kU8, "U8", 8},
+    DtypeRow{Dtype::kI8, "I8", 8},
+    DtypeRow{Dtype::kF8E5M2, "F8_E5M2", 8},
+    DtypeRow{Dtype::kF8E4M3, "F8_E4M3", 8},
+    DtypeRow{Dtype::kF8E8M0, "F8_E8M0", 8},
+    DtypeRow{Dtype::kF8E4M3FNUZ, "F8_E4M3FNUZ", 8},
+    DtypeRow{Dtype::kF8E5M2FNUZ, "F8_E5M2FNUZ", 8},
+    DtypeRow{Dtype::kI16, "I16", 16},
+    DtypeRow{Dtype::kU16, "U16", 16},
+    DtypeRow{Dtype::kF16, "F16", 16},
+    DtypeRow{Dtype::kBF16, "BF16", 16},
+    DtypeRow{Dtype::kI32, "I32", 32},
+    DtypeRow{Dtype::kU32, "U32", 32},
+    DtypeRow{Dtype::kF32, "F32", 32},
+    DtypeRow{Dtype::kC64, "C64", 64},
+    DtypeRow{Dtype::kF64, "F64", 64},
+    DtypeRow{Dtype::kI64, "I64", 64},
+    DtypeRow{Dtype::kU64, "U64", 64},
 };
-static_assert([] {
-  for (std::size_t i = 0; i < kDtypes.size(); ++i) {
-    if (static_cast<std::size_t>(kDtypes[i].dtype) != i) return false;
-  }
-  return true;
-}(), "the table is indexed by Dtype");
+static_assert(
+    [] {
+      for (std::size_t i = 0; i < kDtypes.size(); ++i) {
+        if (static_cast<std::size_t>(kDtypes[i].dtype) != i) return false;
+      }
+      return true;
+    }(),
+    "the table is indexed by Dtype");
 
 constexpr std::uint64_t kPrefixBytes = 8;
 
 namespace dom = simdjson::dom;
 
-std::unexpected<Error> bad(std::string message) { return fail(Errc::kMalformed, std::move(message)); }
+std::unexpected<Error> bad(std::string message) {
+  return fail(Errc::kMalformed, std::move(message));
+}
 
 // Names come from strangers: what is shown of them is short and printable.
 std::string shown(std::string_view name) {
@@ -121,7 +136,8 @@ Result<TensorInfo> parse_tensor(std::string_view key, dom::element value) {
     Result<void> parsed;
     if (field == "dtype" && !std::exchange(has_dtype, true)) {
       std::string_view text;
-      if (content.get(text) != simdjson::SUCCESS) return bad("tensor " + name + ": dtype is no string");
+      if (content.get(text) != simdjson::SUCCESS)
+        return bad("tensor " + name + ": dtype is no string");
       const auto dtype = dtype_from_name(text);
       if (!dtype) return bad("tensor " + name + ": unknown dtype " + shown(text));
       tensor.dtype = *dtype;
@@ -160,8 +176,8 @@ Result<void> check_contiguous(SafetensorsHeader& header) {
   for (const TensorInfo& tensor : header.tensors) {
     if (tensor.begin != at) {
       return bad("tensor " + shown(tensor.name) + " begins at " + std::to_string(tensor.begin) +
-                 " where " + std::to_string(at) + " is due: " +
-                 (tensor.begin < at ? "tensors overlap" : "there is a hole"));
+                 " where " + std::to_string(at) +
+                 " is due: " + (tensor.begin < at ? "tensors overlap" : "there is a hole"));
     }
     at = tensor.end;
   }
@@ -232,8 +248,8 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> by
     header.tensors.push_back(std::move(*tensor));
   }
   if (header.tensors.size() > limits::kTensorsMax) {
-    return fail(Errc::kLimit, "the header names more than " +
-                                  std::to_string(limits::kTensorsMax) + " tensors");
+    return fail(Errc::kLimit,
+                "the header names more than " + std::to_string(limits::kTensorsMax) + " tensors");
   }
   if (auto checked = check_contiguous(header); !checked) return std::unexpected(checked.error());
   return header;

@@ -27,9 +27,8 @@ std::optional<std::uint32_t> parse_number(std::string_view text) {
 }
 
 std::string range_text(const LayerRange& range) {
-  return range.first == range.last
-             ? std::to_string(range.first)
-             : std::to_string(range.first) + "-" + std::to_string(range.last);
+  return range.first == range.last ? std::to_string(range.first)
+                                   : std::to_string(range.first) + "-" + std::to_string(range.last);
 }
 
 // One character of a pattern against one of the text; `next` is where the pattern goes on. A '['
@@ -151,10 +150,14 @@ class Resolver {
     if (tensor.side == Side::kLayer) return layers_[tensor.layer];
     if (selection_.shared == SharedTensors::kAll) return true;
     switch (tensor.side) {
-      case Side::kInput: return layers_.front();
-      case Side::kOutput: return layers_.back();
-      case Side::kBoth: return layers_.front() || layers_.back();
-      default: return true;
+      case Side::kInput:
+        return layers_.front();
+      case Side::kOutput:
+        return layers_.back();
+      case Side::kBoth:
+        return layers_.front() || layers_.back();
+      default:
+        return true;
     }
   }
 
@@ -232,8 +235,7 @@ class Resolver {
 Result<LayerRange> parse_layer_range(std::string_view text) {
   const std::size_t dash = text.find('-');
   const auto first = parse_number(text.substr(0, dash));
-  const auto last =
-      dash == std::string_view::npos ? first : parse_number(text.substr(dash + 1));
+  const auto last = dash == std::string_view::npos ? first : parse_number(text.substr(dash + 1));
   if (!first || !last || *first > *last) {
     return usage("'" + std::string(text) + "' is no range of layers: write 8-15, or 7");
   }
@@ -243,8 +245,8 @@ Result<LayerRange> parse_layer_range(std::string_view text) {
 Result<Stage> parse_stage(std::string_view text) {
   const std::size_t slash = text.find('/');
   const auto index = parse_number(text.substr(0, slash));
-  const auto count = slash == std::string_view::npos ? std::nullopt
-                                                      : parse_number(text.substr(slash + 1));
+  const auto count =
+      slash == std::string_view::npos ? std::nullopt : parse_number(text.substr(slash + 1));
   if (!index || !count || *index < 1 || *index > *count) {
     return usage("'" + std::string(text) + "' is no stage: write 2/4 for the second of four");
   }

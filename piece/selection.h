@@ -59,11 +59,11 @@ bool glob_match(std::string_view pattern, std::string_view text);
 
 // A selection applied to a model.
 struct ResolvedSelection {
-  PieceSet pieces;               // size: manifest.piece_count()
-  std::vector<bool> files;       // by FileIndex: to be made, even with no pieces (empty files)
-  std::uint64_t bytes = 0;       // of the selected tensors and plain files
+  PieceSet pieces;          // size: manifest.piece_count()
+  std::vector<bool> files;  // by FileIndex: to be made, even with no pieces (empty files)
+  std::uint64_t bytes = 0;  // of the selected tensors and plain files
   std::uint32_t tensors = 0;
-  bool everything = false;       // each file of the model is wanted whole
+  bool everything = false;  // each file of the model is wanted whole
 };
 
 // Files whose header resolve() needs: all kTensors files, and kSpareTensors ones named by a glob.

@@ -34,7 +34,8 @@ std::uint32_t Tiling::piece_bytes(std::uint64_t i) const {
 Tiling tile_tensor(Dtype dtype, std::span<const std::uint64_t> shape) {
   std::uint64_t elements = 1;
   for (const std::uint64_t dim : shape) elements *= dim;
-  const std::uint64_t bytes = elements / 8 * dtype_bits(dtype) + elements % 8 * dtype_bits(dtype) / 8;
+  const std::uint64_t bytes =
+      elements / 8 * dtype_bits(dtype) + elements % 8 * dtype_bits(dtype) / 8;
   if (bytes == 0) return {};
   if (bytes <= limits::kPieceBytesMax) return {.blocks = 1, .block_bytes = bytes};
   const std::uint64_t rows = shape.empty() ? 1 : shape[0];

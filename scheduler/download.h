@@ -1,4 +1,4 @@
-// Who to ask for what: the requesting side, one model. 
+// Who to ask for what: the requesting side, one model.
 //
 // Rules, in this order:
 //  - a piece that only one connected peer holds is *offered* to that peer: a set from which the
@@ -44,7 +44,7 @@ struct Ask {  // -> REQUEST
   PeerKey peer;
   std::vector<PieceRun> pieces;
   std::uint64_t credit_bytes = 0;  // of offers; a pull needs none
-  bool any = false;  // an offer: the uploader chooses as many as the credit pays for
+  bool any = false;                // an offer: the uploader chooses as many as the credit pays for
 };
 struct Withdraw {  // -> CANCEL
   PeerKey peer;
@@ -77,9 +77,9 @@ class DownloadScheduler {
   void bytes_arrived(PeerKey peer, PieceIndex piece, std::uint32_t bytes, Time now);
   // All bytes of a piece came and are being verified: nobody else is asked for it any more.
   void arrived(PeerKey peer, PieceIndex piece);
-  void verified(PieceIndex piece);                // it is ours
-  void failed(PeerKey peer, PieceIndex piece);    // bad data: wanted again, the peer is banned
-  void dropped(PieceIndex piece);                 // arrived, but lost on our side: wanted again
+  void verified(PieceIndex piece);              // it is ours
+  void failed(PeerKey peer, PieceIndex piece);  // bad data: wanted again, the peer is banned
+  void dropped(PieceIndex piece);               // arrived, but lost on our side: wanted again
   // REJECT, but for answers to our own CANCEL: somebody else is asked, this peer after `retry`.
   void rejected(PeerKey peer, std::span<const PieceRun> pieces, Time now);
 
@@ -90,8 +90,8 @@ class DownloadScheduler {
   // them meanwhile.
   void pause(bool paused);
 
-  bool done() const;                        // nothing wanted is missing
-  std::uint32_t missing() const;            // wanted, not verified
+  bool done() const;              // nothing wanted is missing
+  std::uint32_t missing() const;  // wanted, not verified
   std::uint64_t outstanding_bytes(PeerKey peer) const;
   double rate_bytes_per_second(PeerKey peer) const;
   std::uint32_t availability(PieceIndex piece) const;  // connected peers that hold it

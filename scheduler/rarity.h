@@ -10,8 +10,8 @@
 namespace shardswarm {
 
 // One array of pieces, grouped by rarity class: a piece moves to the neighbouring class by one
-// swap with that class's edge, so that a HAVE costs O(1) however many pieces are open. Within a class
-// the order is random, so that no two nodes ask for the same pieces first.
+// swap with that class's edge, so that a HAVE costs O(1) however many pieces are open. Within a
+// class the order is random, so that no two nodes ask for the same pieces first.
 class RarityOrder {
  public:
   RarityOrder(std::uint32_t pieces, std::uint64_t seed) : place_(pieces, kAbsent), random_(seed) {}

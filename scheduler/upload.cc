@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "piece/limits.h"
+#include "scheduler/leases.h"
 #include "scheduler/rate.h"
 
 namespace shardswarm {
@@ -16,6 +17,9 @@ constexpr std::size_t kConsidered = 1024;
 // A taker whose rate is not known yet.
 constexpr Duration kLeaseUnmeasured = std::chrono::seconds(2);
 constexpr std::uint32_t kLapsesMax = 2;
+// A new peer is presumed to be connected to everybody: without that each of five peers that start
+// together gets its own first copy of much before the first PEERS are answered.
+constexpr Duration kPresumedConnected = std::chrono::seconds(1);
 
 void append(std::vector<PieceRun>& runs, PieceIndex piece) {
   if (!runs.empty() && runs.back().first.value + runs.back().count == piece.value) {
@@ -54,25 +58,22 @@ class UploadScheduler::Impl {
     PieceSet pulled;
     PieceSet offered;
     std::set<NodeId> connected;
+    std::optional<Time> presumed_until;  // counts as connected to all
     std::uint64_t credit = 0;
     std::uint64_t queued = 0;  // bytes chosen and not sent
     std::uint32_t lapses = 0;
     RateMeter rate;
   };
-  struct Lease {
-    PeerKey taker;
-    NodeId taker_id;
-    Time deadline{};
-  };
-
-  void add_peer(PeerKey key, const NodeId& id) { peers_.try_emplace(key, size_, id); }
+  void add_peer(PeerKey key, const NodeId& id, Time now) {
+    peers_.try_emplace(key, size_, id).first->second.presumed_until = now + kPresumedConnected;
+  }
 
   void remove_peer(PeerKey key) {
     const auto it = peers_.find(key);
     if (it == peers_.end()) return;
     it->second.have.for_each([this](PieceIndex piece) { --holders_[piece.value]; });
     peers_.erase(it);
-    std::erase_if(leases_, [key](const auto& entry) { return entry.second.taker == key; });
+    leases_.end_of(key);
   }
 
   void peer_has(PeerKey key, std::span<const PieceRun> runs) {
@@ -81,17 +82,16 @@ class UploadScheduler::Impl {
     for_pieces(runs, [&](PieceIndex piece) {
       if (!peer->have.insert(piece)) return;
       ++holders_[piece.value];
-      const auto lease = leases_.find(piece);
-      if (lease != leases_.end() && lease->second.taker != key) leases_.erase(lease);
+      if (const auto* lease = leases_.find(piece); lease != nullptr && lease->taker != key) {
+        leases_.end(piece);
+      }
     });
   }
 
-  Refused asked(PeerKey key, std::span<const PieceRun> runs, std::uint64_t credit, bool any,
-                Time now) {
+  Refused asked(PeerKey key, std::span<const PieceRun> runs, std::uint64_t credit, bool any) {
     Refused refused;
     Peer* peer = find(key);
     if (peer == nullptr) return refused;
-    expire(now);
     for_pieces(runs, [&](PieceIndex piece) {
       if (!have_.contains(piece)) {
         append(refused.not_here, piece);
@@ -103,8 +103,8 @@ class UploadScheduler::Impl {
         peer->pulled.insert(piece);
       }
     });
-    peer->credit = std::min(peer->credit + std::min(credit, limits::kCreditBytesMax),
-                            limits::kCreditBytesMax);
+    peer->credit =
+        std::min(peer->credit + std::min(credit, limits::kCreditBytesMax), limits::kCreditBytesMax);
     return refused;
   }
 
@@ -121,12 +121,20 @@ class UploadScheduler::Impl {
     return waiting;
   }
 
+  void expire(Time now) {
+    for (auto& [key, peer] : peers_) {
+      if (peer.presumed_until && *peer.presumed_until <= now) peer.presumed_until.reset();
+    }
+    for (const PeerKey key : leases_.expire(now)) {
+      if (Peer* taker = find(key)) ++taker->lapses;
+    }
+  }
+
   std::optional<PieceIndex> choose(PeerKey key, Time now) {
     Peer* peer = find(key);
     if (peer == nullptr || (peer->pulled.empty() && (peer->offered.empty() || peer->credit == 0))) {
       return std::nullopt;
     }
-    expire(now);
     auto piece = first_copy(*peer, key);
     if (!piece) piece = further_copy(*peer, key);
     if (piece) take(*peer, key, *piece, now);
@@ -134,10 +142,12 @@ class UploadScheduler::Impl {
   }
 
   void unsent(PeerKey key, PieceIndex piece) {
-    if (Peer* peer = find(key)) peer->queued -= std::min<std::uint64_t>(peer->queued, bytes_(piece));
+    if (Peer* peer = find(key))
+      peer->queued -= std::min<std::uint64_t>(peer->queued, bytes_(piece));
     if (times_sent_[piece.value] > 0 && --times_sent_[piece.value] == 0) sent_once_.erase(piece);
-    const auto lease = leases_.find(piece);
-    if (lease != leases_.end() && lease->second.taker == key) leases_.erase(lease);
+    if (const auto* lease = leases_.find(piece); lease != nullptr && lease->taker == key) {
+      leases_.end(piece);
+    }
   }
 
   void sent(PeerKey key, PieceIndex, std::uint32_t bytes, Time now) {
@@ -148,9 +158,10 @@ class UploadScheduler::Impl {
   }
 
   std::optional<Time> next_deadline() const {
-    std::optional<Time> next;
-    for (const auto& [piece, lease] : leases_) {
-      if (!next || lease.deadline < *next) next = lease.deadline;
+    std::optional<Time> next = leases_.next_deadline();
+    for (const auto& [key, peer] : peers_) {
+      if (peer.presumed_until && (!next || *peer.presumed_until < *next))
+        next = peer.presumed_until;
     }
     return next;
   }
@@ -172,7 +183,7 @@ class UploadScheduler::Impl {
   PieceSet& have() { return have_; }
   void drop(PieceIndex piece) {
     have_.erase(piece);
-    leases_.erase(piece);
+    leases_.end(piece);
     for (auto& [key, peer] : peers_) {
       peer.pulled.erase(piece);
       peer.offered.erase(piece);
@@ -182,18 +193,9 @@ class UploadScheduler::Impl {
 
  private:
   bool leased_away(const Peer& peer, PeerKey key, PieceIndex piece) const {
-    const auto lease = leases_.find(piece);
-    return lease != leases_.end() && lease->second.taker != key &&
-           peer.connected.contains(lease->second.taker_id);
-  }
-
-  // Leases that lapsed: the taker kept the piece to itself.
-  void expire(Time now) {
-    std::erase_if(leases_, [&](const auto& entry) {
-      if (entry.second.deadline > now) return false;
-      if (Peer* taker = find(entry.second.taker)) ++taker->lapses;
-      return true;
-    });
+    const auto* lease = leases_.find(piece);
+    return lease != nullptr && lease->taker != key &&
+           (peer.presumed_until || peer.connected.contains(lease->taker_id));
   }
 
   bool affordable(const Peer& peer, PieceIndex piece) const {
@@ -257,7 +259,7 @@ class UploadScheduler::Impl {
     peer.queued += bytes;
     if (times_sent_[piece.value] < 0xffff) ++times_sent_[piece.value];
     sent_once_.insert(piece);
-    if (!options_.leases || holders_[piece.value] > 0 || leases_.contains(piece)) return;
+    if (!options_.leases || holders_[piece.value] > 0 || leases_.find(piece) != nullptr) return;
     const bool others_want = std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
       return entry.first != key && entry.second.wants.contains(piece);
     });
@@ -268,7 +270,7 @@ class UploadScheduler::Impl {
       const double seconds = std::min(2 * static_cast<double>(peer.queued) / rate, 3600.0);
       expected = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
     }
-    leases_[piece] = {key, peer.id, now + std::max(options_.lease_min, expected)};
+    leases_.give(piece, {key, peer.id, now + std::max(options_.lease_min, expected)});
   }
 
   std::uint32_t size_;
@@ -279,7 +281,7 @@ class UploadScheduler::Impl {
   std::vector<std::uint16_t> times_sent_;
   std::vector<std::uint16_t> holders_;  // connected peers that hold the piece
   std::map<PeerKey, Peer> peers_;
-  std::map<PieceIndex, Lease> leases_;
+  Leases leases_;
 };
 
 UploadScheduler::UploadScheduler(std::uint32_t pieces, PieceBytes bytes, UploadOptions options)
@@ -292,7 +294,9 @@ void UploadScheduler::have(std::span<const PieceRun> pieces) {
 void UploadScheduler::lost(std::span<const PieceRun> pieces) {
   for_pieces(pieces, [this](PieceIndex piece) { impl_->drop(piece); });
 }
-void UploadScheduler::add_peer(PeerKey peer, const NodeId& id) { impl_->add_peer(peer, id); }
+void UploadScheduler::add_peer(PeerKey peer, const NodeId& id, Time now) {
+  impl_->add_peer(peer, id, now);
+}
 void UploadScheduler::remove_peer(PeerKey peer) { impl_->remove_peer(peer); }
 void UploadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces) {
   impl_->peer_has(peer, pieces);
@@ -309,13 +313,14 @@ void UploadScheduler::peer_connected_to(PeerKey peer, std::vector<NodeId> nodes)
   }
 }
 UploadScheduler::Refused UploadScheduler::asked(PeerKey peer, std::span<const PieceRun> pieces,
-                                                std::uint64_t credit_bytes, bool any, Time now) {
-  return impl_->asked(peer, pieces, credit_bytes, any, now);
+                                                std::uint64_t credit_bytes, bool any) {
+  return impl_->asked(peer, pieces, credit_bytes, any);
 }
 std::vector<PieceRun> UploadScheduler::withdrawn(PeerKey peer, std::span<const PieceRun> pieces,
                                                  std::uint64_t credit_bytes) {
   return impl_->withdrawn(peer, pieces, credit_bytes);
 }
+void UploadScheduler::expire(Time now) { impl_->expire(now); }
 std::optional<PieceIndex> UploadScheduler::choose(PeerKey peer, Time now) {
   return impl_->choose(peer, now);
 }

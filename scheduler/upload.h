@@ -6,11 +6,13 @@
 //    credit, a pull takes none, and nothing but a CANCEL lowers credit otherwise;
 //  - pieces that this node never sent go first, in ascending order, so early layers come first;
 //    then the one that fewest peers are known to hold;
-//  - leases: a piece given to a taker while nobody else is known to hold it is not given to a second
-//    peer that is connected to the taker, until a third peer announces it, the taker goes, or the
-//    lease's deadline (twice the expected time, at least lease_min) passes; a taker that lets two
-//    leases lapse gets no more first copies before others. Explicit requests for a leased piece are
-//    answered with REJECT(leased), offers just wait.
+//  - leases: a piece given to a taker while nobody else is known to hold it is not given to a
+//  second
+//    peer that is connected to the taker (a peer in its first second counts as connected to all:
+//    peers that meet at a seed find each other in that time), until a third peer announces it, the
+//    taker goes, or the lease's deadline (twice the expected time, at least lease_min) passes; a
+//    taker that lets two leases lapse gets no more first copies before others. Explicit requests
+//    for a leased piece are answered with REJECT(leased), offers just wait.
 // Not thread-safe. Time is handed in.
 #pragma once
 
@@ -41,7 +43,7 @@ class UploadScheduler {
   void have(std::span<const PieceRun> pieces);  // what this node can send
   void lost(std::span<const PieceRun> pieces);
 
-  void add_peer(PeerKey peer, const NodeId& id);
+  void add_peer(PeerKey peer, const NodeId& id, Time now);
   void remove_peer(PeerKey peer);
   void peer_has(PeerKey peer, std::span<const PieceRun> pieces);
   void peer_wants(PeerKey peer, std::span<const PieceRun> pieces);  // replaces
@@ -53,11 +55,13 @@ class UploadScheduler {
   };
   // REQUEST; what cannot be served is answered at once.
   Refused asked(PeerKey peer, std::span<const PieceRun> pieces, std::uint64_t credit_bytes,
-                bool any, Time now);
+                bool any);
   // CANCEL; returns those that were still waiting here (the caller rejects them as cancelled).
   std::vector<PieceRun> withdrawn(PeerKey peer, std::span<const PieceRun> pieces,
                                   std::uint64_t credit_bytes);
 
+  // Ends the leases and presumptions whose time is over. Call at next_deadline(), before choose().
+  void expire(Time now);
   // The next piece for this peer, taken out of its requests; nothing if it asked for nothing that
   // may be sent now. The caller sends CLAIM and then the piece.
   std::optional<PieceIndex> choose(PeerKey peer, Time now);
@@ -65,8 +69,8 @@ class UploadScheduler {
   void unsent(PeerKey peer, PieceIndex piece);
   void sent(PeerKey peer, PieceIndex piece, std::uint32_t bytes, Time now);
 
-  // When a lease ends, so that choose() may find more. Pulls that were accepted before their piece
-  // was leased to another stay and wait.
+  // When the next lease ends, so that choose() may find more. Pulls that were accepted before their
+  // piece was leased to another stay and wait.
   std::optional<Time> next_deadline() const;
   // Pieces that some connected peer wants and that only this node is known to hold.
   std::uint32_t only_here() const;

@@ -39,8 +39,8 @@ BufferPool::BufferPool(std::uint32_t large, std::uint32_t small)
       large_bytes_(large * limits::kBufferBytesLarge) {
   if (slab_bytes_ == 0) return;
   // Anonymous and untouched: pages cost memory only once a buffer was used.
-  void* mapping = ::mmap(nullptr, slab_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                         -1, 0);
+  void* mapping =
+      ::mmap(nullptr, slab_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) throw std::bad_alloc();
   slab_ = static_cast<std::byte*>(mapping);
   // Taken from the back: the first buffers are used again and again, the last ones under load only.

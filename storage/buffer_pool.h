@@ -52,7 +52,7 @@ class BufferPool {
   // Called (on the releasing thread, no lock held) when a buffer comes back after a take() failed.
   void on_release(std::function<void()> callback);
 
-  std::span<std::byte> slab() const;   // the whole mapping
+  std::span<std::byte> slab() const;  // the whole mapping
   std::size_t taken() const;
 
  private:

@@ -62,7 +62,7 @@ void DirectoryStore::trust(const LedgerContent& ledger,
 void DirectoryStore::prepare_range(PieceIndex piece, std::function<void(Result<FileRange>)> done) {
   const PieceExtent extent = manifest_->extent(piece);
   const int fd = files_[extent.file.value].get();
-  struct stat status {};
+  struct stat status{};
   const bool here = have_.contains(piece) && fd >= 0 && ::fstat(fd, &status) == 0 &&
                     static_cast<std::uint64_t>(status.st_size) >= extent.offset + extent.length;
   if (!here) {

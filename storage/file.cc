@@ -22,7 +22,7 @@ Fd::~Fd() {
 }
 
 Result<FileIdentity> identity_of(int fd, const std::string& name) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return fail_errno(errno, "cannot stat " + name);
 #ifdef __APPLE__
   const auto& mtime = status.st_mtimespec;
@@ -124,7 +124,8 @@ Result<void> replace_file(const std::filesystem::path& path, std::span<const std
   temporary += ".new";
   Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (!fd) return fail_errno(errno, "cannot write " + temporary.string());
-  if (auto written = write_exactly(fd.get(), 0, bytes, temporary.string()); !written) return written;
+  if (auto written = write_exactly(fd.get(), 0, bytes, temporary.string()); !written)
+    return written;
   if (::fsync(fd.get()) != 0) return fail_errno(errno, "cannot sync " + temporary.string());
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     return fail_errno(errno, "cannot rename " + temporary.string());

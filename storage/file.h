@@ -6,8 +6,8 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <vector>
 #include <utility>
+#include <vector>
 
 #include "piece/error.h"
 

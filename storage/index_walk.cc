@@ -76,7 +76,8 @@ Result<std::set<std::string>> named_files(const WalkedFile& index) {
   std::set<std::string> names;
   for (const auto& [tensor, file] : map) {
     std::string_view name;
-    if (file.get(name) != simdjson::SUCCESS) return bad("weight_map holds something else than names");
+    if (file.get(name) != simdjson::SUCCESS)
+      return bad("weight_map holds something else than names");
     names.emplace(name);
   }
   return names;

@@ -15,9 +15,9 @@ struct WalkedFile {
   FileKind kind = FileKind::kPlain;
 };
 
-// Regular files below `directory` by path bytes, links followed, names that begin with '.' left out.
-// Where a `*.safetensors.index.json` stands, the safetensors files in its folder that it does not
-// name are kSpareTensors. kMalformed when such an index names a file that is not there.
+// Regular files below `directory` by path bytes, links followed, names that begin with '.' left
+// out. Where a `*.safetensors.index.json` stands, the safetensors files in its folder that it does
+// not name are kSpareTensors. kMalformed when such an index names a file that is not there.
 Result<std::vector<WalkedFile>> walk_model(const std::filesystem::path& directory);
 
 }  // namespace shardswarm

@@ -50,16 +50,18 @@ Result<void> open_file(FileWork& work) {
 
 void add_extents(FileWork& work, std::uint64_t at, const Tiling& tiling) {
   for (std::uint64_t i = 0; i < tiling.pieces(); ++i) {
-    work.extents.push_back(
-        {FileIndex(0), at + tiling.piece_offset(i), tiling.piece_bytes(i)});
+    work.extents.push_back({FileIndex(0), at + tiling.piece_offset(i), tiling.piece_bytes(i)});
   }
 }
 
 Result<void> read_header(FileWork& work) {
   const std::string name = work.file.location.string();
-  const auto named = [&](const Error& error) { return fail(error.code, name + ": " + error.message); };
+  const auto named = [&](const Error& error) {
+    return fail(error.code, name + ": " + error.message);
+  };
   std::array<std::byte, 8> prefix{};
-  if (work.identity.size < prefix.size()) return fail(Errc::kMalformed, name + ": too short for a safetensors file");
+  if (work.identity.size < prefix.size())
+    return fail(Errc::kMalformed, name + ": too short for a safetensors file");
   if (auto read = read_exactly(work.fd.get(), 0, prefix, name); !read) return read;
   const auto length = safetensors_header_bytes(prefix);
   if (!length) return named(length.error());
@@ -71,10 +73,9 @@ Result<void> read_header(FileWork& work) {
   const auto header = parse_safetensors_header(*bytes);
   if (!header) return named(header.error());
   if (header->header_bytes + header->data_bytes != work.identity.size) {
-    return fail(Errc::kMalformed,
-                name + ": the tensors end at " +
-                    std::to_string(header->header_bytes + header->data_bytes) + ", the file at " +
-                    std::to_string(work.identity.size));
+    return fail(Errc::kMalformed, name + ": the tensors end at " +
+                                      std::to_string(header->header_bytes + header->data_bytes) +
+                                      ", the file at " + std::to_string(work.identity.size));
   }
   for (const TensorInfo& tensor : header->tensors) {
     add_extents(work, header->header_bytes + tensor.begin, tile_tensor(tensor.dtype, tensor.shape));
@@ -136,11 +137,11 @@ class Hasher {
       return;
     }
     for (std::size_t p = job.first; p < job.last; ++p) {
-      const auto bytes = std::span(buffer).subspan(file.extents[p].offset - from,
-                                                   file.extents[p].length);
+      const auto bytes =
+          std::span(buffer).subspan(file.extents[p].offset - from, file.extents[p].length);
       const Digest digest = sha256(bytes);
-      std::ranges::copy(digest.bytes, file.piece_list.begin() +
-                                          static_cast<std::ptrdiff_t>(p * sizeof(Digest)));
+      std::ranges::copy(digest.bytes,
+                        file.piece_list.begin() + static_cast<std::ptrdiff_t>(p * sizeof(Digest)));
       file.xxh3[p] = xxh3_64(bytes);
     }
     const std::uint64_t done = done_.fetch_add(buffer.size()) + buffer.size();
@@ -212,14 +213,16 @@ std::shared_ptr<Manifest> unchanged(const fs::path& state, const fs::path& ledge
     const FileEntry& entry = (*manifest)->file(FileIndex(i));
     if (entry.path != files[i].file.path || entry.kind != files[i].file.kind) return nullptr;
     if (ledger->files[i] != files[i].identity) return nullptr;
-    if ((*manifest)->needs_header(FileIndex(i)) || (*manifest)->needs_piece_list(FileIndex(i))) return nullptr;
+    if ((*manifest)->needs_header(FileIndex(i)) || (*manifest)->needs_piece_list(FileIndex(i)))
+      return nullptr;
   }
   return *manifest;
 }
 
 Result<void> remember(const fs::path& state, const fs::path& ledger_path, const Manifest& manifest,
                       const std::vector<FileWork>& files) {
-  if (auto saved = save_manifest(model_meta_dir(state, manifest.id()), manifest); !saved) return saved;
+  if (auto saved = save_manifest(model_meta_dir(state, manifest.id()), manifest); !saved)
+    return saved;
   std::error_code ec;
   fs::create_directories(ledger_path.parent_path(), ec);
   if (ec) return fail_errno(ec.value(), "cannot make " + ledger_path.parent_path().string());

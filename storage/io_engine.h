@@ -3,8 +3,8 @@
 //
 // Thread-safe: operations may be started on any thread; each completion is called once, on a thread
 // of the engine, and must be short (post elsewhere). Short reads and writes are continued inside;
-// a read that meets the end of the file fails with kIo ("shrank"). Buffers and descriptors must stay
-// valid until the completion. The destructor waits for everything under way.
+// a read that meets the end of the file fails with kIo ("shrank"). Buffers and descriptors must
+// stay valid until the completion. The destructor waits for everything under way.
 #pragma once
 
 #include <cstdint>

@@ -43,7 +43,8 @@ std::uint32_t get_u32(std::span<const std::byte> in, std::size_t at) {
 }
 
 // Over salt and position too: bytes of an older ledger, or of another place, never pass.
-std::uint64_t checksum(std::uint64_t salt, std::uint64_t position, std::span<const std::byte> data) {
+std::uint64_t checksum(std::uint64_t salt, std::uint64_t position,
+                       std::span<const std::byte> data) {
   std::vector<std::byte> all;
   all.reserve(16 + data.size());
   put_u64(all, salt);
@@ -119,10 +120,17 @@ std::uint64_t apply_records(std::span<const std::byte> bytes, std::uint64_t salt
     const auto body = covered.subspan(8);
     bool ok = false;
     switch (get_u32(bytes, at + 4)) {
-      case kTypePieces: ok = take_pieces(body, content); break;
-      case kTypeFile: ok = take_file(body, content); break;
-      case kTypeLost: ok = take_lost(body, content); break;
-      default: break;
+      case kTypePieces:
+        ok = take_pieces(body, content);
+        break;
+      case kTypeFile:
+        ok = take_file(body, content);
+        break;
+      case kTypeLost:
+        ok = take_lost(body, content);
+        break;
+      default:
+        break;
     }
     if (!ok) break;
     at += kRecordBytes + length;

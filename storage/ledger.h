@@ -29,8 +29,8 @@ struct LedgerContent {
   ModelId model;
   Layout layout = Layout::kOriginal;
   PieceSet recorded;
-  std::vector<std::uint64_t> xxh3;                  // by piece, where recorded
-  std::vector<std::optional<FileIdentity>> files;   // by file, as last recorded
+  std::vector<std::uint64_t> xxh3;                 // by piece, where recorded
+  std::vector<std::optional<FileIdentity>> files;  // by file, as last recorded
 };
 
 class Ledger {

@@ -94,7 +94,8 @@ Result<std::shared_ptr<const Manifest>> load_manifest(const fs::path& state, con
   auto manifest = load_manifest_from(model_meta_dir(state, id));
   if (!manifest) return std::unexpected(manifest.error());
   if ((*manifest)->id() != id) {
-    return fail(Errc::kCorrupt, "the state directory's manifest of " + to_hex(id) + " is another's");
+    return fail(Errc::kCorrupt,
+                "the state directory's manifest of " + to_hex(id) + " is another's");
   }
   return *manifest;
 }

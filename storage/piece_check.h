@@ -24,7 +24,8 @@ struct CheckedPiece {
   std::uint64_t xxh3 = 0;  // of what was read, if it could be read
 };
 
-// Blocks; reads and hashes on all workers, one piece's buffer each. Answers in the order of `checks`.
+// Blocks; reads and hashes on all workers, one piece's buffer each. Answers in the order of
+// `checks`.
 std::vector<CheckedPiece> check_pieces(const Manifest& manifest,
                                        const std::vector<PieceCheck>& checks, Workers& workers);
 

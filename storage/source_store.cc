@@ -1,4 +1,5 @@
-// Opening a directory to serve from, and verifying one: both begin with finding what it should hold.
+// Opening a directory to serve from, and verifying one: both begin with finding what it should
+// hold.
 #include <cerrno>
 #include <utility>
 
@@ -30,7 +31,8 @@ Result<Record> find_record(const fs::path& directory, const fs::path& state) {
   if (!ledger) return std::unexpected(ledger.error());
   const auto head = Ledger::read_head(*ledger);
   if (!head) {
-    return fail(Errc::kNotFound, directory.string() + " was not indexed yet: run `shardswarm index " +
+    return fail(Errc::kNotFound, directory.string() +
+                                     " was not indexed yet: run `shardswarm index " +
                                      directory.string() + "`");
   }
   return Record{model_meta_dir(state, head->model), *ledger, false};
@@ -136,7 +138,8 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
   std::vector<PieceCheck> checks;
   opened->ledger.recorded.for_each([&](PieceIndex piece) {
     const FileIndex file = manifest.file_of(piece);
-    if (!files[file.value] || manifest.needs_header(file) || manifest.needs_piece_list(file)) return;
+    if (!files[file.value] || manifest.needs_header(file) || manifest.needs_piece_list(file))
+      return;
     PieceCheck check{
         .piece = piece, .fd = files[file.value].get(), .extent = manifest.extent(piece)};
     if (!full) check.xxh3 = opened->ledger.xxh3[piece.value];

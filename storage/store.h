@@ -105,7 +105,7 @@ class Store {
 
 // What verify found.
 struct VerifyReport {
-  std::uint64_t pieces = 0;   // checked
+  std::uint64_t pieces = 0;  // checked
   std::uint64_t bytes = 0;
   std::uint64_t missing_pieces = 0;  // not here (partial directory): not an error
   std::vector<std::string> wrong;    // one line each: file, tensor, piece, what is wrong

@@ -122,7 +122,8 @@ Result<void> TargetStore::take_directory(const TargetOptions& options) {
     return std::unexpected(lock.error());
   }
   lock_ = std::move(*lock);
-  if (!fresh_ && !fs::exists(meta_ / "root", ec) && !fs::exists(meta_ / "ledger", ec)) fresh_ = true;
+  if (!fresh_ && !fs::exists(meta_ / "root", ec) && !fs::exists(meta_ / "ledger", ec))
+    fresh_ = true;
   return {};
 }
 
@@ -141,7 +142,7 @@ Result<void> TargetStore::check_foreign() const {
   }
   for (std::uint32_t i = 0; i < state_.size(); ++i) {
     if (!state_[i].selected || state_[i].named) continue;
-    struct stat status {};
+    struct stat status{};
     const std::string& path = manifest_->file(FileIndex(i)).path;
     if (::fstatat(root_.get(), path.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
       return fail(Errc::kForeign, name_of(FileIndex(i)) +
@@ -169,7 +170,7 @@ Result<void> TargetStore::open_slots(const ResolvedSelection& selection) {
     std::vector<bool> known(state_.size());
     content.recorded.for_each([&](PieceIndex piece) { known[file_of(piece).value] = true; });
     for (std::uint32_t i = 0; i < state_.size(); ++i) {
-      struct stat status {};
+      struct stat status{};
       state_[i].named = (known[i] || content.files[i]) &&
                         ::fstatat(root_.get(), manifest_->file(FileIndex(i)).path.c_str(), &status,
                                   AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -207,14 +208,14 @@ Result<void> TargetStore::check_space(const ResolvedSelection& selection) {
         bytes += manifest_->extent(PieceIndex(run.first.value + p)).length;
       }
     }
-    struct stat status {};
+    struct stat status{};
     const std::string name = state_[i].named ? manifest_->file(file).path : incoming_name(file);
     const bool there = ::fstatat(root_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
     const std::uint64_t allocated =
         there ? static_cast<std::uint64_t>(status.st_blocks) * kBlockBytes : 0;
     needed += bytes - std::min(bytes, allocated);
   }
-  struct statvfs space {};
+  struct statvfs space{};
   if (::fstatvfs(root_.get(), &space) != 0) {
     return fail_errno(errno, "cannot tell the space of " + directory_.string());
   }
@@ -246,7 +247,8 @@ Result<void> TargetStore::take_up(const ResolvedSelection& selection, const Ledg
   std::vector<PieceCheck> checks;
   for (std::uint32_t i = 0; i < state_.size(); ++i) {
     const FileIndex file(i);
-    if (!files_[i] || !found_[i] || found_[i]->size == 0 || manifest_->needs_piece_list(file)) continue;
+    if (!files_[i] || !found_[i] || found_[i]->size == 0 || manifest_->needs_piece_list(file))
+      continue;
     PieceSet missing(manifest_->piece_count());
     missing.insert(PieceRun{manifest_->first_piece(file), manifest_->file(file).pieces});
     missing &= selection.pieces;
@@ -283,11 +285,12 @@ Result<void> TargetStore::prepare_files(const ResolvedSelection& selection) {
   for (std::uint32_t i = 0; i < state_.size(); ++i) {
     if (!state_[i].selected) continue;
     const FileIndex file(i);
-    const auto runs =
-        runs_in(selection.pieces - have_, manifest_->first_piece(file), manifest_->file(file).pieces);
+    const auto runs = runs_in(selection.pieces - have_, manifest_->first_piece(file),
+                              manifest_->file(file).pieces);
     // A file with nothing missing is not touched: its identity stays what was recorded.
     const bool right_size = found_[i]->size == manifest_->file(file).size;
-    if (runs.empty() && right_size && (state_[i].named || manifest_->file(file).size == 0)) continue;
+    if (runs.empty() && right_size && (state_[i].named || manifest_->file(file).size == 0))
+      continue;
     if (auto prepared = prepare_file(file, runs); !prepared) return prepared;
   }
   return {};

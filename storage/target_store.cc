@@ -51,19 +51,19 @@ void TargetStore::verified(const std::shared_ptr<Put>& put, bool matches) {
   auto self = std::static_pointer_cast<TargetStore>(shared_from_this());
   if (!matches) {
     environment_.post([self, put] {
-      self->written(put, fail(Errc::kCorrupt, describe_piece(*self->manifest_, put->piece) +
-                                                  ": the bytes received are not those of the model"));
+      self->written(put,
+                    fail(Errc::kCorrupt, describe_piece(*self->manifest_, put->piece) +
+                                             ": the bytes received are not those of the model"));
     });
     return;
   }
   const PieceExtent extent = manifest_->extent(put->piece);
-  environment_.engine.write(
-      files_[extent.file.value].get(), extent.offset, put->buffer.bytes(),
-      [self, put](Result<void> result) {
-        self->environment_.post([self, put, result = std::move(result)] {
-          self->written(put, result);
-        });
-      });
+  environment_.engine.write(files_[extent.file.value].get(), extent.offset, put->buffer.bytes(),
+                            [self, put](Result<void> result) {
+                              self->environment_.post([self, put, result = std::move(result)] {
+                                self->written(put, result);
+                              });
+                            });
 }
 
 void TargetStore::written(const std::shared_ptr<Put>& put, Result<void> result) {
@@ -78,8 +78,8 @@ void TargetStore::written(const std::shared_ptr<Put>& put, Result<void> result) 
   } else {
     undurable_bytes_ -= bytes;
     if (result.error().code != Errc::kCorrupt) {
-      result = fail(result.error().code,
-                    name_of(file_of(put->piece)) + ": " + result.error().message);
+      result =
+          fail(result.error().code, name_of(file_of(put->piece)) + ": " + result.error().message);
     }
   }
   put->done(std::move(result));
@@ -106,8 +106,7 @@ void TargetStore::sync_files() {
   auto self = std::static_pointer_cast<TargetStore>(shared_from_this());
   for (const FileIndex file : dirty) {
     environment_.engine.sync(files_[file.value].get(), [self](Result<void> result) {
-      self->environment_.post(
-          [self, result = std::move(result)] { self->synced(result); });
+      self->environment_.post([self, result = std::move(result)] { self->synced(result); });
     });
   }
 }

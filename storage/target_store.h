@@ -61,8 +61,8 @@ class TargetStore final : public DirectoryStore {
   std::filesystem::path meta_;
   std::optional<Ledger> ledger_;
   std::vector<std::optional<FileIdentity>> found_;  // when it was opened
-  bool fresh_ = false;      // there was no .shardswarm/ before
-  bool made_ = false;       // there was no directory before
+  bool fresh_ = false;                              // there was no .shardswarm/ before
+  bool made_ = false;                               // there was no directory before
   PieceSet selected_;
 
   std::vector<PieceRecord> unsynced_;  // written, to be recorded

@@ -51,8 +51,8 @@ class UringEngine final : public IoEngine {
       const int error = ::io_uring_register_buffers(&ring_, &whole, 1);
       registered_ = error == 0;
       if (!registered_) {
-        notice = "io_uring without registered buffers (" + fail_errno(-error, "locked memory")
-                     .error().message + ")";
+        notice = "io_uring without registered buffers (" +
+                 fail_errno(-error, "locked memory").error().message + ")";
       }
     }
     thread_ = std::thread([this] { run(); });
@@ -157,7 +157,8 @@ class UringEngine final : public IoEngine {
     switch (operation.kind) {
       case Operation::Kind::kRead:
         if (in_slab(operation)) {
-          ::io_uring_prep_read_fixed(sqe, operation.fd, operation.data, length, operation.offset, 0);
+          ::io_uring_prep_read_fixed(sqe, operation.fd, operation.data, length, operation.offset,
+                                     0);
         } else {
           ::io_uring_prep_read(sqe, operation.fd, operation.data, length, operation.offset);
         }
@@ -184,8 +185,8 @@ class UringEngine final : public IoEngine {
 
   void reap() {
     std::array<io_uring_cqe*, 64> batch{};
-    while (const unsigned n =
-               ::io_uring_peek_batch_cqe(&ring_, batch.data(), static_cast<unsigned>(batch.size()))) {
+    while (const unsigned n = ::io_uring_peek_batch_cqe(&ring_, batch.data(),
+                                                        static_cast<unsigned>(batch.size()))) {
       for (unsigned i = 0; i < n; ++i) {
         auto* operation = static_cast<Operation*>(::io_uring_cqe_get_data(batch[i]));
         if (operation == nullptr) {
@@ -210,11 +211,12 @@ class UringEngine final : public IoEngine {
       operation->done({});  // advice: not every file system takes it
     } else if (result < 0) {
       operation->done(fail_errno(-result, moves && operation->kind == Kind::kRead ? "cannot read"
-                                          : moves ? "cannot write" : "cannot sync"));
+                                          : moves                                 ? "cannot write"
+                                                                                  : "cannot sync"));
     } else if (moves && static_cast<std::uint64_t>(result) < operation->bytes) {
       if (result == 0) {
-        operation->done(fail(Errc::kIo, "the file shrank: it ends at " +
-                                            std::to_string(operation->offset)));
+        operation->done(
+            fail(Errc::kIo, "the file shrank: it ends at " + std::to_string(operation->offset)));
         return;
       }
       operation->offset += static_cast<std::uint64_t>(result);

@@ -1,7 +1,7 @@
 #include "tools/synthetic.h"
 
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -124,15 +124,15 @@ std::string index_of(const SyntheticModel& model) {
   for (const auto& [path, tensors] : model.weight_files) {
     for (const SyntheticTensor& tensor : tensors) weights[tensor.name] = path;
   }
-  const Json index = {{"metadata", {{"total_size", tensor_bytes(model)}}},
-                      {"weight_map", weights}};
+  const Json index = {{"metadata", {{"total_size", tensor_bytes(model)}}}, {"weight_map", weights}};
   return index.dump(2) + "\n";
 }
 
 // Collects a model's tensors; finish() spreads them over the files.
 class Builder {
  public:
-  Builder(std::string type, const TransformerShape& shape) : shape_(shape), type_(std::move(type)) {}
+  Builder(std::string type, const TransformerShape& shape)
+      : shape_(shape), type_(std::move(type)) {}
 
   void add(std::string name, std::vector<std::uint64_t> dims) {
     add(std::move(name), std::move(dims), shape_.dtype);
@@ -174,7 +174,8 @@ class Builder {
     }
     std::uint64_t before = 0;
     for (SyntheticTensor& tensor : tensors_) {
-      const auto file = std::min<std::uint64_t>(files - 1, before * files / std::max<std::uint64_t>(1, total));
+      const auto file =
+          std::min<std::uint64_t>(files - 1, before * files / std::max<std::uint64_t>(1, total));
       before += bytes_of(tensor);
       model.weight_files[file].second.push_back(std::move(tensor));
     }

@@ -37,9 +37,9 @@ struct TransformerShape {
   std::uint64_t vocabulary = 2048;
   std::uint64_t heads = 8;
   std::uint64_t kv_heads = 2;
-  std::uint32_t experts = 0;        // mixtral and deepseek
-  bool tied = false;                // no lm_head
-  std::uint32_t files = 1;          // tensors spread over model-0000i-of-0000n.safetensors
+  std::uint32_t experts = 0;  // mixtral and deepseek
+  bool tied = false;          // no lm_head
+  std::uint32_t files = 1;    // tensors spread over model-0000i-of-0000n.safetensors
   Dtype dtype = Dtype::kBF16;
 };
 

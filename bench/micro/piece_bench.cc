@@ -18,9 +18,9 @@ std::vector<std::byte> header_of(std::uint32_t tensors) {
   for (std::uint32_t i = 0; i < tensors; ++i) {
     if (i > 0) json += ",";
     json += "\"model.layers." + std::to_string(i / 1500) + ".mlp.experts." +
-            std::to_string(i % 1500) + ".gate_proj.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[16,8]," +
-            "\"data_offsets\":[" + std::to_string(i * 128) + "," + std::to_string((i + 1) * 128) +
-            "]}";
+            std::to_string(i % 1500) +
+            ".gate_proj.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[16,8]," + "\"data_offsets\":[" +
+            std::to_string(i * 128) + "," + std::to_string((i + 1) * 128) + "]}";
   }
   json += "}";
   std::vector<std::byte> bytes(8 + json.size());

@@ -154,8 +154,7 @@ TEST(Core, LearnsOfPeersThroughPeers) {
   swarm.run_all_fetches();
   expect_complete(first, "first");
   expect_complete(second, "second");
-  EXPECT_GT(first.core->status(first.key).sent_bytes +
-                second.core->status(second.key).sent_bytes,
+  EXPECT_GT(first.core->status(first.key).sent_bytes + second.core->status(second.key).sent_bytes,
             0U);
 }
 

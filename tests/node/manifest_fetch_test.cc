@@ -28,8 +28,9 @@ class ManifestFetchTest : public testing::Test {
         if (!blob) return fail(Errc::kInternal, "an unknown blob was asked for");
         for (std::size_t at = 0; at < blob->size(); at += part) {
           const std::size_t n = std::min(part, blob->size() - at);
-          auto taken = fetch.chunk(ask.peer, ask.request, static_cast<std::uint32_t>(at),
-                                   std::span(*blob).subspan(at, n), at + n == blob->size(), Time(0));
+          auto taken =
+              fetch.chunk(ask.peer, ask.request, static_cast<std::uint32_t>(at),
+                          std::span(*blob).subspan(at, n), at + n == blob->size(), Time(0));
           if (!taken) return taken;
         }
       }

@@ -60,7 +60,7 @@ class NodeTransportTest : public NodeTest, public testing::WithParamInterface<bo
 TEST_P(NodeTransportTest, SeedsAndFetchesAWholeModel) {
   auto seeder = Node::start(options("seed", GetParam()));
   ASSERT_TRUE(seeder) << seeder.error().message;
-  auto seed = (*seeder)->seed(source(), {});
+  auto seed = (*seeder)->seed({.directory = source()});
   ASSERT_TRUE(seed) << seed.error().message;
   auto fetcher = Node::start(options("fetch", GetParam()));
   ASSERT_TRUE(fetcher) << fetcher.error().message;
@@ -85,7 +85,7 @@ TEST_P(NodeTransportTest, SeedsAndFetchesAWholeModel) {
 TEST_P(NodeTransportTest, AFetcherServesOthersWhatItHas) {
   auto seeder = Node::start(options("seed", GetParam()));
   ASSERT_TRUE(seeder);
-  auto seed = (*seeder)->seed(source(), {});
+  auto seed = (*seeder)->seed({.directory = source()});
   ASSERT_TRUE(seed);
   auto first = Node::start(options("first", GetParam()));
   ASSERT_TRUE(first);
@@ -106,7 +106,7 @@ INSTANTIATE_TEST_SUITE_P(PlainAndTls, NodeTransportTest, testing::Bool(),
 
 TEST_F(NodeTest, FetchesTwiceTheSecondTimeWithoutTheNetwork) {
   auto seeder = Node::start(options("seed", false));
-  auto seed = (*seeder)->seed(source(), {});
+  auto seed = (*seeder)->seed({.directory = source()});
   ASSERT_TRUE(seed);
   auto fetcher = Node::start(options("fetch", false));
   const FetchOptions wanted{.directory = dir_ / "copy"};
@@ -119,11 +119,11 @@ TEST_F(NodeTest, FetchesTwiceTheSecondTimeWithoutTheNetwork) {
 
 TEST_F(NodeTest, PlansWithoutWriting) {
   auto seeder = Node::start(options("seed", false));
-  auto seed = (*seeder)->seed(source(), {});
+  auto seed = (*seeder)->seed({.directory = source()});
   ASSERT_TRUE(seed);
   auto fetcher = Node::start(options("fetch", false));
-  const auto plan = (*fetcher)->plan((*seed)->ticket(), {.directory = dir_ / "copy",
-                                                         .selection = {.layers = {{1, 2}}}});
+  const auto plan = (*fetcher)->plan(
+      (*seed)->ticket(), {.directory = dir_ / "copy", .selection = {.layers = {{1, 2}}}});
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_GT(plan->wanted_bytes, 0U);
   EXPECT_THAT(plan->files, testing::Contains("config.json"));
@@ -132,28 +132,27 @@ TEST_F(NodeTest, PlansWithoutWriting) {
 
 TEST_F(NodeTest, AnotherClustersKeyIsRefused) {
   auto seeder = Node::start(options("seed", true));
-  auto seed = (*seeder)->seed(source(), {});
+  auto seed = (*seeder)->seed({.directory = source()});
   ASSERT_TRUE(seed);
   ASSERT_TRUE(make_cluster_key(dir_ / "other.key"));
   NodeOptions other = options("fetch", true);
   other.key_file = dir_ / "other.key";
   auto fetcher = Node::start(other);
   ASSERT_TRUE(fetcher);
-  const auto report =
-      (*fetcher)->fetch((*seed)->ticket(), {.directory = dir_ / "copy"})->wait();
+  const auto report = (*fetcher)->fetch((*seed)->ticket(), {.directory = dir_ / "copy"})->wait();
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code, Errc::kRefused) << report.error().message;
 }
 
 TEST_F(NodeTest, PlaintextAgainstTlsIsNoHang) {
   auto seeder = Node::start(options("seed", true));
-  auto seed = (*seeder)->seed(source(), {});
+  auto seed = (*seeder)->seed({.directory = source()});
   ASSERT_TRUE(seed);
   auto fetcher = Node::start(options("fetch", false));
   const auto report =
       (*fetcher)
-          ->fetch((*seed)->ticket(), {.directory = dir_ / "copy",
-                                      .stall_timeout = std::chrono::milliseconds(1500)})
+          ->fetch((*seed)->ticket(),
+                  {.directory = dir_ / "copy", .stall_timeout = std::chrono::milliseconds(1500)})
           ->wait();
   ASSERT_FALSE(report);
 }
@@ -197,10 +196,9 @@ TEST_F(NodeTest, WithoutAKeyItStaysOnLoopback) {
 
 TEST_F(NodeTest, TheSameModelTwiceAtATimeIsBusy) {
   auto seeder = Node::start(options("seed", false));
-  auto seed = (*seeder)->seed(source(), {});
+  auto seed = (*seeder)->seed({.directory = source()});
   ASSERT_TRUE(seed);
-  const auto report =
-      (*seeder)->fetch((*seed)->ticket(), {.directory = dir_ / "copy"})->wait();
+  const auto report = (*seeder)->fetch((*seed)->ticket(), {.directory = dir_ / "copy"})->wait();
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code, Errc::kBusy);
 }

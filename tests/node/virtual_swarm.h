@@ -38,8 +38,8 @@ inline MemoryModel make_memory_model(std::uint32_t layers, std::uint32_t tensors
   const auto add = [&](const std::string& name) {
     if (json.size() > 1) json += ",";
     json += "\"" + name + "\":{\"dtype\":\"U8\",\"shape\":[" + std::to_string(bytes) +
-            "],\"data_offsets\":[" + std::to_string(offset) + "," +
-            std::to_string(offset + bytes) + "]}";
+            "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + bytes) +
+            "]}";
     offset += bytes;
   };
   add("model.embed_tokens.weight");
@@ -87,8 +87,8 @@ inline MemoryModel make_memory_model(std::uint32_t layers, std::uint32_t tensors
                         .header_digest = sha256(*header),
                         .pieces = static_cast<std::uint32_t>(lists[1]->size() / 32),
                         .piece_list_digest = sha256(*lists[1])});
-  auto manifest = std::make_shared<Manifest>(
-      Manifest::from_root(encode_root(root).value()).value());
+  auto manifest =
+      std::make_shared<Manifest>(Manifest::from_root(encode_root(root).value()).value());
   manifest->add_header(FileIndex(1), header).value();
   manifest->add_piece_list(FileIndex(0), lists[0]).value();
   manifest->add_piece_list(FileIndex(1), lists[1]).value();
@@ -131,8 +131,8 @@ class VirtualSwarm {
   }
   Node& add_seed(const MemoryModel& model) {
     Node& node = add(model);
-    node.key = node.core->add_seed(model.manifest,
-                                   PieceSet::full(model.manifest->piece_count()), now_);
+    node.key =
+        node.core->add_seed(model.manifest, PieceSet::full(model.manifest->piece_count()), now_);
     return node;
   }
   Node& add_fetcher(const MemoryModel& model, Selection selection,
@@ -315,7 +315,9 @@ class VirtualSwarm {
   }
 
   void act(Node& node, action::Dial&& a) {
-    after(latency, [this, &node, a] { if (!node.gone) connect(node, a.address); });
+    after(latency, [this, &node, a] {
+      if (!node.gone) connect(node, a.address);
+    });
   }
   void act(Node&, action::CloseConnection&& a) {
     if (const auto it = ends_.find(a.connection); it != ends_.end()) it->second.closing = true;
@@ -331,8 +333,8 @@ class VirtualSwarm {
     const auto bytes = a.buffer.bytes();
     std::vector<std::byte> content(bytes.begin(), bytes.end());
     a.buffer.reset();
-    after(std::chrono::milliseconds(1), [this, &node, content = std::move(content),
-                                         model = a.model, piece = a.piece, from = a.from] {
+    after(std::chrono::milliseconds(1), [this, &node, content = std::move(content), model = a.model,
+                                         piece = a.piece, from = a.from] {
       if (node.gone) return;
       const bool right = sha256(content) == node.model->manifest->digest(piece);
       if (right) node.got[piece] = content;

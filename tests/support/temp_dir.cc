@@ -22,7 +22,8 @@ TempDir::~TempDir() {
 void write_file(const std::filesystem::path& file, std::span<const std::byte> bytes) {
   std::filesystem::create_directories(file.parent_path());
   std::ofstream out(file, std::ios::binary | std::ios::trunc);
-  out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  out.write(reinterpret_cast<const char*>(bytes.data()),
+            static_cast<std::streamsize>(bytes.size()));
   out.flush();
   if (!out) throw std::runtime_error("cannot write " + file.string());
 }
