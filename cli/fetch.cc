@@ -86,6 +86,8 @@ Json done_event(const FetchReport& report) {
           {"reused_bytes", report.reused_bytes},
           {"sent_bytes", report.sent_bytes},
           {"peak_private_bytes", report.peak_private_bytes},
+          {"layout", layout_name(report.layout)},
+          {"addresses", report.addresses},
           {"engine",
            {{"name", report.engine.name},
             {"registered_buffers", report.engine.registered_buffers},

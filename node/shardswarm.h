@@ -27,6 +27,7 @@
 #include "piece/error.h"
 #include "piece/selection.h"
 #include "storage/io_engine.h"
+#include "storage/store.h"
 
 namespace shardswarm {
 
@@ -93,7 +94,9 @@ struct FetchReport {
   std::uint64_t reused_bytes = 0;        // present before: not fetched
   std::uint64_t sent_bytes = 0;          // piece payload sent to others
   std::uint64_t peak_private_bytes = 0;  // anonymous resident memory of the process, sampled
+  Layout layout = Layout::kOriginal;
   EngineReport engine;
+  std::vector<std::string> addresses;  // where this node serves it from now on
   std::vector<PeerReport> peers;
 };
 

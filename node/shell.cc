@@ -203,7 +203,11 @@ FetchReport Shell::report(const FetchState& fetch) const {
   report.sent_bytes = status.sent_bytes;
   report.peak_private_bytes = std::max(peak_private_bytes_, private_bytes());
   report.engine = engine_->report();
+  report.addresses = addresses();
   report.peers = peers_of(*fetch.model);
+  if (const auto store = stores_.find(*fetch.model); store != stores_.end()) {
+    report.layout = store->second->layout();
+  }
   return report;
 }
 

@@ -1,5 +1,6 @@
 // Opening a directory to fetch into: whose is it, is there space, what is here already.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -221,9 +222,12 @@ Result<void> TargetStore::check_space(const ResolvedSelection& selection) {
   }
   const std::uint64_t available = std::uint64_t{space.f_bavail} * space.f_frsize;
   if (needed > available) {
-    return fail(Errc::kNoSpace, directory_.string() + " needs " + std::to_string(needed) +
-                                    " more bytes, " + std::to_string(available) +
-                                    " are free there");
+    constexpr double kMiB = limits::kMiB;
+    return fail(Errc::kNoSpace,
+                fmt::format("not enough space in {}: {:.1f} MiB more are needed, {:.1f} MiB are "
+                            "free; make room, or fetch less",
+                            directory_.string(), static_cast<double>(needed) / kMiB,
+                            static_cast<double>(available) / kMiB));
   }
   return {};
 }

@@ -1,0 +1,98 @@
+"""Several peers at once: who sends how much, and what happens when one goes."""
+
+import unittest
+
+from swarm import Proxy, SwarmTest, free_address, in_layers, plain_bytes, tensor_bytes, through
+
+LAYERS = 16
+MODEL = dict(family="llama", size="160MiB", layers=LAYERS, files=4)
+
+
+class ManyFetchersTest(SwarmTest):
+    def test_five_overlapping_shards_share_the_seeds_copies(self):
+        source = self.checkpoint(**MODEL)
+        seed, ticket = self.seed(source)
+        shards = [(0, 15), (0, 9), (5, 15), (3, 12), (0, 15)]
+        # They go on serving until all have ended, as machines of a cluster do.
+        fetches = [self.start_fetch(ticket, self.dir / f"copy{i}", "--layers", f"{first}-{last}",
+                                    "--linger", "forever")
+                   for i, (first, last) in enumerate(shards)]
+        done = [fetch.event("done") for fetch in fetches]
+        for i, (first, last) in enumerate(shards):
+            names = in_layers(first, last, LAYERS)
+            self.assert_has_tensors(source, self.dir / f"copy{i}", names)
+            self.assertEqual(done[i]["wanted_bytes"], tensor_bytes(source, names) + plain_bytes(source))
+        seed_address = ticket.split("peer=")[1]
+        from_seed = sum(peer["fetched_bytes"] for event in done for peer in event["peers"]
+                        if peer["address"] == seed_address)
+        union = tensor_bytes(source, lambda name: True) + plain_bytes(source)
+        duplicates = sum(event["duplicate_bytes"] for event in done)
+        total = sum(event["fetched_bytes"] for event in done)
+        print(f"seed sent {from_seed / union:.3f} x the union; {duplicates / total:.5f} of all bytes "
+              "came twice")
+        self.assertGreater(from_seed, 0.9 * union)
+        self.assertLessEqual(from_seed, 1.5 * union)
+        self.assertEqual(seed.popen.poll(), None)
+
+    def test_fetchers_end_after_the_seed_was_killed(self):
+        source = self.checkpoint(**MODEL)
+        seed, ticket = self.seed(source)
+        low = self.start_fetch(ticket, self.dir / "low", "--layers", "0-7", "--linger", "forever")
+        high = self.start_fetch(ticket, self.dir / "high", "--layers", "8-15", "--linger", "forever")
+        ends = [fetch.event("done") for fetch in (low, high)]
+        self.assertTrue(all(ends))
+        seed.kill()  # every byte has left it once
+        addresses = [peer_address(fetch) for fetch in (low, high)]
+        late = self.fetch(f"{ticket.split('?')[0]}?peer={addresses[0]}&peer={addresses[1]}",
+                          self.dir / "late")
+        self.assert_same_tree(source, self.dir / "late")
+        self.assertEqual(late["duplicate_bytes"], 0)
+        self.assertEqual(len(late["peers"]), 2)
+
+    def test_the_seed_dies_in_the_middle_and_comes_back(self):
+        source = self.checkpoint(**MODEL)
+        seed, ticket = self.seed(source)
+        fetch = self.start_fetch(ticket, self.dir / "copy", "--stall-timeout", "60")
+        fetch.wait_for(lambda p: any('"fetching"' in line for line in p.lines), "the first bytes")
+        seed.kill()
+        self.seed(source, "--listen", ticket.split("peer=")[1])
+        ended = fetch.end()
+        self.assertEqual(ended.code, 0, ended.stderr)
+        self.assert_same_tree(source, self.dir / "copy")
+
+    def test_peers_find_each_other_through_the_seed(self):
+        source = self.checkpoint(**MODEL)
+        _, ticket = self.seed(source)
+        fetches = [self.start_fetch(ticket, self.dir / f"copy{i}", "--linger", "forever")
+                   for i in range(2)]
+        for fetch in fetches:
+            done = fetch.event("done")
+            self.assertEqual(len(done["peers"]), 2)
+            self.assertEqual(done["fetched_bytes"] - done["duplicate_bytes"], done["wanted_bytes"])
+
+    def test_a_fetch_without_linger_hands_on_what_only_it_holds(self):
+        source = self.checkpoint(size="32MiB", layers=8)
+        nowhere = "127.0.0.1:1"  # told to others: they must go through the proxies
+        seed_address, middle_address = free_address(), free_address()
+        seed, ticket = self.seed(source, "--advertise", nowhere, "--listen", seed_address)
+        to_seed = Proxy(seed_address, bytes_per_second=24 << 20)
+        to_middle = Proxy(middle_address, bytes_per_second=12 << 20)
+        self.addCleanup(to_seed.close)
+        self.addCleanup(to_middle.close)
+        middle = self.start_fetch(through(ticket, to_seed), self.dir / "middle", "--listen",
+                                  middle_address, "--advertise", nowhere)
+        last = self.start_fetch(through(ticket, to_middle), self.dir / "last")
+        self.assertTrue(middle.event("done"))
+        seed.kill()
+        self.assertEqual(last.end().code, 0)
+        self.assert_same_tree(source, self.dir / "last")
+        self.assertEqual(middle.end().code, 0)
+
+
+def peer_address(fetch):
+    """The address that a lingering fetch listens on."""
+    return fetch.event("done")["addresses"][0]
+
+
+if __name__ == "__main__":
+    unittest.main()

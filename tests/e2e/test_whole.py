@@ -1,0 +1,167 @@
+"""A whole checkpoint arrives bit for bit, a part exactly as selected."""
+
+import json
+import os
+import pathlib
+import shutil
+import unittest
+
+from swarm import SwarmTest, in_layers, plain_bytes, tensor_bytes, tree
+
+SHAPES = {
+    "llama": dict(family="llama", size="40MiB", layers=8, files=3),
+    "llama tied, one file": dict(family="llama", size="24MiB", layers=6, files=1, tied=True),
+    "llama in MLX order": dict(family="llama", size="24MiB", layers=12, files=2, order="mlx"),
+    "mixtral": dict(family="mixtral", size="40MiB", layers=4, experts=8, files=4),
+    "deepseek": dict(family="deepseek", size="64MiB", layers=3, experts=32, files=3),
+}
+
+
+class WholeTest(SwarmTest):
+    def test_every_shape_is_bit_identical(self):
+        for number, (name, options) in enumerate(SHAPES.items()):
+            with self.subTest(name):
+                source = self.checkpoint(f"source{number}", **options)
+                seed, ticket = self.seed(source)
+                done = self.fetch(ticket, self.dir / f"copy{number}")
+                self.assert_same_tree(source, self.dir / f"copy{number}")
+                self.assertEqual(done["duplicate_bytes"], 0)
+                self.assertEqual(done["fetched_bytes"], done["wanted_bytes"])
+                seed.kill()
+
+    def test_deepseek_has_the_small_scales(self):
+        source = self.checkpoint(**SHAPES["deepseek"])
+        self.assertLess(tensor_bytes(source, lambda name: "scale_inv" in name), 1 << 20)
+        self.assertGreater(sum(1 for _ in source.glob("*.safetensors")), 1)
+
+    def test_a_real_checkpoint(self):
+        place = os.environ.get("SHARDSWARM_REAL_CHECKPOINT", "")
+        if not place or not pathlib.Path(place).is_dir():
+            self.skipTest("SHARDSWARM_REAL_CHECKPOINT names no directory")
+        # Read-only, as a mounted model store is.
+        _, ticket = self.seed(place)
+        self.fetch(ticket, self.dir / "copy")
+        self.assert_same_tree(place, self.dir / "copy")
+        done = self.fetch(ticket, self.dir / "part", "--tensors", "*mixer_layers.1.*")
+        self.assertLess(done["wanted_bytes"], sum(f.stat().st_size for f in pathlib.Path(place).iterdir()))
+        self.assert_has_tensors(place, self.dir / "part", lambda name: "mixer_layers.1." in name)
+
+    def test_a_hub_snapshot_of_links(self):
+        source = self.checkpoint("blobs", size="8MiB", layers=2, files=2)
+        snapshot = self.dir / "models--org--name/snapshots/abc"
+        snapshot.mkdir(parents=True)
+        for path in source.iterdir():
+            (snapshot / path.name).symlink_to(path)
+        _, ticket = self.seed(snapshot)
+        self.fetch(ticket, self.dir / "copy")
+        self.assertEqual(tree(source), tree(self.dir / "copy"))
+
+    def test_fetched_directory_seeds_the_same_id(self):
+        source = self.checkpoint(size="16MiB", layers=4)
+        first, ticket = self.seed(source)
+        self.fetch(ticket, self.dir / "copy")
+        self.fetch(ticket, self.dir / "part", "--layers", "0-1")
+        first.kill()
+        _, again = self.seed(self.dir / "copy")
+        self.assertEqual(again.split("?")[0], ticket.split("?")[0])
+        self.fetch(again, self.dir / "third")
+        self.assert_same_tree(source, self.dir / "third")
+        _, part = self.seed(self.dir / "part")
+        self.assertEqual(part.split("?")[0], ticket.split("?")[0])
+        self.fetch(part, self.dir / "fourth", "--layers", "1")
+        self.assert_has_tensors(source, self.dir / "fourth", in_layers(1, 1, 4))
+
+    def test_other_weight_formats_come_only_when_named(self):
+        source = self.checkpoint(size="4MiB", layers=2)
+        (source / "model.gguf").write_bytes(b"gguf" * 1000)
+        (source / "onnx").mkdir()
+        (source / "onnx/model.onnx").write_bytes(b"onnx" * 1000)
+        _, ticket = self.seed(source)
+        self.fetch(ticket, self.dir / "plain")
+        self.assertFalse((self.dir / "plain/model.gguf").exists())
+        self.fetch(ticket, self.dir / "with", "--files", "*.gguf", "--files", "onnx/*")
+        self.assert_same_tree(source, self.dir / "with")
+
+
+class PartTest(SwarmTest):
+    def check_every_range(self, options):
+        source = self.checkpoint(**options)
+        _, ticket = self.seed(source)
+        layers, worst, duplicates = options["layers"], 0.0, 0
+        for first in range(layers):
+            for last in range(first, layers):
+                copy = self.dir / f"copy-{first}-{last}"
+                done = self.fetch(ticket, copy, "--layers", f"{first}-{last}")
+                names = in_layers(first, last, layers, options.get("tied", False))
+                self.assert_has_tensors(source, copy, names)
+                self.assertEqual(done["wanted_bytes"],
+                                 tensor_bytes(source, names) + plain_bytes(source))
+                ratio = (done["fetched_bytes"] - done["duplicate_bytes"]) / done["wanted_bytes"]
+                worst = max(worst, ratio)
+                duplicates += done["duplicate_bytes"]
+                shutil.rmtree(copy)
+        self.assertLessEqual(worst, 1.001)
+        print(f"{options['family']}: fetched / wanted <= {worst:.6f}, {duplicates} bytes came twice")
+
+    def test_every_range_of_llama(self):
+        self.check_every_range(SHAPES["llama"])
+
+    def test_every_range_of_mixtral(self):
+        self.check_every_range(SHAPES["mixtral"])
+
+    def test_every_range_of_a_tied_model(self):
+        self.check_every_range(SHAPES["llama tied, one file"])
+
+    def test_stages_cover_the_model(self):
+        source = self.checkpoint(**SHAPES["llama in MLX order"])
+        _, ticket = self.seed(source)
+        wanted = 0
+        for stage in (1, 2, 3):
+            done = self.fetch(ticket, self.dir / f"stage{stage}", "--stage", f"{stage}/3")
+            wanted += done["wanted_bytes"]
+        whole = self.fetch(ticket, self.dir / "whole")["wanted_bytes"]
+        self.assertEqual(wanted - 2 * plain_bytes(source), whole)
+
+    def test_globs_alone_bring_nothing_else(self):
+        source = self.checkpoint(**SHAPES["llama"])
+        _, ticket = self.seed(source)
+        done = self.fetch(ticket, self.dir / "copy", "--tensors", "model.layers.[13].mlp.*")
+        names = lambda name: ".mlp." in name and name.split(".")[2] in "13"
+        self.assert_has_tensors(source, self.dir / "copy", names)
+        self.assertEqual(done["wanted_bytes"], tensor_bytes(source, names) + plain_bytes(source))
+
+    def test_shared_all_brings_everything_outside_the_layers(self):
+        source = self.checkpoint(**SHAPES["llama"])
+        _, ticket = self.seed(source)
+        done = self.fetch(ticket, self.dir / "copy", "--layers", "3", "--shared", "all")
+        names = lambda name: "layers" not in name or ".layers.3." in name
+        self.assert_has_tensors(source, self.dir / "copy", names)
+        self.assertEqual(done["wanted_bytes"], tensor_bytes(source, names) + plain_bytes(source))
+
+    def test_dry_run_and_inspect_tell_what_a_fetch_moves(self):
+        source = self.checkpoint(**SHAPES["llama"])
+        _, ticket = self.seed(source)
+        selection = ("--layers", "2-4", "--tensors", "*norm*")
+        plan = self.run_command("fetch", ticket, "--to", self.dir / "copy", "--dry-run", "--json",
+                                *selection).events[0]
+        self.assertFalse((self.dir / "copy").exists())
+        by_ticket = self.run_command("inspect", ticket, "--json", *selection)
+        by_directory = self.run_command("inspect", source, "--json", *selection)
+        self.assertEqual(json.loads(by_ticket.stdout), json.loads(by_directory.stdout))
+        done = self.fetch(ticket, self.dir / "copy", *selection)
+        self.assertEqual(plan["wanted_bytes"], done["wanted_bytes"])
+        self.assertEqual(json.loads(by_ticket.stdout)["wanted_bytes"], done["wanted_bytes"])
+
+    def test_widening_moves_only_what_is_missing(self):
+        source = self.checkpoint(**SHAPES["llama"])
+        _, ticket = self.seed(source)
+        first = self.fetch(ticket, self.dir / "copy", "--layers", "0-3")
+        second = self.fetch(ticket, self.dir / "copy", "--layers", "0-5")
+        self.assertEqual(second["reused_bytes"], first["wanted_bytes"])
+        self.assertEqual(second["fetched_bytes"],
+                         second["wanted_bytes"] - first["wanted_bytes"])
+        self.assert_has_tensors(source, self.dir / "copy", in_layers(0, 5, 8))
+
+
+if __name__ == "__main__":
+    unittest.main()
