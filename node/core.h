@@ -119,9 +119,15 @@ class Core {
 
   // --- models ---
   ModelKey add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet& have, Time now);
-  // kBusy if this model is here already. `stall_timeout`: without progress the fetch ends.
-  Result<ModelKey> add_fetch(const ModelId& id, Selection selection, ManifestFetch::Until until,
-                             Duration stall_timeout, Time now);
+  struct FetchRequest {
+    ModelId id;
+    Selection selection;
+    ManifestFetch::Until until = ManifestFetch::Until::kPieceLists;
+    Duration stall_timeout{};              // without progress for so long the fetch ends
+    std::shared_ptr<const Manifest> kept;  // what this machine knows of it already; may be null
+  };
+  // kBusy if this model is here already; kUsage if `kept` tells that the selection does not fit.
+  Result<ModelKey> add_fetch(FetchRequest request, Time now);
   void add_address(const std::string& address, Time now);
   void store_opened(ModelKey model, const PieceSet& have, Time now);
   void fetch_failed(ModelKey model, Error error, Time now);

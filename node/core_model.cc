@@ -21,8 +21,8 @@ ModelKey Core::add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet
   return key;
 }
 
-Result<ModelKey> Core::add_fetch(const ModelId& id, Selection selection, ManifestFetch::Until until,
-                                 Duration stall_timeout, Time now) {
+Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
+  const ModelId id = request.id;
   if (find_model(id) != nullptr) {
     return fail(Errc::kBusy, "model " + to_hex(id) + " is being fetched or seeded by this node");
   }
@@ -31,9 +31,15 @@ Result<ModelKey> Core::add_fetch(const ModelId& id, Selection selection, Manifes
   model->key = key;
   model->id = id;
   model->fetching = true;
-  model->stall_timeout = stall_timeout;
+  model->stall_timeout = request.stall_timeout;
   model->last_progress = now;
-  model->learning = std::make_unique<ManifestFetch>(id, std::move(selection), until);
+  model->learning =
+      std::make_unique<ManifestFetch>(id, std::move(request.selection), request.until);
+  if (request.kept) {
+    if (auto known = model->learning->know(*request.kept); !known) {
+      return std::unexpected(known.error());
+    }
+  }
   Model& added = *model;
   model_by_id_[id] = key;
   models_.emplace(key, std::move(model));
@@ -44,6 +50,7 @@ Result<ModelKey> Core::add_fetch(const ModelId& id, Selection selection, Manifes
       introduce(*link, added, at->second, now);
     }
   }
+  if (added.learning->done()) manifest_known(added);
   return key;
 }
 

@@ -21,6 +21,7 @@ struct FetchState {
   Ticket ticket;
   FetchOptions options;
   Kind kind = Kind::kFetch;
+  std::shared_ptr<const Manifest> kept;  // what this machine knows of the model
 
   // Network thread.
   std::optional<ModelKey> model;

@@ -21,6 +21,13 @@ ManifestFetch::ManifestFetch(const ModelId& id, Selection selection, Until until
   wanted_.emplace(id_, Wanted{.digest = id_, .bytes = limits::kRootBytesMax, .files = {}});
 }
 
+Result<void> ManifestFetch::know(const Manifest& kept) {
+  if (kept.id() != id_) return {};
+  wanted_.clear();
+  manifest_ = std::make_shared<Manifest>(kept);
+  return enter_headers();
+}
+
 void ManifestFetch::add_peer(PeerKey peer) { peers_.try_emplace(peer); }
 
 void ManifestFetch::remove_peer(PeerKey peer) {

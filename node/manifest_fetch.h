@@ -27,6 +27,10 @@ class ManifestFetch {
 
   ManifestFetch(const ModelId& id, Selection selection, Until until);
 
+  // Starts from what this machine kept of the manifest. Before anything else. Errors are those that
+  // end the fetch, as of chunk().
+  Result<void> know(const Manifest& kept);
+
   void add_peer(PeerKey peer);
   void remove_peer(PeerKey peer);
 

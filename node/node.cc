@@ -10,6 +10,7 @@
 #include "node/directory.h"
 #include "node/shardswarm.h"
 #include "node/shell.h"
+#include "storage/meta_dir.h"
 
 namespace shardswarm {
 namespace {
@@ -106,6 +107,13 @@ std::filesystem::path key_of(const NodeOptions& options) {
   return std::filesystem::exists(usual, ec) ? usual : std::filesystem::path();
 }
 
+// What is unreadable or of another model is as good as nothing: peers have it.
+std::shared_ptr<const Manifest> kept_manifest(const std::filesystem::path& meta,
+                                              const ModelId& id) {
+  auto manifest = load_manifest_from(meta);
+  return manifest && (*manifest)->id() == id ? *manifest : nullptr;
+}
+
 class NodeImpl final : public Node {
  public:
   NodeImpl(NodeOptions options, std::optional<Identity> identity, NodeId id)
@@ -185,6 +193,12 @@ class NodeImpl final : public Node {
     state->ticket = ticket;
     state->options = std::move(options);
     state->kind = kind;
+    if (kind == FetchState::Kind::kFetch) {
+      state->kept = kept_manifest(state->options.directory / kMetaDirName, ticket.id);
+    }
+    if (!state->kept) {
+      state->kept = kept_manifest(model_meta_dir(options_.state_directory, ticket.id), ticket.id);
+    }
     shell_->post([shell = shell_.get(), state] { shell->start_fetch(state); });
     return state;
   }

@@ -102,8 +102,12 @@ void Shell::start_fetch(std::shared_ptr<FetchState> fetch) {
   });
   const auto until = fetch->kind == FetchState::Kind::kFetch ? ManifestFetch::Until::kPieceLists
                                                              : ManifestFetch::Until::kHeaders;
-  const auto key = core_->add_fetch(fetch->ticket.id, fetch->options.selection, until,
-                                    fetch->options.stall_timeout, now());
+  const auto key = core_->add_fetch({.id = fetch->ticket.id,
+                                     .selection = fetch->options.selection,
+                                     .until = until,
+                                     .stall_timeout = fetch->options.stall_timeout,
+                                     .kept = std::move(fetch->kept)},
+                                    now());
   if (!key) {
     fetch->resolve(std::unexpected(key.error()));
     return;

@@ -66,6 +66,15 @@ class KillTest(SwarmTest):
             self.assertGreater(done["reused_bytes"], 0)
             self.assert_same_tree(source, copy)
 
+    def test_a_complete_directory_needs_no_peer(self):
+        source = self.checkpoint(size="8MiB", layers=4)
+        seed, ticket = self.seed(source)
+        first = self.fetch(ticket, self.dir / "copy", "--layers", "1-2")
+        seed.kill()
+        again = self.fetch(ticket, self.dir / "copy", "--layers", "1-2")
+        self.assertEqual(again["reused_bytes"], first["wanted_bytes"])
+        self.assertEqual(again["fetched_bytes"], 0)
+
     def test_no_half_file_stands_under_its_final_name(self):
         source = self.checkpoint(size="64MiB", layers=8, files=4)
         _, ticket = self.seed(source)

@@ -2,7 +2,7 @@
 
 import unittest
 
-from swarm import Proxy, SwarmTest, free_address, in_layers, plain_bytes, tensor_bytes, through
+from swarm import SwarmTest, in_layers, plain_bytes, tensor_bytes
 
 LAYERS = 16
 MODEL = dict(family="llama", size="160MiB", layers=LAYERS, files=4)
@@ -69,24 +69,6 @@ class ManyFetchersTest(SwarmTest):
             done = fetch.event("done")
             self.assertEqual(len(done["peers"]), 2)
             self.assertEqual(done["fetched_bytes"] - done["duplicate_bytes"], done["wanted_bytes"])
-
-    def test_a_fetch_without_linger_hands_on_what_only_it_holds(self):
-        source = self.checkpoint(size="32MiB", layers=8)
-        nowhere = "127.0.0.1:1"  # told to others: they must go through the proxies
-        seed_address, middle_address = free_address(), free_address()
-        seed, ticket = self.seed(source, "--advertise", nowhere, "--listen", seed_address)
-        to_seed = Proxy(seed_address, bytes_per_second=24 << 20)
-        to_middle = Proxy(middle_address, bytes_per_second=12 << 20)
-        self.addCleanup(to_seed.close)
-        self.addCleanup(to_middle.close)
-        middle = self.start_fetch(through(ticket, to_seed), self.dir / "middle", "--listen",
-                                  middle_address, "--advertise", nowhere)
-        last = self.start_fetch(through(ticket, to_middle), self.dir / "last")
-        self.assertTrue(middle.event("done"))
-        seed.kill()
-        self.assertEqual(last.end().code, 0)
-        self.assert_same_tree(source, self.dir / "last")
-        self.assertEqual(middle.end().code, 0)
 
 
 def peer_address(fetch):

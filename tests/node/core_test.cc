@@ -158,6 +158,33 @@ TEST(Core, LearnsOfPeersThroughPeers) {
             0U);
 }
 
+TEST(Core, StaysForAPeerThatWantsWhatOnlyItHolds) {
+  const MemoryModel model = make_memory_model(8, 4, 200'000, 12);
+  VirtualSwarm swarm;
+  auto& seed = swarm.add_seed(model);
+  auto& middle = swarm.add_fetcher(model, {}, {"node0:1"});
+  swarm.run([&] { return middle.got.size() > 10; });
+  auto& last = swarm.add_fetcher(model, {}, {middle.name});
+  swarm.run([&] { return middle.ended; });
+  swarm.kill(seed);
+  ASSERT_FALSE(last.ended);
+  swarm.run([&] { return last.ended || middle.core->may_leave(middle.key); });
+  // All that middle alone held has reached last by the time that it may leave.
+  swarm.kill(middle);
+  swarm.run([&] { return last.ended; });
+  expect_complete(last, "last");
+}
+
+TEST(Core, AKeptManifestNeedsNoPeerToBeLearnedFrom) {
+  const MemoryModel model = make_memory_model(4, 2, 100'000, 13);
+  VirtualSwarm swarm;
+  auto& fetcher = swarm.add_fetcher(model, {}, {}, std::chrono::seconds(3), model.manifest);
+  swarm.run([&] { return fetcher.ended; });
+  EXPECT_TRUE(fetcher.core->status(fetcher.key).learned);
+  ASSERT_TRUE(fetcher.error);  // there is nobody with the pieces
+  EXPECT_EQ(fetcher.error->code, Errc::kUnreachable);
+}
+
 TEST(Core, TheSameSeedGivesTheSameRun) {
   const MemoryModel model = make_memory_model(8, 4, 100'000, 11);
   const auto run = [&] {

@@ -137,11 +137,15 @@ class VirtualSwarm {
   }
   Node& add_fetcher(const MemoryModel& model, Selection selection,
                     const std::vector<std::string>& peers,
-                    Duration stall = std::chrono::seconds(60)) {
+                    Duration stall = std::chrono::seconds(60),
+                    std::shared_ptr<const Manifest> kept = nullptr) {
     Node& node = add(model);
     node.key = node.core
-                   ->add_fetch(model.manifest->id(), std::move(selection),
-                               ManifestFetch::Until::kPieceLists, stall, now_)
+                   ->add_fetch({.id = model.manifest->id(),
+                                .selection = std::move(selection),
+                                .stall_timeout = stall,
+                                .kept = kept},
+                               now_)
                    .value();
     for (const auto& peer : peers) node.core->add_address(peer, now_);
     settle(node);
