@@ -1,7 +1,7 @@
 // Exit codes, as the README's table promises them.
 #pragma once
 
-#include "piece/error.h"
+#include "node/shardswarm.h"
 
 namespace shardswarm::cli {
 

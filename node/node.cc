@@ -137,21 +137,17 @@ class NodeImpl final : public Node {
   std::vector<std::string> addresses() const override { return shell_->addresses(); }
 
   Result<std::shared_ptr<Seed>> seed(SeedOptions options) override {
-    std::vector<std::string> warnings;
-    const auto open = [&] {
-      return Store::open_source(shell_->storage(), options.directory, options_.state_directory,
-                                warnings);
-    };
-    auto store = open();
-    if (!store && store.error().code == Errc::kNotFound &&
-        std::filesystem::exists(options.directory)) {
+    std::error_code ec;
+    if (!std::filesystem::exists(options.directory / kMetaDirName / "root", ec)) {
       const auto indexed = index_directory({.directory = options.directory,
                                             .state_directory = options_.state_directory,
                                             .progress = std::move(options.index_progress),
                                             .cancel = options.cancel});
       if (!indexed) return std::unexpected(indexed.error());
-      store = open();
     }
+    std::vector<std::string> warnings;
+    auto store = Store::open_source(shell_->storage(), options.directory, options_.state_directory,
+                                    warnings);
     if (!store) return std::unexpected(store.error());
     for (const std::string& warning : warnings) shell_->log(LogLevel::kWarning, warning);
 

@@ -160,7 +160,7 @@ class Node {
   virtual std::vector<std::string> addresses() const = 0;
 
   // Serves a directory: one that was fetched (whole or partial), or any other, which is indexed
-  // first if needed. Blocks while it indexes.
+  // first if it was not yet or has changed since. Blocks while it indexes.
   virtual Result<std::shared_ptr<Seed>> seed(SeedOptions options) = 0;
   // Starts fetching. Errors come from wait().
   virtual std::shared_ptr<Fetch> fetch(const Ticket& ticket, FetchOptions options) = 0;

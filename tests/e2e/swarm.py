@@ -236,12 +236,14 @@ def in_layers(first, last, layers, tied=False):
 
 
 class Proxy:
-    """A TCP proxy that counts the bytes which it hands to the dialing side, and may slow them down."""
+    """A TCP proxy that counts the bytes which it hands to the dialing side, and may slow them down
+    or keep them."""
 
-    def __init__(self, address, bytes_per_second=None):
+    def __init__(self, address, bytes_per_second=None, keep=False):
         host, port = address.rsplit(":", 1)
         self.target, self.rate = (host, int(port)), bytes_per_second
         self.down = 0
+        self.kept = bytearray() if keep else None
         self.sockets = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
@@ -267,6 +269,8 @@ class Proxy:
                 if not down:
                     continue
                 self.down += n
+                if self.kept is not None:
+                    self.kept += block[:n]
                 sent += n
                 if self.rate:
                     ahead = sent / self.rate - (time.monotonic() - began)
@@ -293,12 +297,6 @@ def through(ticket, proxy):
 
 def peer_of(ticket):
     return ticket.split("peer=")[1].split("&")[0]
-
-
-def free_address():
-    """An address on loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return "127.0.0.1:%d" % listener.getsockname()[1]
 
 
 def can_mount():

@@ -1,0 +1,391 @@
+"""What the command promises to scripts: output, exit codes, and one line about what was wrong."""
+
+import json
+import os
+import shutil
+import socket
+import struct
+import threading
+import unittest
+
+from swarm import Proxy, SwarmTest, in_layers, peer_of, read_header, tensors, through, tree
+
+ID = "ab" * 32
+NOBODY = "127.0.0.1:1"
+
+
+class CliTest(SwarmTest):
+    def assert_refused(self, ended, code, *words):
+        """Ended with this code, nothing that looks like a result, and one line that says what."""
+        self.assertEqual(ended.code, code, ended.stderr)
+        lines = [line for line in ended.stderr.splitlines() if line.startswith("shardswarm: error: ")]
+        self.assertEqual(len(lines), 1, ended.stderr)
+        for word in words:
+            self.assertIn(str(word), lines[0])
+        self.assertNotIn('"done"', ended.stdout)
+
+
+class ContractTest(CliTest):
+    def test_index_prints_the_id_last_and_hashes_once(self):
+        source = self.checkpoint(size="8MiB", layers=2)
+        first = self.run_command("index", source)
+        self.assertEqual(first.code, 0, first.stderr)
+        self.assertRegex(first.stdout.splitlines()[-1], "^[0-9a-f]{64}$")
+        again = json.loads(self.run_command("index", source, "--json").stdout)
+        self.assertEqual(again["id"], first.stdout.strip())
+        self.assertTrue(again["reused"])
+        self.assertEqual(again["tensors"], len(tensors(source)))
+        self.assertEqual(again["files"], len(tree(source)))
+        elsewhere = self.run_command("index", source, "--state", self.dir / "other state")
+        self.assertEqual(elsewhere.stdout, first.stdout)
+        self.assertEqual([path.name for path in source.iterdir() if path.name.startswith(".")], [])
+
+    def test_the_id_depends_on_content_alone(self):
+        source = self.checkpoint(size="4MiB", layers=2)
+        shutil.copytree(source, self.dir / "copy")
+        (self.dir / "copy" / ".cache").mkdir()
+        (self.dir / "copy" / ".cache" / "x").write_text("not of the model")
+        self.assertEqual(self.run_command("index", source).stdout,
+                         self.run_command("index", self.dir / "copy").stdout)
+        (self.dir / "copy" / "config.json").write_text("{}")
+        self.assertNotEqual(self.run_command("index", source).stdout,
+                            self.run_command("index", self.dir / "copy").stdout)
+
+    def test_done_tells_which_engine_ran(self):
+        source = self.checkpoint(size="16MiB", layers=4)
+        _, ticket = self.seed(source)
+        posix = self.fetch(ticket, self.dir / "posix", "--io", "posix")["engine"]
+        self.assertEqual(posix["name"], "posix")
+        if os.environ.get("SHARDSWARM_URING") == "0":
+            self.skipTest("built without io_uring")
+        uring = self.fetch(ticket, self.dir / "uring", "--io", "uring")["engine"]
+        self.assertEqual(uring["name"], "uring")
+        self.assertGreater(uring["submissions"], 0)
+        self.assertGreaterEqual(uring["operations"], 16)  # writes of 1 MiB at most
+        self.assertEqual(self.fetch(ticket, self.dir / "auto")["engine"]["name"], "uring")
+
+    def test_events_are_one_object_a_line(self):
+        source = self.checkpoint(size="16MiB", layers=4)
+        _, ticket = self.seed(source)
+        ended = self.start_fetch(ticket, self.dir / "copy").end()
+        events = [json.loads(line) for line in ended.stdout.splitlines()]
+        self.assertEqual(events[-1]["event"], "done")
+        self.assertLessEqual({event["event"] for event in events}, {"progress", "done"})
+        for field in ("seconds", "wanted_bytes", "fetched_bytes", "duplicate_bytes", "control_bytes",
+                      "reused_bytes", "sent_bytes", "peak_private_bytes", "peers"):
+            self.assertIn(field, events[-1])
+        self.assertEqual(events[-1]["peers"][0]["address"], peer_of(ticket))
+        present = [event["present_bytes"] for event in events if event["event"] == "progress"]
+        self.assertEqual(present, sorted(present))
+        self.assertEqual(ended.stderr, "")
+
+    def test_verify_names_what_is_wrong(self):
+        source = self.checkpoint(size="16MiB", layers=4, files=2)
+        _, ticket = self.seed(source)
+        self.fetch(ticket, self.dir / "copy", "--layers", "1-2")
+        self.assertEqual(self.run_command("verify", self.dir / "copy").code, 0)
+        victim = sorted((self.dir / "copy").glob("*.safetensors"))[0]
+        entry = next(e for n, e in read_header(victim)[1].items() if ".layers.1." in n)
+        with open(victim, "r+b") as file:
+            base = 8 + struct.unpack("<Q", file.read(8))[0]
+            file.seek(base + entry["data_offsets"][0])
+            byte = file.read(1)
+            file.seek(-1, 1)
+            file.write(bytes([byte[0] ^ 1]))
+        for flags in ((), ("--full",)):
+            ended = self.run_command("verify", self.dir / "copy", *flags)
+            self.assertEqual(ended.code, 4)
+            self.assertIn(victim.name, ended.stdout)
+            self.assertIn(".layers.1.", ended.stdout)
+        # Fetching again mends it.
+        self.fetch(ticket, self.dir / "copy", "--layers", "1-2")
+        self.assert_has_tensors(source, self.dir / "copy", in_layers(1, 2, 4))
+
+    def test_seed_waits_and_ends_with_the_signals_code(self):
+        source = self.checkpoint(size="4MiB", layers=2)
+        seed, ticket = self.seed(source, "--advertise", "192.0.2.7:7000", "--name", "tiny")
+        self.assertRegex(ticket, r"^shardswarm:[0-9a-f]{64}\?peer=192\.0\.2\.7:7000$")
+        ended = seed.signal(15)
+        self.assertEqual(ended.code, 143)
+        self.assertEqual(len(ended.stdout.splitlines()), 1)
+
+    def test_seed_indexes_again_what_changed(self):
+        source = self.checkpoint(size="4MiB", layers=2)
+        first, before = self.seed(source)
+        first.kill()
+        (source / "config.json").write_text("{}")
+        _, after = self.seed(source)
+        self.assertNotEqual(before.split("?")[0], after.split("?")[0])
+        self.fetch(after, self.dir / "copy")
+        self.assert_same_tree(source, self.dir / "copy")
+
+    def test_help_and_version(self):
+        self.assertIn("fetch", self.run_command("--help").stdout)
+        self.assertIn("--layers", self.run_command("fetch", "--help").stdout)
+        self.assertRegex(self.run_command("--version").stdout, r"^shardswarm \d+\.\d+\.\d+$")
+
+
+class BadInputTest(CliTest):
+    def test_usage(self):
+        for arguments in (("fetch",), ("fetch", "x"), ("frobnicate",), (), ("seed", "a", "b"),
+                          ("fetch", ID, "--to", "d", "--io", "floppy")):
+            self.assert_refused(self.run_command(*arguments), 2)
+
+    def test_tickets_that_are_none(self):
+        for ticket in ("", "hello", "shardswarm:", "shardswarm:12?peer=h:1", f"shardswarm:{ID}?peer=",
+                       f"shardswarm:{ID}?peer=host", f"shardswarm:{ID}?peer=host:99999",
+                       f"magnet:?xt={ID}", f"shardswarm:{ID[:-1]}g?peer=h:1", "x" * 100_000):
+            self.assert_refused(self.start_fetch(ticket, self.dir / "copy").end(), 2, "ticket")
+        self.assert_refused(self.start_fetch(f"shardswarm:{ID}", self.dir / "copy").end(), 2, "--peer")
+        self.assertFalse((self.dir / "copy").exists())
+
+    def test_selections_that_cannot_be(self):
+        source = self.checkpoint(size="8MiB", layers=4)
+        _, ticket = self.seed(source)
+        for flags, words in ((("--layers", "2-4"), ("0-3",)), (("--layers", "3-2"), ()),
+                             (("--layers", "a"), ()), (("--stage", "0/2"), ()),
+                             (("--stage", "1/5"), ("4",)), (("--tensors", "nothing*"), ("nothing*",)),
+                             (("--files", "*.gguf"), ("*.gguf",))):
+            self.assert_refused(self.start_fetch(ticket, self.dir / "copy", *flags).end(), 2, *words)
+            self.assertFalse((self.dir / "copy").exists())
+
+    def test_nobody_there(self):
+        ended = self.start_fetch(f"shardswarm:{ID}?peer={NOBODY}", self.dir / "copy",
+                                 "--stall-timeout", "1").end()
+        self.assert_refused(ended, 3, NOBODY)
+
+    def test_an_id_that_no_peer_has(self):
+        source = self.checkpoint(size="4MiB", layers=2)
+        _, ticket = self.seed(source)
+        ended = self.start_fetch(f"shardswarm:{ID}?peer={peer_of(ticket)}", self.dir / "copy",
+                                 "--stall-timeout", "1").end()
+        self.assert_refused(ended, 3, ID)
+
+    def test_a_directory_that_holds_something_else(self):
+        one, two = self.checkpoint("one", size="4MiB"), self.checkpoint("two", size="4MiB", seed=2)
+        (_, first), (_, second) = self.seed(one), self.seed(two)
+        self.fetch(first, self.dir / "copy")
+        before = tree(self.dir / "copy")
+        self.assert_refused(self.start_fetch(second, self.dir / "copy").end(), 6, self.dir / "copy")
+        self.assertEqual(tree(self.dir / "copy"), before)
+        # A user's own files are never overwritten.
+        (self.dir / "own").mkdir()
+        (self.dir / "own" / "config.json").write_text("mine")
+        self.assert_refused(self.start_fetch(first, self.dir / "own").end(), 6, "config.json")
+        self.assertEqual((self.dir / "own" / "config.json").read_text(), "mine")
+
+    def test_two_processes_on_one_directory(self):
+        source = self.checkpoint(size="4MiB")
+        _, ticket = self.seed(source)
+        first = self.start_fetch(ticket, self.dir / "copy", "--linger", "forever")
+        first.event("done")
+        self.assert_refused(self.start_fetch(ticket, self.dir / "copy").end(), 6, self.dir / "copy")
+        first.signal(2)
+        self.fetch(ticket, self.dir / "copy")
+
+    def test_places_that_cannot_be_written(self):
+        source = self.checkpoint(size="4MiB")
+        _, ticket = self.seed(source)
+        (self.dir / "file").write_text("a file")
+        self.assert_refused(self.start_fetch(ticket, self.dir / "file" / "copy").end(), 1, "file")
+        self.assert_refused(self.start_fetch(ticket, self.dir / "file").end(), 1, "file")
+        self.assert_refused(self.run_command("index", self.dir / "missing"), 1, "missing")
+        self.assert_refused(self.run_command("seed", self.dir / "missing"), 1, "missing")
+        self.assert_refused(self.run_command("verify", self.dir / "missing"), 1, "missing")
+        self.assert_refused(self.run_command("inspect", self.dir / "missing"), 1, "missing")
+
+    def test_symbolic_links_in_the_target_are_not_followed(self):
+        source = self.checkpoint(size="4MiB")
+        _, ticket = self.seed(source)
+        (self.dir / "victim").write_text("untouched")
+        (self.dir / "copy").mkdir()
+        (self.dir / "copy" / "config.json").symlink_to(self.dir / "victim")
+        self.assertEqual(self.start_fetch(ticket, self.dir / "copy").end().code, 6)
+        self.assertEqual((self.dir / "victim").read_text(), "untouched")
+
+    def test_a_source_that_shrinks_is_an_error_and_no_wrong_bytes(self):
+        source = self.checkpoint(size="16MiB", layers=4, files=1)
+        seed, ticket = self.seed(source)
+        os.truncate(source / "model.safetensors", 4 << 20)
+        ended = self.start_fetch(ticket, self.dir / "copy", "--stall-timeout", "2").end()
+        self.assert_refused(ended, 3, "pieces are missing")
+        self.assertFalse((self.dir / "copy" / "model.safetensors").exists())
+        self.assertIsNone(seed.popen.poll())
+
+    def test_a_source_that_changes_under_the_seed_is_not_believed(self):
+        source = self.checkpoint(size="8MiB", layers=2, files=1)
+        seed, ticket = self.seed(source)
+        with open(source / "model.safetensors", "r+b") as file:
+            file.seek(-1000, 2)
+            file.write(b"x" * 1000)
+        ended = self.start_fetch(ticket, self.dir / "copy", "--stall-timeout", "2").end()
+        self.assertNotEqual(ended.code, 0)
+        self.assertFalse((self.dir / "copy" / "model.safetensors").exists())
+        self.assertIsNone(seed.popen.poll())
+
+    def test_hostile_headers(self):
+        entry = '"%s":{"dtype":"U8","shape":[%d],"data_offsets":[%d,%d]}'
+        hostile = {
+            "length near 2^64": b"\xff" * 8 + b"{}",
+            "length beyond the file": struct.pack("<Q", 1000) + b"{}",
+            "length over the limit": struct.pack("<Q", 100_000_001) + b"{}",
+            "too short": b"\x02",
+            "empty": b"",
+            "no object": packed("[]"),
+            "polyglot": b"PK\x03\x04" + packed("{}"),
+            "space first": packed(" {}"),
+            "trailing bytes": packed("{}x"),
+            "duplicate key": packed("{" + entry % ("a", 1, 0, 1) + "," + entry % ("a", 1, 1, 2) + "}", 2),
+            "unknown dtype": packed('{"a":{"dtype":"U7","shape":[1],"data_offsets":[0,1]}}', 1),
+            "wrong product": packed("{" + entry % ("a", 3, 0, 2) + "}", 2),
+            "overflow": packed('{"a":{"dtype":"F64","shape":[4294967296,4294967296],'
+                               '"data_offsets":[0,0]}}'),
+            "overlap": packed("{" + entry % ("a", 2, 0, 2) + "," + entry % ("b", 2, 1, 3) + "}", 3),
+            "hole": packed("{" + entry % ("a", 1, 0, 1) + "," + entry % ("b", 1, 2, 3) + "}", 3),
+            "not from zero": packed("{" + entry % ("a", 1, 1, 2) + "}", 2),
+            "data missing": packed("{" + entry % ("a", 9, 0, 9) + "}", 4),
+            "data beyond": packed("{" + entry % ("a", 1, 0, 1) + "}", 4),
+            "negative": packed('{"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,-1]}}'),
+            "metadata no strings": packed('{"__metadata__":{"a":1}}'),
+            "deep": packed("{" + '"a":[' * 5000),
+            "one range many times": packed("{" + ",".join(entry % (f"t{i}", 1, 0, 1)
+                                                          for i in range(200_000)) + "}", 1),
+        }
+        place = self.dir / "hostile"
+        for name, content in hostile.items():
+            with self.subTest(name):
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir()
+                (place / "model.safetensors").write_bytes(content)
+                self.assert_refused(self.run_command("index", place), 1, "model.safetensors")
+
+    def test_an_index_that_names_a_missing_file(self):
+        source = self.checkpoint(size="8MiB", files=2)
+        next(source.glob("model-00002*")).unlink()
+        self.assert_refused(self.run_command("index", source), 1, "model-00002")
+
+
+class OtherPeersTest(CliTest):
+    def fake_peer(self, answer):
+        """Listens, sends `answer` to whoever comes, and reads until they go."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+
+        def serve():
+            while True:
+                try:
+                    peer, _ = listener.accept()
+                    peer.sendall(answer)
+                    while peer.recv(1 << 16):
+                        pass
+                    peer.close()
+                except OSError:
+                    return
+        threading.Thread(target=serve, daemon=True).start()
+        return "127.0.0.1:%d" % listener.getsockname()[1]
+
+    def fetch_from(self, address):
+        return self.start_fetch(f"shardswarm:{ID}?peer={address}", self.dir / "copy",
+                                "--stall-timeout", "2").end()
+
+    def test_another_protocol_version(self):
+        hello = b"\x08\x07\x10\x09\x22\x20" + bytes(range(32))  # versions 7 to 9
+        frame = struct.pack("<IBBHQ", len(hello), 0x81, 0, 0, 0) + hello
+        self.assert_refused(self.fetch_from(self.fake_peer(b"SSWARM\x00\x01" + frame)), 3, "version")
+
+    def test_something_else_that_listens(self):
+        for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\0" * 4096):
+            self.assert_refused(self.fetch_from(self.fake_peer(answer)), 3)
+
+    def test_garbage_does_not_disturb_a_seed(self):
+        source = self.checkpoint(size="4MiB")
+        seed, ticket = self.seed(source)
+        host, port = peer_of(ticket).split(":")
+        for garbage in (b"", b"\0", b"GET / HTTP/1.1\r\n\r\n", os.urandom(100_000),
+                        b"SSWARM\x00\x01" + b"\xff" * 64, b"SSWARM\x00\x01" + os.urandom(4096)):
+            with socket.create_connection((host, int(port))) as peer:
+                try:
+                    peer.sendall(garbage)
+                    peer.shutdown(socket.SHUT_WR)
+                    while peer.recv(1 << 16):
+                        pass
+                except OSError:
+                    pass
+        self.fetch(ticket, self.dir / "copy")
+        self.assert_same_tree(source, self.dir / "copy")
+        self.assertIsNone(seed.popen.poll())
+
+
+class TrustTest(CliTest):
+    def key(self, name):
+        ended = self.run_command("key", "new", self.dir / name)
+        self.assertEqual(ended.code, 0, ended.stderr)
+        self.assertEqual(os.stat(self.dir / name).st_mode & 0o777, 0o600)
+        return self.dir / name
+
+    def test_with_the_same_key_a_fetch_works_and_nothing_is_readable_on_the_way(self):
+        source, key = self.checkpoint(size="16MiB", layers=4), self.key("a.key")
+        secret = (source / "config.json").read_bytes()
+        for name, flags in (("tls", ("--key", key)), ("plain", ())):
+            _, ticket = self.seed(source, *flags)
+            proxy = Proxy(peer_of(ticket), keep=True)
+            self.addCleanup(proxy.close)
+            self.fetch(through(ticket, proxy), self.dir / name, *flags)
+            self.assert_same_tree(source, self.dir / name)
+            self.assertEqual(secret in proxy.kept, name == "plain")
+
+    def test_the_key_is_found_in_environment_and_configuration(self):
+        source = self.checkpoint(size="4MiB")
+        key = self.key("a.key")
+        _, ticket = self.seed(source, "--key", key)
+        self.env["SHARDSWARM_KEY"] = str(key)
+        self.fetch(ticket, self.dir / "copy1")
+        del self.env["SHARDSWARM_KEY"]
+        (self.dir / "config/shardswarm").mkdir(parents=True)
+        key.rename(self.dir / "config/shardswarm/cluster.key")
+        self.fetch(ticket, self.dir / "copy2")
+
+    def test_a_wrong_key_is_refused(self):
+        source, key, other = self.checkpoint(size="4MiB"), self.key("a.key"), self.key("b.key")
+        _, ticket = self.seed(source, "--key", key)
+        ended = self.start_fetch(ticket, self.dir / "copy", "--key", other).end()
+        self.assert_refused(ended, 7, "key")
+        _, plain = self.seed(source)
+        self.assert_refused(self.start_fetch(plain, self.dir / "copy", "--key", other,
+                                             "--stall-timeout", "3").end(), 7, "key")
+
+    def test_without_a_key_against_a_seed_with_one(self):
+        source, key = self.checkpoint(size="4MiB"), self.key("a.key")
+        _, ticket = self.seed(source, "--key", key)
+        ended = self.start_fetch(ticket, self.dir / "copy", "--stall-timeout", "3").end()
+        self.assertIn(ended.code, (3, 7))
+        self.assert_refused(ended, ended.code)
+
+    def test_keys_that_are_none(self):
+        source = self.checkpoint(size="4MiB")
+        (self.dir / "bad.key").write_text("no key")
+        self.assert_refused(self.run_command("seed", source, "--key", self.dir / "bad.key"), 1, "bad.key")
+        self.assert_refused(self.run_command("seed", source, "--key", self.dir / "none.key"), 1, "none.key")
+        key = self.key("a.key")
+        before = key.read_bytes()
+        self.assertNotEqual(self.run_command("key", "new", key).code, 0)
+        self.assertEqual(key.read_bytes(), before)
+
+    def test_without_a_key_it_stays_on_this_machine(self):
+        source = self.checkpoint(size="4MiB")
+        self.assert_refused(self.run_command("seed", source, "--listen", "0.0.0.0:0"), 2, "--insecure")
+        ended = self.start_fetch(f"shardswarm:{ID}?peer=192.0.2.1:7000", self.dir / "copy",
+                                 "--stall-timeout", "1").end()
+        self.assert_refused(ended, 7, "key")
+        seed, ticket = self.seed(source, "--listen", "0.0.0.0:0", "--insecure")
+        self.assertTrue(seed.errors and "INSECURE" in "".join(seed.errors))
+        self.assertNotIn("0.0.0.0", ticket)
+
+
+def packed(text, data=0):
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw + b"\0" * data
+
+
+if __name__ == "__main__":
+    unittest.main()
