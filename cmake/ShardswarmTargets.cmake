@@ -10,12 +10,16 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND SHARDSWARM_WARNINGS -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow)
 endif()
 
+# Sanitized builds keep the assertions; at -O1 they compile in half the time.
+if(SHARDSWARM_SANITIZE)
+  add_compile_options(-O1 -g1 -UNDEBUG -fno-omit-frame-pointer)
+endif()
 if(SHARDSWARM_SANITIZE STREQUAL "address")
-  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all)
   add_link_options(-fsanitize=address,undefined)
 elseif(SHARDSWARM_SANITIZE STREQUAL "thread")
   # TSan does not understand Asio's stand-alone fences.
-  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_compile_options(-fsanitize=thread)
   add_compile_definitions(ASIO_DISABLE_FENCED_BLOCK)
   add_link_options(-fsanitize=thread)
 elseif(SHARDSWARM_SANITIZE)

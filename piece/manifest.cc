@@ -21,6 +21,7 @@ Result<void> check_file(const FileEntry& file) {
   if (auto path = check_path(file.path); !path) return path;
   if (file.size > limits::kFileBytesMax)
     return fail(Errc::kLimit, "file '" + file.path + "' is too large");
+  if (file.kind > FileKind::kSpareTensors) return bad(file, "an unknown kind of file");
   if (file.kind == FileKind::kPlain) {
     if (file.header_bytes != 0 || file.header_digest != Digest{}) {
       return bad(file, "a plain file with a safetensors header");
@@ -31,6 +32,9 @@ Result<void> check_file(const FileEntry& file) {
   } else if (file.header_bytes < 10 || file.header_bytes > limits::kHeaderBytesMax ||
              file.header_bytes > file.size) {
     return bad(file, "impossible header length");
+  } else if (file.size - file.header_bytes > file.pieces * limits::kPieceBytesMax) {
+    // Also bounds the sum of all files: 2^24 pieces are at most 2^44 bytes.
+    return bad(file, "more bytes than its pieces can hold");
   }
   if (file.pieces == 0 && file.piece_list_digest != sha256({})) {
     return bad(file, "no pieces, but a piece list");
@@ -38,12 +42,14 @@ Result<void> check_file(const FileEntry& file) {
   return {};
 }
 
+Result<void> check_version(std::uint32_t version) {
+  if (version == kTilingVersion) return {};
+  return fail(Errc::kVersion, "the manifest uses tiling version " + std::to_string(version) +
+                                  "; this program knows " + std::to_string(kTilingVersion));
+}
+
 Result<void> check_root(const ManifestRoot& root) {
-  if (root.tiling_version != kTilingVersion) {
-    return fail(Errc::kVersion, "the manifest uses tiling version " +
-                                    std::to_string(root.tiling_version) + "; this program knows " +
-                                    std::to_string(kTilingVersion));
-  }
+  if (auto known = check_version(root.tiling_version); !known) return known;
   if (root.files.empty()) return fail(Errc::kMalformed, "the manifest names no file");
   if (root.files.size() > limits::kFilesMax)
     return fail(Errc::kLimit, "the manifest names too many files");
@@ -138,6 +144,10 @@ Result<ManifestRoot> decode_root(std::span<const std::byte> bytes) {
   }
   ManifestRoot root;
   root.tiling_version = message.tiling_version();
+  // Before the rest, which another version may have changed.
+  if (auto known = check_version(root.tiling_version); !known) {
+    return std::unexpected(known.error());
+  }
   if (static_cast<std::size_t>(message.files_size()) > limits::kFilesMax) {
     return fail(Errc::kLimit, "the manifest names too many files");
   }

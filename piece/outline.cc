@@ -71,11 +71,30 @@ Side side_of(Role role, bool tied) {
 // Tensors and their stacks as found, before the stacks are ordered by size.
 struct Found {
   std::vector<OutlineTensor> tensors;
-  std::vector<Role> roles;  // of those in no stack
   std::vector<Stack> stacks;
-  bool has_head = false;
-  bool has_embedding = false;
 };
+
+// Words that two dotted names begin with alike.
+std::size_t common_words(std::string_view a, std::string_view b) {
+  std::size_t words = 0;
+  while (!a.empty() && !b.empty()) {
+    const std::size_t a_dot = std::min(a.find('.'), a.size());
+    const std::size_t b_dot = std::min(b.find('.'), b.size());
+    if (a.substr(0, a_dot) != b.substr(0, b_dot)) break;
+    ++words;
+    a.remove_prefix(std::min(a_dot + 1, a.size()));
+    b.remove_prefix(std::min(b_dot + 1, b.size()));
+  }
+  return words;
+}
+
+// Closer to another stack than to the main one: a vision tower's own head and norms, the encoder's
+// final norm of a T5. Their words say nothing about the model's input and output.
+bool beside(std::string_view name, const std::vector<Stack>& stacks) {
+  const std::size_t main = stacks.empty() ? 0 : common_words(name, stacks[0].name);
+  return std::any_of(stacks.begin(), stacks.end(),
+                     [&](const Stack& stack) { return common_words(name, stack.name) > main; });
+}
 
 Found find_tensors(const Manifest& manifest) {
   Found found;
@@ -87,7 +106,6 @@ Found find_tensors(const Manifest& manifest) {
       const TensorInfo& info = entries[t].info;
       OutlineTensor tensor{
           .file = FileIndex(f), .tensor = TensorIndex(t), .stack = OutlineTensor::kNoStack};
-      Role role = Role::kUnknown;
       if (const auto unit = unit_of(info.name)) {
         const auto [it, added] =
             by_name.try_emplace(unit->stack, static_cast<std::uint32_t>(found.stacks.size()));
@@ -98,16 +116,22 @@ Found find_tensors(const Manifest& manifest) {
         ++stack.tensors;
         tensor.stack = it->second;
         tensor.layer = unit->index;
-      } else {
-        role = role_of(info.name);
-        found.has_head |= role == Role::kHead;
-        found.has_embedding |= role == Role::kTokenEmbedding;
       }
       found.tensors.push_back(tensor);
-      found.roles.push_back(role);
     }
   }
   return found;
+}
+
+std::vector<Role> roles_of(const Found& found, const std::vector<Stack>& stacks,
+                           const Manifest& manifest) {
+  std::vector<Role> roles;
+  for (const OutlineTensor& tensor : found.tensors) {
+    const std::string& name = manifest.tensors(tensor.file)[tensor.tensor.value].info.name;
+    const bool outside = tensor.stack == OutlineTensor::kNoStack && !beside(name, stacks);
+    roles.push_back(outside ? role_of(name) : Role::kUnknown);
+  }
+  return roles;
 }
 
 }  // namespace
@@ -132,7 +156,6 @@ std::optional<Unit> unit_of(std::string_view name) {
 Outline make_outline(const Manifest& manifest) {
   Found found = find_tensors(manifest);
   Outline outline;
-  outline.tied = found.has_embedding && !found.has_head && !found.stacks.empty();
 
   std::vector<std::uint32_t> order(found.stacks.size());
   for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -148,6 +171,10 @@ Outline make_outline(const Manifest& manifest) {
   }
   if (!outline.stacks.empty()) outline.layer_bytes.resize(outline.stacks[0].layers);
 
+  const std::vector<Role> roles = roles_of(found, outline.stacks, manifest);
+  const auto any = [&](Role role) { return std::ranges::count(roles, role) > 0; };
+  outline.tied = any(Role::kTokenEmbedding) && !any(Role::kHead) && !outline.stacks.empty();
+
   for (std::size_t i = 0; i < found.tensors.size(); ++i) {
     OutlineTensor& tensor = found.tensors[i];
     const std::uint64_t bytes = manifest.tensors(tensor.file)[tensor.tensor.value].info.bytes();
@@ -155,7 +182,7 @@ Outline make_outline(const Manifest& manifest) {
       tensor.stack = place[tensor.stack];
       tensor.side = tensor.stack == 0 ? Side::kLayer : Side::kEverybody;
     } else {
-      tensor.side = side_of(found.roles[i], outline.tied);
+      tensor.side = side_of(roles[i], outline.tied);
     }
     switch (tensor.side) {
       case Side::kLayer:

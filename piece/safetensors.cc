@@ -90,6 +90,27 @@ Result<void> parse_metadata(dom::element value) {
   return {};
 }
 
+// What can be told of a header without parsing it.
+struct Glance {
+  std::uint64_t objects = 0;  // '{' outside strings
+  bool minus = false;         // '-' outside strings: the parser takes -0 for 0
+};
+Glance glance_at(std::string_view json) {
+  Glance glance;
+  bool in_string = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    if (in_string && json[i] == '\\') {
+      ++i;
+    } else if (json[i] == '"') {
+      in_string = !in_string;
+    } else if (!in_string) {
+      glance.objects += json[i] == '{' ? 1U : 0U;
+      glance.minus |= json[i] == '-';
+    }
+  }
+  return glance;
+}
+
 Result<void> parse_shape(dom::element value, const std::string& name,
                          std::vector<std::uint64_t>& shape) {
   dom::array dims;
@@ -219,8 +240,9 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> by
                               bytes.size() - kPrefixBytes);
   if (json.empty() || json.front() != '{') return bad("the header does not start with '{'");
   if (!padded_with_spaces(json)) return bad("something else than spaces follows the header's JSON");
+  const Glance glance = glance_at(json);
   // Every tensor is an object of its own: refuse ten million of them before parsing any.
-  if (std::count(json.begin(), json.end(), '{') > std::ptrdiff_t{limits::kTensorsMax} + 2) {
+  if (glance.objects > std::uint64_t{limits::kTensorsMax} + 2) {
     return fail(Errc::kLimit,
                 "the header names more than " + std::to_string(limits::kTensorsMax) + " tensors");
   }
@@ -251,6 +273,7 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> by
     return fail(Errc::kLimit,
                 "the header names more than " + std::to_string(limits::kTensorsMax) + " tensors");
   }
+  if (glance.minus) return bad("the header holds a negative number");
   if (auto checked = check_contiguous(header); !checked) return std::unexpected(checked.error());
   return header;
 }

@@ -131,6 +131,10 @@ class Resolver {
     for (const Stage& stage : selection_.stages) {
       const auto stages = split_stages(outline_, stage.count);
       if (!stages) return std::unexpected(stages.error());
+      if (stage.index < 1 || stage.index > stage.count) {
+        return usage("stage " + std::to_string(stage.index) + "/" + std::to_string(stage.count) +
+                     " is none: stages count from 1");
+      }
       ranges.push_back((*stages)[stage.index - 1]);
     }
     for (const LayerRange& range : ranges) {

@@ -71,33 +71,43 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
   const auto it = peers_.find(key);
   if (it == peers_.end() || it->second.banned) return false;
   Peer& peer = it->second;
+  // What the uploader chose from an offer has used up credit there, welcome or not; also when its
+  // choice crossed our withdrawal. In doubt it is charged: that only gives too much.
+  if (peer.unoffered.erase(piece) || peer.offered.contains(piece)) {
+    peer.credit -= std::min<std::uint64_t>(peer.credit, bytes_(piece));
+  }
   if (const auto asked = peer.asked.find(piece); asked != peer.asked.end()) {
     asked->second.claimed = true;
     peer.last_claim = now;
     return true;
   }
-  if (state(piece) == State::kAsked) {
-    for (auto& [other, owner] : peers_) {
-      const auto theirs = owner.asked.find(piece);
-      if (theirs == owner.asked.end()) continue;
-      if (theirs->second.claimed || theirs->second.arrived > 0) return false;
-      drop_asked(owner, theirs);
-      note_withdraw(other, piece);
-    }
-  } else if (state(piece) == State::kOffered) {
-    for (auto& [other, owner] : peers_) {
-      if (!owner.offered.erase(piece)) continue;
-      if (&owner != &peer) note_withdraw(other, piece);
-    }
-  } else if (state(piece) == State::kOpen) {
-    unplace(piece);
-  } else {
-    return false;
+  switch (state(piece)) {
+    case State::kAsked:
+      if (arriving(piece)) return false;
+      for (auto& [other, owner] : peers_) {
+        const auto theirs = owner.asked.find(piece);
+        if (theirs == owner.asked.end()) continue;
+        drop_asked(owner, theirs);
+        note_withdraw(other, piece);
+      }
+      break;
+    case State::kOffered:
+      for (auto& [other, owner] : peers_) {
+        if (&owner == &peer) {
+          owner.offered.erase(piece);
+        } else {
+          withdraw_offer(other, owner, piece);
+        }
+      }
+      break;
+    case State::kOpen:
+      unplace(piece);
+      break;
+    default:
+      return false;
   }
-  const std::uint32_t bytes = bytes_(piece);
-  peer.credit -= std::min<std::uint64_t>(peer.credit, bytes);
   peer.last_claim = now;
-  add_asked(peer, piece, bytes, now).claimed = true;
+  add_asked(peer, piece, bytes_(piece), now).claimed = true;
   return true;
 }
 

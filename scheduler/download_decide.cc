@@ -48,9 +48,17 @@ Time DownloadScheduler::Impl::late_at(const Peer& peer, const Asked& asked) cons
                                 std::chrono::duration<double>(std::min(seconds, 3600.0))));
 }
 
+// Silence while we did not read says nothing about the peers.
+void DownloadScheduler::Impl::forgive_pause(Time now) {
+  if (!paused_ && !std::exchange(resumed_, false)) return;
+  for (auto& [key, peer] : peers_) {
+    peer.last_byte = std::max(peer.last_byte, now);
+    for (auto& [piece, asked] : peer.asked) asked.since = std::max(asked.since, now);
+  }
+}
+
 void DownloadScheduler::Impl::check_stalls(Time now) {
   for (auto& [key, peer] : peers_) {
-    if (paused_) peer.last_byte = std::max(peer.last_byte, now);
     if (peer.asked.empty() || now - peer.last_byte < options_.stall) continue;
     for (const auto& [piece, asked] : peer.asked) note_withdraw(key, piece);
     peer.snubbed = true;
@@ -84,7 +92,9 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   const std::uint64_t room = window(peer);
   const std::uint64_t used = peer.outstanding + peer.credit;
   // More credit in portions: one message for a quarter of the window, not one a piece.
-  const bool refill = used + std::max<std::uint64_t>(room / 4, 1) <= room;
+  // But what is left may be too little for any of the pieces: then nothing would ever come.
+  const bool starved = peer.outstanding == 0 && peer.credit < limits::kPieceBytesMax;
+  const bool refill = starved || used + std::max<std::uint64_t>(room / 4, 1) <= room;
   if (peer.offerable.empty() && !refill) return;
   Ask ask{.peer = key, .pieces = peer.offerable.runs(), .credit_bytes = 0, .any = true};
   peer.offerable.for_each([this](PieceIndex piece) { set(piece, State::kOffered); });
@@ -164,6 +174,7 @@ void DownloadScheduler::Impl::endgame(Time now, Decision& decision) {
 Decision DownloadScheduler::Impl::decide(Time now) {
   Decision decision;
   decided_ = now;
+  forgive_pause(now);
   check_stalls(now);
   if (!paused_) {
     for (auto& [key, peer] : peers_) {

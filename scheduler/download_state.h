@@ -31,10 +31,12 @@ class DownloadScheduler::Impl {
     bool claimed = false;
   };
   struct Peer {
-    explicit Peer(std::uint32_t pieces) : have(pieces), offerable(pieces), offered(pieces) {}
+    explicit Peer(std::uint32_t pieces)
+        : have(pieces), offerable(pieces), offered(pieces), unoffered(pieces) {}
     PieceSet have;
     PieceSet offerable;  // open, and nobody else holds them: to be offered
     PieceSet offered;
+    PieceSet unoffered;  // offers that were withdrawn: a claim may have crossed that
     std::map<PieceIndex, Asked> asked;
     std::map<PieceIndex, Time> refused;  // until when
     std::uint64_t outstanding = 0;       // bytes of `asked`
@@ -67,7 +69,10 @@ class DownloadScheduler::Impl {
 
   Decision decide(Time now);
   std::optional<Time> next_deadline() const;
-  void pause(bool paused) { paused_ = paused; }
+  void pause(bool paused) {
+    resumed_ |= paused_ && !paused;
+    paused_ = paused;
+  }
 
   std::uint32_t missing() const { return missing_; }
   std::uint32_t unavailable() const {
@@ -118,7 +123,7 @@ class DownloadScheduler::Impl {
     if (state(piece) == State::kOffered && before == 1) {
       // No longer the only one: whoever is free may be asked.
       for (auto& [key, owner] : peers_) {
-        if (owner.offered.erase(piece)) note_withdraw(key, piece);
+        withdraw_offer(key, owner, piece);
       }
       make_open(piece);
       return;
@@ -181,12 +186,25 @@ class DownloadScheduler::Impl {
   void forget(PieceIndex piece) {
     if (state(piece) == State::kOpen) unplace(piece);
     for (auto& [key, peer] : peers_) {
-      if (peer.offered.erase(piece)) note_withdraw(key, piece);
+      withdraw_offer(key, peer, piece);
       if (const auto asked = peer.asked.find(piece); asked != peer.asked.end()) {
         note_withdraw(key, piece);
         drop_asked(peer, asked);
       }
     }
+  }
+  void withdraw_offer(PeerKey key, Peer& peer, PieceIndex piece) {
+    if (!peer.offered.erase(piece)) return;
+    peer.unoffered.insert(piece);
+    note_withdraw(key, piece);
+  }
+  // Somebody claimed it or has sent some of it.
+  bool arriving(PieceIndex piece) const {
+    return std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
+      const auto asked = entry.second.asked.find(piece);
+      return asked != entry.second.asked.end() &&
+             (asked->second.claimed || asked->second.arrived > 0);
+    });
   }
   void note_withdraw(PeerKey key, PieceIndex piece) { withdraw_[key].push_back(piece); }
 
@@ -194,6 +212,7 @@ class DownloadScheduler::Impl {
   std::uint64_t window(const Peer& peer) const;
   // When a piece of this peer is late: twice what its queue should take.
   Time late_at(const Peer& peer, const Asked& asked) const;
+  void forgive_pause(Time now);
   void check_stalls(Time now);
   void expire_refusals(Peer& peer, Time now);
   void offer(PeerKey key, Peer& peer, Time now, Decision& decision);
@@ -212,6 +231,7 @@ class DownloadScheduler::Impl {
   std::uint32_t missing_ = 0;
   Time decided_{};  // when decide() was last called
   bool paused_ = false;
+  bool resumed_ = false;  // since the last decision
 };
 
 }  // namespace shardswarm

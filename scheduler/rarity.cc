@@ -49,13 +49,20 @@ void RarityOrder::erase(PieceIndex piece, std::uint32_t holders) {
 void RarityOrder::one_more(PieceIndex piece, std::uint32_t holders) {
   assert(contains(piece));
   begin_of(holders + 2);
-  swap(place_[piece.value], --begin_[holders + 1]);
+  const std::uint32_t at = --begin_[holders + 1];
+  swap(place_[piece.value], at);
+  // To a random place of its new class: HAVEs come in the order of the pieces, and would sort it.
+  const std::uint32_t size = begin_[holders + 2] - at;
+  swap(at, at + static_cast<std::uint32_t>(random_() % size));
 }
 
 void RarityOrder::one_less(PieceIndex piece, std::uint32_t holders) {
   assert(contains(piece) && holders > 0);
   begin_of(holders + 1);
-  swap(place_[piece.value], begin_[holders]++);
+  const std::uint32_t at = begin_[holders]++;
+  swap(place_[piece.value], at);
+  const std::uint32_t first = begin_[holders - 1];
+  swap(at, first + static_cast<std::uint32_t>(random_() % (at - first + 1)));
 }
 
 }  // namespace shardswarm

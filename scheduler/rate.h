@@ -10,21 +10,24 @@ namespace shardswarm {
 // Bytes a second while something was owed, averaged over about half a second.
 class RateMeter {
  public:
-  void busy(Time now) { since_ = now; }  // something is owed from now on
+  void busy(Time now) { last_ = now; }  // something is owed from now on
   void add(std::uint64_t bytes, Time now) {
+    elapsed_ += now - last_;
+    last_ = now;
     bytes_ += bytes;
-    const double seconds = std::chrono::duration<double>(now - since_).count();
-    if (seconds < kSample) return;
-    const double sample = static_cast<double>(bytes_) / seconds;
+    if (elapsed_ < kSample) return;
+    const double sample =
+        static_cast<double>(bytes_) / std::chrono::duration<double>(elapsed_).count();
     rate_ = rate_ == 0 ? sample : 0.7 * rate_ + 0.3 * sample;
     bytes_ = 0;
-    since_ = now;
+    elapsed_ = {};
   }
   double bytes_per_second() const { return rate_; }  // 0: not known yet
 
  private:
-  static constexpr double kSample = 0.1;  // seconds
-  Time since_{};
+  static constexpr Duration kSample = std::chrono::milliseconds(100);
+  Time last_{};
+  Duration elapsed_{};  // busy, since the last sample
   std::uint64_t bytes_ = 0;
   double rate_ = 0;
 };

@@ -17,6 +17,7 @@ constexpr std::size_t kConsidered = 1024;
 // A taker whose rate is not known yet.
 constexpr Duration kLeaseUnmeasured = std::chrono::seconds(2);
 constexpr std::uint32_t kLapsesMax = 2;
+constexpr Duration kHeldBack = std::chrono::seconds(1);
 // A new peer is presumed to be connected to everybody: without that each of five peers that start
 // together gets its own first copy of much before the first PEERS are answered.
 constexpr Duration kPresumedConnected = std::chrono::seconds(1);
@@ -62,6 +63,7 @@ class UploadScheduler::Impl {
     std::uint64_t credit = 0;
     std::uint64_t queued = 0;  // bytes chosen and not sent
     std::uint32_t lapses = 0;
+    std::optional<Time> held_until;  // first copies wait for others
     RateMeter rate;
   };
   void add_peer(PeerKey key, const NodeId& id, Time now) {
@@ -122,6 +124,7 @@ class UploadScheduler::Impl {
   }
 
   void expire(Time now) {
+    expired_ = now;
     for (auto& [key, peer] : peers_) {
       if (peer.presumed_until && *peer.presumed_until <= now) peer.presumed_until.reset();
     }
@@ -135,9 +138,12 @@ class UploadScheduler::Impl {
     if (peer == nullptr || (peer->pulled.empty() && (peer->offered.empty() || peer->credit == 0))) {
       return std::nullopt;
     }
-    auto piece = first_copy(*peer, key);
+    auto piece = first_copy(*peer, key, true);
     if (!piece) piece = further_copy(*peer, key);
-    if (piece) take(*peer, key, *piece, now);
+    if (!piece && peer->lapses >= kLapsesMax) piece = held_back(*peer, key, now);
+    if (!piece) return std::nullopt;
+    peer->held_until.reset();
+    take(*peer, key, *piece, now);
     return piece;
   }
 
@@ -159,9 +165,12 @@ class UploadScheduler::Impl {
 
   std::optional<Time> next_deadline() const {
     std::optional<Time> next = leases_.next_deadline();
+    const auto at = [&](std::optional<Time> due) {
+      if (due && *due > expired_ && (!next || *due < *next)) next = due;
+    };
     for (const auto& [key, peer] : peers_) {
-      if (peer.presumed_until && (!next || *peer.presumed_until < *next))
-        next = peer.presumed_until;
+      at(peer.presumed_until);
+      at(peer.held_until);
     }
     return next;
   }
@@ -195,19 +204,29 @@ class UploadScheduler::Impl {
   bool leased_away(const Peer& peer, PeerKey key, PieceIndex piece) const {
     const auto* lease = leases_.find(piece);
     return lease != nullptr && lease->taker != key &&
-           (peer.presumed_until || peer.connected.contains(lease->taker_id));
+           (peer.presumed_until || peers_.at(lease->taker).presumed_until ||
+            peer.connected.contains(lease->taker_id));
   }
 
   bool affordable(const Peer& peer, PieceIndex piece) const {
     return peer.pulled.contains(piece) || bytes_(piece) <= peer.credit;
   }
 
-  std::optional<PieceIndex> first_copy(const Peer& peer, PeerKey key) const {
+  // A first copy for a peer that let leases lapse, and gets nothing else: those who wait for it may
+  // never take it.
+  std::optional<PieceIndex> held_back(Peer& peer, PeerKey key, Time now) const {
+    const auto piece = first_copy(peer, key, false);
+    if (!piece) return std::nullopt;
+    if (!peer.held_until) peer.held_until = now + kHeldBack;
+    return *peer.held_until <= now ? piece : std::nullopt;
+  }
+
+  std::optional<PieceIndex> first_copy(const Peer& peer, PeerKey key, bool others_go_first) const {
     std::optional<PieceIndex> found = next_unsent(peer, PieceIndex(0));
     while (found) {
       // A peer that let leases lapse gets a first copy only if nobody else is waiting for it.
       const bool others_first =
-          peer.lapses >= kLapsesMax &&
+          others_go_first && peer.lapses >= kLapsesMax &&
           std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
             return entry.first != key && entry.second.lapses < kLapsesMax &&
                    (entry.second.pulled.contains(*found) || entry.second.offered.contains(*found));
@@ -241,7 +260,8 @@ class UploadScheduler::Impl {
     for (const PieceSet* set : {&peer.pulled, &peer.offered}) {
       for (auto piece = set->next(PieceIndex(0)); piece && considered < kConsidered;
            piece = set->next(PieceIndex(piece->value + 1))) {
-        if (!have_.contains(*piece) || leased_away(peer, key, *piece)) continue;
+        if (!have_.contains(*piece) || !sent_once_.contains(*piece)) continue;
+        if (leased_away(peer, key, *piece)) continue;
         if (!affordable(peer, *piece)) continue;
         ++considered;
         if (!best || holders_[piece->value] < holders_[best->value]) best = piece;
@@ -282,6 +302,7 @@ class UploadScheduler::Impl {
   std::vector<std::uint16_t> holders_;  // connected peers that hold the piece
   std::map<PeerKey, Peer> peers_;
   Leases leases_;
+  Time expired_{};  // when expire() was last called
 };
 
 UploadScheduler::UploadScheduler(std::uint32_t pieces, PieceBytes bytes, UploadOptions options)

@@ -6,13 +6,13 @@
 //    credit, a pull takes none, and nothing but a CANCEL lowers credit otherwise;
 //  - pieces that this node never sent go first, in ascending order, so early layers come first;
 //    then the one that fewest peers are known to hold;
-//  - leases: a piece given to a taker while nobody else is known to hold it is not given to a
-//  second
-//    peer that is connected to the taker (a peer in its first second counts as connected to all:
-//    peers that meet at a seed find each other in that time), until a third peer announces it, the
-//    taker goes, or the lease's deadline (twice the expected time, at least lease_min) passes; a
-//    taker that lets two leases lapse gets no more first copies before others. Explicit requests
-//    for a leased piece are answered with REJECT(leased), offers just wait.
+//  - leases: a piece given to a taker while nobody else is known to hold it is not given to another
+//    peer that is connected to the taker, until a third peer announces it, the taker goes, or the
+//    lease's deadline (twice the expected time, at least lease_min) passes. In its first second a
+//    peer counts as connected to all: peers that meet at a seed find each other in that time;
+//  - a taker that lets two leases lapse gets a first copy only when nobody else waits for it, or
+//    when for a second there was nothing else for it;
+//  - requests for a leased piece are answered with REJECT(leased), offers just wait.
 // Not thread-safe. Time is handed in.
 #pragma once
 

@@ -1,0 +1,379 @@
+// Which tensor belongs where, by the names that real checkpoints use.
+#include "piece/outline.h"
+
+#include <gmock/gmock.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/piece/builder.h"
+
+namespace shardswarm::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+std::string shown(const std::optional<Unit>& unit) {
+  return unit ? unit->stack + " " + std::to_string(unit->index) : "none";
+}
+
+TEST(UnitOf, IsTheFirstNumberWithTheWordsBeforeIt) {
+  EXPECT_EQ(shown(unit_of("model.layers.7.mlp.w")), "model.layers 7");
+  EXPECT_EQ(shown(unit_of("h.0")), "h 0");
+  EXPECT_EQ(shown(unit_of("model.layers.12.mlp.experts.3.w1")), "model.layers 12");
+  EXPECT_EQ(shown(unit_of("backbone.encoder.mlp_mixer_encoder.mixers.2.mixer_layers.1.norm")),
+            "backbone.encoder.mlp_mixer_encoder.mixers 2");
+  EXPECT_EQ(shown(unit_of("visual.merger.mlp.0.weight")), "visual.merger.mlp 0");
+}
+
+TEST(UnitOf, CountsComponentsOfDigitsAlone) {
+  for (const char* name : {"", ".", "lm_head.weight", "model.norm", "linear_1.weight", "w2", "a.2b",
+                           "a.-1.b", "a.+1.b", "a.1e3.b", "a.0x1.b", "a..b", "a. 1.b"}) {
+    EXPECT_EQ(shown(unit_of(name)), "none") << name;
+  }
+  EXPECT_EQ(shown(unit_of("conv_1.layers.3.w")), "conv_1.layers 3");
+}
+
+// Without a word before it a number numbers nothing; a huge one is no layer: a hostile name must
+// not make a table of billions of layers.
+TEST(UnitOf, PassesOverNumbersThatCannotBeLayers) {
+  EXPECT_EQ(shown(unit_of("0.weight")), "none");
+  EXPECT_EQ(shown(unit_of("0.encoder.layer.5.weight")), "0.encoder.layer 5");
+  EXPECT_EQ(shown(unit_of("layers.4294967295.w")), "none");
+  EXPECT_EQ(shown(unit_of("layers.99999999999999999999.w")), "none");
+}
+
+// What a family's names must come to.
+struct Family {
+  std::string name;
+  std::string stack;  // that --layers means
+  std::uint32_t layers;
+  bool tied;
+  // A tensor name with its side; for Side::kLayer the layer follows from the name.
+  std::vector<std::pair<std::string, Side>> tensors;
+};
+
+std::string side_name(Side side) {
+  const char* const names[] = {"layer", "input", "output", "both", "everybody"};
+  return names[static_cast<std::size_t>(side)];
+}
+
+void expect_outline(const Family& family) {
+  SCOPED_TRACE(family.name);
+  // Sizes differ, so that sums show which tensor was counted; layers outweigh everything else.
+  std::vector<TensorSpec> specs;
+  std::uint64_t size = 1;
+  for (const auto& [name, side] : family.tensors) {
+    specs.push_back({name, {side == Side::kLayer ? 1000 + size : size}});
+    size += 3;
+  }
+  const Manifest manifest = ModelBuilder().tensors("model.safetensors", specs).build();
+  const Outline outline = make_outline(manifest);
+  ASSERT_FALSE(outline.stacks.empty());
+  EXPECT_EQ(outline.stacks[0].name, family.stack);
+  EXPECT_EQ(outline.layers(), family.layers);
+  EXPECT_EQ(outline.stacks[0].layers, family.layers);
+  EXPECT_EQ(outline.tied, family.tied);
+
+  std::map<Side, std::uint64_t> bytes;
+  ASSERT_EQ(outline.tensors.size(), specs.size());
+  for (const OutlineTensor& tensor : outline.tensors) {
+    const TensorInfo& info = manifest.tensors(tensor.file)[tensor.tensor.value].info;
+    const auto& expected = family.tensors.at(tensor.tensor.value);
+    ASSERT_EQ(info.name, expected.first);
+    EXPECT_EQ(side_name(tensor.side), side_name(expected.second)) << info.name;
+    if (expected.second == Side::kLayer) {
+      EXPECT_EQ(tensor.layer, unit_of(info.name)->index) << info.name;
+      EXPECT_EQ(tensor.stack, 0U) << info.name;
+    } else {
+      EXPECT_NE(tensor.stack, 0U) << info.name;
+    }
+    bytes[expected.second] += info.bytes();
+  }
+  EXPECT_EQ(outline.input_bytes, bytes[Side::kInput] + bytes[Side::kBoth]);
+  EXPECT_EQ(outline.output_bytes, bytes[Side::kOutput] + bytes[Side::kBoth]);
+  EXPECT_EQ(outline.everybody_bytes, bytes[Side::kEverybody]);
+  std::uint64_t layers = 0;
+  for (const std::uint64_t layer : outline.layer_bytes) layers += layer;
+  EXPECT_EQ(layers, bytes[Side::kLayer]);
+  EXPECT_EQ(outline.stacks[0].bytes, layers);
+}
+
+constexpr Side kLayer = Side::kLayer;
+constexpr Side kInput = Side::kInput;
+constexpr Side kOutput = Side::kOutput;
+constexpr Side kBoth = Side::kBoth;
+constexpr Side kEverybody = Side::kEverybody;
+
+TEST(Outline, OfLlamaQwenMistralAndGemma) {
+  expect_outline({"untied",
+                  "model.layers",
+                  11,
+                  false,
+                  {{"lm_head.weight", kOutput},
+                   {"model.embed_tokens.weight", kInput},
+                   {"model.layers.0.self_attn.q_proj.weight", kLayer},
+                   {"model.layers.10.mlp.gate_proj.weight", kLayer},
+                   {"model.layers.2.input_layernorm.weight", kLayer},
+                   {"model.norm.weight", kOutput}}});
+  expect_outline({"tied",
+                  "model.layers",
+                  2,
+                  true,
+                  {{"model.embed_tokens.weight", kBoth},
+                   {"model.layers.0.mlp.up_proj.weight", kLayer},
+                   {"model.layers.1.mlp.up_proj.weight", kLayer},
+                   {"model.norm.weight", kOutput}}});
+}
+
+TEST(Outline, OfGpt2AndFalcon) {
+  expect_outline({"gpt2",
+                  "h",
+                  2,
+                  true,
+                  {{"h.0.attn.c_attn.weight", kLayer},
+                   {"h.1.ln_1.bias", kLayer},
+                   {"ln_f.bias", kOutput},
+                   {"ln_f.weight", kOutput},
+                   {"wpe.weight", kInput},
+                   {"wte.weight", kBoth}}});
+  expect_outline({"falcon",
+                  "transformer.h",
+                  2,
+                  false,
+                  {{"lm_head.weight", kOutput},
+                   {"transformer.h.0.mlp.dense_h_to_4h.weight", kLayer},
+                   {"transformer.h.1.mlp.dense_h_to_4h.weight", kLayer},
+                   {"transformer.ln_f.weight", kOutput},
+                   {"transformer.word_embeddings.weight", kInput}}});
+}
+
+TEST(Outline, OfBloomAndGptNeox) {
+  expect_outline({"bloom",
+                  "h",
+                  1,
+                  true,
+                  {{"h.0.self_attention.query_key_value.weight", kLayer},
+                   {"ln_f.weight", kOutput},
+                   {"word_embeddings.weight", kBoth},
+                   {"word_embeddings_layernorm.weight", kInput}}});
+  expect_outline({"gpt-neox",
+                  "gpt_neox.layers",
+                  3,
+                  false,
+                  {{"embed_out.weight", kOutput},
+                   {"gpt_neox.embed_in.weight", kInput},
+                   {"gpt_neox.final_layer_norm.weight", kOutput},
+                   {"gpt_neox.layers.0.mlp.dense.weight", kLayer},
+                   {"gpt_neox.layers.2.mlp.dense.weight", kLayer}}});
+}
+
+TEST(Outline, OfMptDbrxMambaAndChatglm) {
+  expect_outline({"mpt",
+                  "transformer.blocks",
+                  2,
+                  true,
+                  {{"transformer.blocks.0.ffn.up_proj.weight", kLayer},
+                   {"transformer.blocks.1.norm_1.weight", kLayer},
+                   {"transformer.norm_f.weight", kOutput},
+                   {"transformer.wte.weight", kBoth}}});
+  expect_outline({"dbrx",
+                  "transformer.blocks",
+                  1,
+                  false,
+                  {{"lm_head.weight", kOutput},
+                   {"transformer.blocks.0.ffn.experts.mlp.w1", kLayer},
+                   {"transformer.norm_f.weight", kOutput},
+                   {"transformer.wte.weight", kInput}}});
+  expect_outline({"mamba",
+                  "backbone.layers",
+                  2,
+                  true,
+                  {{"backbone.embeddings.weight", kBoth},
+                   {"backbone.layers.0.mixer.A_log", kLayer},
+                   {"backbone.layers.1.mixer.D", kLayer},
+                   {"backbone.norm_f.weight", kOutput}}});
+  expect_outline({"chatglm",
+                  "transformer.encoder.layers",
+                  2,
+                  false,
+                  {{"transformer.embedding.word_embeddings.weight", kInput},
+                   {"transformer.encoder.final_layernorm.weight", kOutput},
+                   {"transformer.encoder.layers.0.mlp.dense_4h_to_h.weight", kLayer},
+                   {"transformer.encoder.layers.1.mlp.dense_4h_to_h.weight", kLayer},
+                   {"transformer.output_layer.weight", kOutput}}});
+}
+
+// The experts' numbers come after the layer's.
+TEST(Outline, OfMixtralAndDeepseek) {
+  expect_outline({"mixtral",
+                  "model.layers",
+                  2,
+                  false,
+                  {{"lm_head.weight", kOutput},
+                   {"model.embed_tokens.weight", kInput},
+                   {"model.layers.0.block_sparse_moe.experts.7.w1.weight", kLayer},
+                   {"model.layers.1.block_sparse_moe.gate.weight", kLayer},
+                   {"model.norm.weight", kOutput}}});
+  // The MTP head is one layer more, with an embedding, norms and a head of its own inside.
+  expect_outline({"deepseek",
+                  "model.layers",
+                  62,
+                  false,
+                  {{"lm_head.weight", kOutput},
+                   {"model.embed_tokens.weight", kInput},
+                   {"model.layers.3.mlp.experts.255.gate_proj.weight", kLayer},
+                   {"model.layers.3.mlp.experts.255.gate_proj.weight_scale_inv", kLayer},
+                   {"model.layers.60.mlp.shared_experts.up_proj.weight", kLayer},
+                   {"model.layers.61.embed_tokens.weight", kLayer},
+                   {"model.layers.61.enorm.weight", kLayer},
+                   {"model.layers.61.shared_head.head.weight", kLayer},
+                   {"model.norm.weight", kOutput}}});
+}
+
+// The head inside the MTP layer is not the model's.
+TEST(Outline, AHeadInsideALayerDoesNotUntieTheModel) {
+  expect_outline({"deepseek-like",
+                  "model.layers",
+                  2,
+                  true,
+                  {{"model.embed_tokens.weight", kBoth},
+                   {"model.layers.0.mlp.up_proj.weight", kLayer},
+                   {"model.layers.1.shared_head.head.weight", kLayer},
+                   {"model.norm.weight", kOutput}}});
+}
+
+// The tower has layers of its own: a stage can do nothing with half of them.
+TEST(Outline, OfVisionLanguageModels) {
+  expect_outline({"qwen-like",
+                  "language_model.model.layers",
+                  2,
+                  false,
+                  {{"language_model.lm_head.weight", kOutput},
+                   {"language_model.model.embed_tokens.weight", kInput},
+                   {"language_model.model.layers.0.mlp.up_proj.weight", kLayer},
+                   {"language_model.model.layers.1.mlp.up_proj.weight", kLayer},
+                   {"language_model.model.norm.weight", kOutput},
+                   {"visual.blocks.0.attn.qkv.weight", kEverybody},
+                   {"visual.blocks.31.attn.qkv.weight", kEverybody},
+                   {"visual.merger.mlp.0.weight", kEverybody},
+                   {"visual.patch_embed.proj.weight", kEverybody}}});
+  expect_outline({"llava-like",
+                  "language_model.model.layers",
+                  1,
+                  true,
+                  {{"language_model.model.embed_tokens.weight", kBoth},
+                   {"language_model.model.layers.0.mlp.up_proj.weight", kLayer},
+                   {"language_model.model.norm.weight", kOutput},
+                   {"multi_modal_projector.linear_1.weight", kEverybody},
+                   {"vision_tower.vision_model.encoder.layers.5.mlp.fc1.weight", kEverybody}}});
+}
+
+// The pooling head of a SigLIP tower reads pictures; without a head for words the last stage needs
+// the embedding.
+TEST(Outline, AHeadOfTheVisionTowerDoesNotUntieTheModel) {
+  const Manifest manifest =
+      ModelBuilder()
+          .tensors("model.safetensors", {{"language_model.model.embed_tokens.weight", {9}},
+                                         {"language_model.model.layers.0.mlp.w", {1000}},
+                                         {"vision_tower.vision_model.encoder.layers.0.w", {10}},
+                                         {"vision_tower.vision_model.head.mlp.fc1.weight", {11}}})
+          .build();
+  EXPECT_TRUE(make_outline(manifest).tied);
+}
+
+// Two stacks: the larger one is meant by --layers.
+TEST(Outline, OfT5) {
+  expect_outline({"t5",
+                  "decoder.block",
+                  2,
+                  true,
+                  {{"decoder.block.0.layer.0.SelfAttention.q.weight", kLayer},
+                   {"decoder.block.1.layer.1.EncDecAttention.q.weight", kLayer},
+                   {"decoder.final_layer_norm.weight", kOutput},
+                   {"encoder.block.0.layer.0.SelfAttention.q.weight", kEverybody},
+                   {"encoder.block.1.layer.1.DenseReluDense.wi.weight", kEverybody},
+                   {"shared.weight", kBoth}}});
+}
+
+TEST(Outline, OfQuantisedMlxModels) {
+  expect_outline({"mlx",
+                  "model.layers",
+                  2,
+                  false,
+                  {{"lm_head.biases", kOutput},
+                   {"lm_head.scales", kOutput},
+                   {"lm_head.weight", kOutput},
+                   {"model.embed_tokens.biases", kInput},
+                   {"model.embed_tokens.scales", kInput},
+                   {"model.embed_tokens.weight", kInput},
+                   {"model.layers.0.mlp.switch_mlp.gate_proj.scales", kLayer},
+                   {"model.layers.0.mlp.switch_mlp.gate_proj.weight", kLayer},
+                   {"model.layers.1.mlp.switch_mlp.gate_proj.biases", kLayer},
+                   {"model.norm.weight", kOutput}}});
+}
+
+TEST(Outline, OfNamesThatNobodyKnows) {
+  expect_outline({"unknown",
+                  "a.b",
+                  5,
+                  false,
+                  {{"a.b.4.w", kLayer}, {"rope.freqs", kEverybody}, {"whatever", kEverybody}}});
+}
+
+TEST(Outline, OrdersStacksByBytesThenByName) {
+  const Manifest manifest =
+      ModelBuilder()
+          .tensors("a.safetensors",
+                   {{"small.0.w", {5}}, {"y.0.w", {7}}, {"large.0.w", {6}}, {"x.3.w", {7}}})
+          .tensors("b.safetensors", {{"large.9.w", {6}}, {"zero.2.w", {0}}})
+          .build();
+  const Outline outline = make_outline(manifest);
+  std::vector<std::string> names;
+  std::vector<std::uint32_t> layers;
+  for (const Stack& stack : outline.stacks) {
+    names.push_back(stack.name);
+    layers.push_back(stack.layers);
+  }
+  EXPECT_THAT(names, ElementsAre("large", "x", "y", "small", "zero"));
+  EXPECT_THAT(layers, ElementsAre(10, 4, 1, 1, 3));
+  EXPECT_EQ(outline.stacks[0].bytes, 12U);
+  EXPECT_EQ(outline.stacks[0].tensors, 2U);
+  EXPECT_THAT(outline.layer_bytes, ElementsAre(6, 0, 0, 0, 0, 0, 0, 0, 0, 6));
+  for (const OutlineTensor& tensor : outline.tensors) {
+    const std::string& name = manifest.tensors(tensor.file)[tensor.tensor.value].info.name;
+    EXPECT_EQ(outline.stacks.at(tensor.stack).name, unit_of(name)->stack);
+  }
+}
+
+TEST(Outline, LeavesSpareTensorsOut) {
+  const Manifest manifest =
+      ModelBuilder()
+          .plain("config.json", 10)
+          .tensors("consolidated.safetensors", {{"layers.0.w", {100}}}, FileKind::kSpareTensors)
+          .tensors("model.safetensors", {{"model.layers.0.w", {5}}})
+          .build();
+  const Outline outline = make_outline(manifest);
+  ASSERT_THAT(outline.tensors, SizeIs(1));
+  EXPECT_EQ(outline.tensors[0].file, FileIndex(2));
+  ASSERT_THAT(outline.stacks, SizeIs(1));
+  EXPECT_EQ(outline.stacks[0].name, "model.layers");
+}
+
+TEST(Outline, OfAModelWithoutLayers) {
+  const Outline outline = make_outline(
+      ModelBuilder().tensors("m.safetensors", {{"embedding.weight", {5}}, {"w", {2}}}).build());
+  EXPECT_EQ(outline.layers(), 0U);
+  EXPECT_THAT(outline.stacks, IsEmpty());
+  EXPECT_FALSE(outline.tied);
+  EXPECT_EQ(outline.input_bytes, 5U);
+  EXPECT_EQ(outline.everybody_bytes, 2U);
+  EXPECT_THAT(make_outline(ModelBuilder().plain("a", 1).build()).tensors, IsEmpty());
+}
+
+}  // namespace
+}  // namespace shardswarm::test
