@@ -13,7 +13,8 @@ namespace shardswarm {
 
 Result<Fd> lock_meta(const std::filesystem::path& meta, bool exclusive) {
   const auto path = meta / "lock";
-  Fd fd(::open(path.c_str(), (exclusive ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC, 0666));
+  Fd fd(::open(path.c_str(), (exclusive ? O_RDWR | O_CREAT : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC,
+               0666));
   // A read-only copy that came without its lock cannot be written by anybody else either.
   if (!fd && !exclusive && (errno == ENOENT || errno == EACCES)) return fd;
   if (!fd) return fail_errno(errno, "cannot open " + path.string());
@@ -75,8 +76,8 @@ void DirectoryStore::prepare_range(PieceIndex piece, std::function<void(Result<F
   environment_.engine.read_ahead(
       fd, extent.offset, extent.length,
       [self = shared_from_this(), range, done = std::move(done)](const Result<void>&) mutable {
-        auto& post = self->environment_.post;
-        post([self = std::move(self), range, done = std::move(done)] { done(range); });
+        hand_over(std::move(self),
+                  [range, done = std::move(done)](DirectoryStore&) { done(range); });
       });
 }
 
@@ -91,15 +92,14 @@ void DirectoryStore::read_piece(PieceIndex piece, PieceBuffer buffer,
       fd, extent.offset, bytes,
       [self = shared_from_this(), piece, extent, shared,
        done = std::move(done)](const Result<void>& read) mutable {
-        auto& post = self->environment_.post;
-        post([self = std::move(self), piece, extent, shared = std::move(shared),
-              done = std::move(done), read] {
+        hand_over(std::move(self), [piece, extent, shared = std::move(shared),
+                                    done = std::move(done), read](DirectoryStore& store) {
           if (read) {
             done(std::move(*shared));
             return;
           }
-          self->have_.erase(piece);
-          done(fail(read.error().code, self->name_of(extent.file) + ": " + read.error().message));
+          store.have_.erase(piece);
+          done(fail(read.error().code, store.name_of(extent.file) + ": " + read.error().message));
         });
       });
 }

@@ -45,6 +45,14 @@ class DirectoryStore : public Store, public std::enable_shared_from_this<Directo
              const std::vector<std::optional<FileIdentity>>& identities,
              std::vector<std::string>* warnings);
 
+  // Posts `job(store)` to the owner's thread and lets go of the store here, so that nothing of ours
+  // holds it, and its lock, once the job has run.
+  template <class S, class Job>
+  static void hand_over(std::shared_ptr<S> self, Job job) {
+    const auto post = self->environment_.post;  // a copy: the store may go before post() returns
+    post([self = std::move(self), job = std::move(job)] { job(*self); });
+  }
+
   std::string name_of(FileIndex file) const {
     return (directory_ / manifest_->file(file).path).string();
   }

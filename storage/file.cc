@@ -122,7 +122,7 @@ Result<std::vector<std::byte>> read_small_file(const std::filesystem::path& path
 Result<void> replace_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {
   std::filesystem::path temporary = path;
   temporary += ".new";
-  Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666));
   if (!fd) return fail_errno(errno, "cannot write " + temporary.string());
   if (auto written = write_exactly(fd.get(), 0, bytes, temporary.string()); !written)
     return written;

@@ -16,8 +16,8 @@ fs::path blob_path(const fs::path& meta, const Digest& digest) {
 Result<void> save_blob(const fs::path& meta, const Digest& digest, const Blob& blob) {
   if (!blob) return {};
   const fs::path path = blob_path(meta, digest);
-  std::error_code ec;
-  if (fs::file_size(path, ec) == blob->size() && !ec) return {};
+  const auto kept = read_small_file(path, blob->size());
+  if (kept && *kept == *blob) return {};
   return replace_file(path, *blob);
 }
 

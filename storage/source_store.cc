@@ -92,10 +92,12 @@ class SourceOpener {
     opened.ledger.recorded.for_each(
         [&](PieceIndex piece) { recorded[manifest.file_of(piece).value] = true; });
     for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
-      if (!recorded[i]) continue;
+      if (!recorded[i] && !opened.ledger.files[i]) continue;
       auto fd = open_for_reading(store.directory_ / manifest.file(FileIndex(i)).path);
       if (!fd && record.fetched) {
-        fd = open_for_reading(record.meta / "incoming" / std::to_string(i));
+        if (auto incoming = open_for_reading(record.meta / "incoming" / std::to_string(i))) {
+          fd = std::move(incoming);
+        }
       }
       if (!fd) {
         warnings.push_back(fd.error().message + ": its pieces are left out");
@@ -126,6 +128,30 @@ Result<std::shared_ptr<const Manifest>> load_directory_manifest(const fs::path& 
   return *manifest;
 }
 
+namespace {
+
+// What no piece covers: the length of a file, and a safetensors header.
+void check_frame(const Manifest& manifest, FileIndex file, int fd,
+                 std::vector<std::string>& wrong) {
+  const FileEntry& entry = manifest.file(file);
+  const auto identity = identity_of(fd, entry.path);
+  if (!identity) {
+    wrong.push_back(identity.error().message);
+    return;
+  }
+  if (identity->size != entry.size) {
+    wrong.push_back(entry.path + ": has " + std::to_string(identity->size) + " bytes instead of " +
+                    std::to_string(entry.size));
+  }
+  std::vector<std::byte> header(entry.header_bytes);
+  const auto read = read_exactly(fd, 0, header, entry.path);
+  if (entry.kind != FileKind::kPlain && (!read || sha256(header) != entry.header_digest)) {
+    wrong.push_back(entry.path + ": the safetensors header is not the model's");
+  }
+}
+
+}  // namespace
+
 Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::path& directory,
                                       const fs::path& state_directory, bool full) {
   Workers& workers = environment.workers;
@@ -135,6 +161,9 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
   if (!opened) return std::unexpected(opened.error());
   const Manifest& manifest = opened->store->manifest();
   const auto& files = SourceOpener::files(*opened);
+  for (std::uint32_t i = 0; i < files.size(); ++i) {
+    if (files[i]) check_frame(manifest, FileIndex(i), files[i].get(), report.wrong);
+  }
   std::vector<PieceCheck> checks;
   opened->ledger.recorded.for_each([&](PieceIndex piece) {
     const FileIndex file = manifest.file_of(piece);

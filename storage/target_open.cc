@@ -116,6 +116,10 @@ Result<void> TargetStore::take_directory(const TargetOptions& options) {
     fresh_ = true;
   } else if (errno != EEXIST) {
     return fail_errno(errno, "cannot write to " + options.directory.string());
+  } else if (auto own = open_beneath(root_.get(), kMetaDirName, O_RDONLY | O_DIRECTORY); !own) {
+    return fail(Errc::kForeign, meta_.string() +
+                                    " is no folder of ours: remove it, or fetch into "
+                                    "another directory");
   }
   auto lock = lock_meta(meta_, true);
   if (!lock) {
@@ -123,8 +127,12 @@ Result<void> TargetStore::take_directory(const TargetOptions& options) {
     return std::unexpected(lock.error());
   }
   lock_ = std::move(*lock);
-  if (!fresh_ && !fs::exists(meta_ / "root", ec) && !fs::exists(meta_ / "ledger", ec))
+  // Without a ledger nothing was ever recorded: an attempt that ended before it began. Its root may
+  // be another model's.
+  if (!fs::exists(meta_ / "ledger", ec)) {
     fresh_ = true;
+    fs::remove(meta_ / "root", ec);
+  }
   return {};
 }
 
@@ -143,9 +151,10 @@ Result<void> TargetStore::check_foreign() const {
   }
   for (std::uint32_t i = 0; i < state_.size(); ++i) {
     if (!state_[i].selected || state_[i].named) continue;
-    struct stat status{};
-    const std::string& path = manifest_->file(FileIndex(i)).path;
-    if (::fstatat(root_.get(), path.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+    // Whatever stands there, or a link or file where a folder should be.
+    const auto there =
+        open_beneath(root_.get(), manifest_->file(FileIndex(i)).path, O_RDONLY | O_NONBLOCK);
+    if (there || there.error().code != Errc::kNotFound) {
       return fail(Errc::kForeign, name_of(FileIndex(i)) +
                                       " is there already and was not fetched by shardswarm: fetch "
                                       "into another directory, or move it away");
@@ -166,6 +175,8 @@ Result<void> TargetStore::open_slots(const ResolvedSelection& selection) {
       layout_ = content.layout;
     }
   }
+  recorded_ = content.files;
+  recorded_.resize(state_.size());
   // A file under its final name is ours if the ledger recorded its identity, or its pieces.
   if (ledger_) {
     std::vector<bool> known(state_.size());
@@ -291,10 +302,9 @@ Result<void> TargetStore::prepare_files(const ResolvedSelection& selection) {
     const FileIndex file(i);
     const auto runs = runs_in(selection.pieces - have_, manifest_->first_piece(file),
                               manifest_->file(file).pieces);
-    // A file with nothing missing is not touched: its identity stays what was recorded.
-    const bool right_size = found_[i]->size == manifest_->file(file).size;
-    if (runs.empty() && right_size && (state_[i].named || manifest_->file(file).size == 0))
-      continue;
+    // A file with nothing missing that is as it was recorded is not touched. Else its header is
+    // written again: no piece covers it.
+    if (runs.empty() && state_[i].named && found_[i] == recorded_[i]) continue;
     if (auto prepared = prepare_file(file, runs); !prepared) return prepared;
   }
   return {};

@@ -36,34 +36,36 @@ void TargetStore::put(PieceIndex piece, PieceBuffer buffer, PutDone done) {
   put->done = std::move(done);
   ++puts_under_way_;
   undurable_bytes_ += put->buffer.bytes().size();
-  auto self = std::static_pointer_cast<TargetStore>(shared_from_this());
-  environment_.workers.post([self, put] {
+  environment_.workers.post([self = self_pointer(), put]() mutable {
     const auto bytes = put->buffer.bytes();
     const bool matches = sha256(bytes) == self->manifest_->digest(put->piece);
     // While the bytes are in cache: XXH3 reads 43 GB/s there.
     if (matches) put->xxh3 = xxh3_64(bytes);
-    self->verified(put, matches);
+    verified(std::move(self), std::move(put), matches);
   });
 }
 
 // On the worker: the engine takes operations from any thread.
-void TargetStore::verified(const std::shared_ptr<Put>& put, bool matches) {
-  auto self = std::static_pointer_cast<TargetStore>(shared_from_this());
+void TargetStore::verified(std::shared_ptr<TargetStore> self, std::shared_ptr<Put> put,
+                           bool matches) {
   if (!matches) {
-    environment_.post([self, put] {
-      self->written(put,
-                    fail(Errc::kCorrupt, describe_piece(*self->manifest_, put->piece) +
-                                             ": the bytes received are not those of the model"));
+    hand_over(std::move(self), [put = std::move(put)](TargetStore& store) {
+      store.written(put, fail(Errc::kCorrupt, describe_piece(*store.manifest_, put->piece) +
+                                                  ": the bytes received are not the model's"));
     });
     return;
   }
-  const PieceExtent extent = manifest_->extent(put->piece);
-  environment_.engine.write(files_[extent.file.value].get(), extent.offset, put->buffer.bytes(),
-                            [self, put](Result<void> result) {
-                              self->environment_.post([self, put, result = std::move(result)] {
-                                self->written(put, result);
-                              });
-                            });
+  const PieceExtent extent = self->manifest_->extent(put->piece);
+  IoEngine& engine = self->environment_.engine;
+  const int fd = self->files_[extent.file.value].get();
+  const auto bytes = put->buffer.bytes();
+  engine.write(fd, extent.offset, bytes,
+               [self = std::move(self), put = std::move(put)](Result<void> result) mutable {
+                 hand_over(std::move(self),
+                           [put = std::move(put), result = std::move(result)](TargetStore& store) {
+                             store.written(put, result);
+                           });
+               });
 }
 
 void TargetStore::written(const std::shared_ptr<Put>& put, Result<void> result) {
@@ -103,11 +105,12 @@ void TargetStore::sync_files() {
   std::set<FileIndex> dirty;
   for (const PieceRecord& record : syncing_) dirty.insert(file_of(record.piece));
   syncs_under_way_ = dirty.size();
-  auto self = std::static_pointer_cast<TargetStore>(shared_from_this());
   for (const FileIndex file : dirty) {
-    environment_.engine.sync(files_[file.value].get(), [self](Result<void> result) {
-      self->environment_.post([self, result = std::move(result)] { self->synced(result); });
-    });
+    environment_.engine.sync(
+        files_[file.value].get(), [self = self_pointer()](Result<void> result) mutable {
+          hand_over(std::move(self),
+                    [result = std::move(result)](TargetStore& store) { store.synced(result); });
+        });
   }
 }
 
@@ -120,11 +123,10 @@ void TargetStore::synced(Result<void> result) {
     return;
   }
   ++syncs_under_way_;
-  auto self = std::static_pointer_cast<TargetStore>(shared_from_this());
-  environment_.engine.sync(ledger_->fd(), [self](Result<void> synced_result) {
-    self->environment_.post([self, result = std::move(synced_result)] {
-      --self->syncs_under_way_;
-      self->ledger_synced(result);
+  environment_.engine.sync(ledger_->fd(), [self = self_pointer()](Result<void> recorded) mutable {
+    hand_over(std::move(self), [recorded = std::move(recorded)](TargetStore& store) {
+      --store.syncs_under_way_;
+      store.ledger_synced(recorded);
     });
   });
 }
@@ -159,50 +161,56 @@ void TargetStore::maybe_finish() {
     return;
   }
   naming_ = true;
-  auto self = std::static_pointer_cast<TargetStore>(shared_from_this());
   // Syncing and renaming many files takes its time: not on the owner's thread. Nothing else touches
   // ledger and files now.
-  environment_.workers.post([self] {
-    Result<void> result = self->sync_result_ ? self->name_files() : self->sync_result_;
-    self->environment_.post([self, result = std::move(result)] {
-      self->naming_ = false;
-      const auto finished = std::exchange(self->finish_done_, {});
+  environment_.workers.post([self = self_pointer()]() mutable {
+    Result<void> result = self->sync_result_ ? self->settle_files() : self->sync_result_;
+    hand_over(std::move(self), [result = std::move(result)](TargetStore& store) {
+      store.naming_ = false;
+      const auto finished = std::exchange(store.finish_done_, {});
       finished(result);
     });
   });
 }
 
-// Complete files get their names; the identity of every file is recorded, so that the next run need
-// not read them again.
-Result<void> TargetStore::name_files() {
+// The identity of every file is recorded, so that the next run need not read it again; then
+// complete files get their names. In this order: a file under its name is known to be ours by its
+// record.
+Result<void> TargetStore::settle_files() {
+  std::vector<FileIndex> complete;
   for (std::uint32_t i = 0; i < state_.size(); ++i) {
     const FileIndex file(i);
     if (!state_[i].selected || !files_[i]) continue;
     PieceSet wanted(manifest_->piece_count());
     wanted.insert(PieceRun{manifest_->first_piece(file), manifest_->file(file).pieces});
     wanted &= selected_;
-    const bool complete = (wanted - have_).empty();
-    if (complete && !state_[i].named) {
-      if (::fsync(files_[i].get()) != 0) return fail_errno(errno, "cannot sync " + name_of(file));
-      const std::filesystem::path path = manifest_->file(file).path;
-      auto folder = open_parent_beneath(root_.get(), path);
-      if (!folder) return std::unexpected(folder.error());
-      const auto incoming = meta_ / "incoming" / std::to_string(i);
-      if (::renameat(AT_FDCWD, incoming.c_str(), folder->get(), path.filename().c_str()) != 0) {
-        return fail_errno(errno, "cannot rename to " + name_of(file));
-      }
-      if (::fsync(folder->get()) != 0 && errno != EINVAL) {
-        return fail_errno(errno, "cannot sync the folder of " + name_of(file));
-      }
-      state_[i].named = true;
-    }
+    if (!state_[i].named && (wanted - have_).empty()) complete.push_back(file);
+    if (::fsync(files_[i].get()) != 0) return fail_errno(errno, "cannot sync " + name_of(file));
     const auto identity = identity_of(files_[i].get(), name_of(file));
     if (!identity) return std::unexpected(identity.error());
-    if (found_[i] == *identity) continue;
-    found_[i] = *identity;
+    if (recorded_[i] == *identity) continue;
     if (auto recorded = ledger_->append_file(file, *identity); !recorded) return recorded;
+    recorded_[i] = *identity;
   }
   if (::fsync(ledger_->fd()) != 0) return fail_errno(errno, "cannot sync the ledger");
+  for (const FileIndex file : complete) {
+    if (auto named = name_file(file); !named) return named;
+  }
+  return {};
+}
+
+Result<void> TargetStore::name_file(FileIndex file) {
+  const std::filesystem::path path = manifest_->file(file).path;
+  auto folder = open_parent_beneath(root_.get(), path);
+  if (!folder) return std::unexpected(folder.error());
+  const auto incoming = meta_ / "incoming" / std::to_string(file.value);
+  if (::renameat(AT_FDCWD, incoming.c_str(), folder->get(), path.filename().c_str()) != 0) {
+    return fail_errno(errno, "cannot rename to " + name_of(file));
+  }
+  if (::fsync(folder->get()) != 0 && errno != EINVAL) {
+    return fail_errno(errno, "cannot sync the folder of " + name_of(file));
+  }
+  state_[file.value].named = true;
   return {};
 }
 

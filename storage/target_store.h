@@ -45,14 +45,18 @@ class TargetStore final : public DirectoryStore {
   void undo_fresh();
 
   // --- writing (target_store.cc) ---
-  void verified(const std::shared_ptr<Put>& put, bool matches);
+  static void verified(std::shared_ptr<TargetStore> self, std::shared_ptr<Put> put, bool matches);
   void written(const std::shared_ptr<Put>& put, Result<void> result);
   void maybe_sync();
   void sync_files();
   void synced(Result<void> result);
   void ledger_synced(Result<void> result);
   void maybe_finish();
-  Result<void> name_files();
+  Result<void> settle_files();
+  Result<void> name_file(FileIndex file);
+  std::shared_ptr<TargetStore> self_pointer() {
+    return std::static_pointer_cast<TargetStore>(shared_from_this());
+  }
   FileIndex file_of(PieceIndex piece) const { return manifest_->file_of(piece); }
 
   PieceSet writing_;
@@ -60,9 +64,10 @@ class TargetStore final : public DirectoryStore {
   Fd root_;
   std::filesystem::path meta_;
   std::optional<Ledger> ledger_;
-  std::vector<std::optional<FileIdentity>> found_;  // when it was opened
-  bool fresh_ = false;                              // there was no .shardswarm/ before
-  bool made_ = false;                               // there was no directory before
+  std::vector<std::optional<FileIdentity>> found_;     // when it was opened
+  std::vector<std::optional<FileIdentity>> recorded_;  // in the ledger
+  bool fresh_ = false;                                 // there was no .shardswarm/ before
+  bool made_ = false;                                  // there was no directory before
   PieceSet selected_;
 
   std::vector<PieceRecord> unsynced_;  // written, to be recorded

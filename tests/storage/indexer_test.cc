@@ -1,0 +1,352 @@
+// Indexing against manifests made by hand.
+#include "storage/indexer.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include "storage/store.h"
+#include "tests/storage/rig.h"
+
+namespace shardswarm::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+class IndexerTest : public testing::Test {
+ protected:
+  Result<IndexReport> index() { return index({}); }
+  Result<IndexReport> index(IndexOptions options) {
+    Workers workers(2);
+    options.directory = model_;
+    options.state_directory = state_;
+    return index_directory(options, workers);
+  }
+  void expect_error(Errc code, const std::string& named) {
+    const auto report = index();
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().code, code) << report.error().message;
+    EXPECT_THAT(report.error().message, HasSubstr(named));
+    EXPECT_FALSE(fs::exists(state_ / "directories")) << "nothing is remembered of a failure";
+  }
+  std::vector<std::string> paths(const Manifest& manifest) {
+    std::vector<std::string> names;
+    for (const FileEntry& file : manifest.root().files) names.push_back(file.path);
+    return names;
+  }
+
+  TempDir dir_;
+  fs::path model_ = dir_ / "model";
+  fs::path state_ = dir_ / "state";
+  Files files_ = small_checkpoint();
+};
+
+// --- what is made ---
+
+TEST_F(IndexerTest, TheManifestIsTheOneMadeByHand) {
+  write_tree(model_, files_);
+  const auto report = must(index());
+  const auto expected = manifest_of(files_);
+  EXPECT_EQ(report.manifest->id(), expected->id());
+  EXPECT_EQ(report.manifest->root(), expected->root());
+  for (std::uint32_t i = 0; i < expected->piece_count(); ++i) {
+    EXPECT_EQ(report.manifest->digest(PieceIndex(i)), expected->digest(PieceIndex(i))) << i;
+  }
+  EXPECT_FALSE(report.reused);
+  EXPECT_EQ(report.files, files_.size());
+  EXPECT_EQ(report.tensors, 5U);
+  EXPECT_EQ(report.pieces, expected->piece_count());
+  EXPECT_EQ(report.bytes, expected->total_bytes());
+}
+
+TEST_F(IndexerTest, ManySmallTensorsThatAreReadTogetherAreHashedOneByOne) {
+  std::vector<std::pair<std::string, std::size_t>> tensors;
+  for (int i = 0; i < 700; ++i) {
+    tensors.emplace_back("t" + std::to_string(i), 1 + static_cast<std::size_t>(i) * 37);
+  }
+  files_ = {{"m.safetensors", safetensors(tensors, 5)}};  // 9 MiB: several reads
+  write_tree(model_, files_);
+  EXPECT_EQ(must(index()).manifest->id(), manifest_of(files_)->id());
+}
+
+TEST_F(IndexerTest, ProgressEndsAtAllPieces) {
+  write_tree(model_, files_);
+  std::mutex mutex;
+  std::uint64_t most = 0;
+  std::uint64_t of = 0;
+  IndexOptions options;
+  options.progress = [&](std::uint64_t done, std::uint64_t total) {
+    const std::scoped_lock lock(mutex);
+    most = std::max(most, done);
+    of = total;
+  };
+  const auto report = must(index(options));
+  std::uint64_t headers = 0;
+  for (const FileEntry& file : report.manifest->root().files) headers += file.header_bytes;
+  EXPECT_EQ(of, report.bytes);
+  EXPECT_EQ(most + headers, report.bytes);
+}
+
+TEST_F(IndexerTest, TheManifestIsKeptInTheStateDirectory) {
+  write_tree(model_, files_);
+  const ModelId id = must(index()).manifest->id();
+  const auto by_id = must(load_manifest(state_, id));
+  const auto by_directory = must(load_directory_manifest(model_, state_));
+  for (const auto& manifest : {by_id, by_directory}) {
+    EXPECT_EQ(manifest->id(), id);
+    for (std::uint32_t i = 0; i < manifest->file_count(); ++i) {
+      EXPECT_FALSE(manifest->needs_header(FileIndex(i)));
+      EXPECT_FALSE(manifest->needs_piece_list(FileIndex(i)));
+    }
+  }
+  EXPECT_TRUE(fs::exists(state_ / "models" / to_hex(id) / "root"));
+  EXPECT_EQ(load_manifest(state_, ModelId{}).error().code, Errc::kNotFound);
+}
+
+TEST_F(IndexerTest, NothingIsWrittenIntoTheDirectory) {
+  write_tree(model_, files_);
+  must(index());
+  std::size_t found = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(model_))
+    found += entry.is_regular_file();
+  EXPECT_EQ(found, files_.size());
+}
+
+// --- which files belong ---
+
+TEST_F(IndexerTest, DotFilesAndDotFoldersAreLeftOut) {
+  write_tree(model_, files_);
+  write_file(model_ / ".gitattributes", "x");
+  write_file(model_ / ".cache" / "huggingface" / "a.lock", "x");
+  write_file(model_ / "part" / ".hidden.safetensors", "no header");
+  EXPECT_EQ(must(index()).manifest->id(), manifest_of(files_)->id());
+}
+
+// A hub cache: snapshots/<commit>/ holds links into blobs/.
+TEST_F(IndexerTest, ASnapshotOfLinksIsTheModelThatTheyLeadTo) {
+  int n = 0;
+  for (const auto& [path, bytes] : files_) {
+    const std::string blob = "blob" + std::to_string(n++);
+    write_file(dir_ / "hub" / "blobs" / blob, bytes);
+    const fs::path link = dir_ / "hub" / "snapshots" / "0a1b" / path;
+    fs::create_directories(link.parent_path());
+    const fs::path blobs = fs::path(path).has_parent_path() ? "../../../blobs" : "../../blobs";
+    fs::create_symlink(blobs / blob, link);
+  }
+  model_ = dir_ / "hub" / "snapshots" / "0a1b";
+  const auto report = must(index());
+  EXPECT_EQ(report.manifest->id(), manifest_of(files_)->id());
+  Rig rig;
+  std::vector<std::string> warnings;
+  const auto store = must(Store::open_source(rig.environment(), model_, state_, warnings));
+  EXPECT_TRUE(store->have().complete());
+  const PieceIndex last(report.manifest->piece_count() - 1);
+  EXPECT_TRUE(same(rig.read_piece(*store, last), piece_of(files_, *report.manifest, last)));
+}
+
+TEST_F(IndexerTest, ALinkToNothingIsNamed) {
+  write_tree(model_, files_);
+  fs::create_symlink(dir_ / "gone", model_ / "b.safetensors");
+  expect_error(Errc::kNotFound, "b.safetensors");
+}
+
+TEST_F(IndexerTest, AFolderThatContainsItselfEnds) {
+  write_tree(model_, files_);
+  fs::create_directory_symlink(model_, model_ / "loop");
+  expect_error(Errc::kLimit, "loop");
+}
+
+TEST_F(IndexerTest, SafetensorsThatAnIndexDoesNotNameAreSpare) {
+  files_["model.safetensors.index.json"] =
+      bytes_of(R"({"weight_map":{"model.layers.0.w":"a.safetensors"}})");
+  files_["consolidated.safetensors"] = safetensors({{"other", 1000}}, 8);
+  write_tree(model_, files_);
+  const auto report = must(index());
+  const auto kind = [&](std::string_view path) {
+    return report.manifest->file(file_named(*report.manifest, path)).kind;
+  };
+  EXPECT_EQ(kind("a.safetensors"), FileKind::kTensors);
+  EXPECT_EQ(kind("consolidated.safetensors"), FileKind::kSpareTensors);
+  EXPECT_EQ(kind("part/b.safetensors"), FileKind::kTensors) << "the index is of another folder";
+  EXPECT_EQ(kind("model.safetensors.index.json"), FileKind::kPlain);
+}
+
+TEST_F(IndexerTest, AnIndexThatNamesAMissingFileNamesBoth) {
+  files_["model.safetensors.index.json"] =
+      bytes_of(R"({"weight_map":{"x":"a.safetensors","y":"model-00002.safetensors"}})");
+  write_tree(model_, files_);
+  expect_error(Errc::kMalformed, "model-00002.safetensors");
+  expect_error(Errc::kMalformed, "model.safetensors.index.json");
+}
+
+TEST_F(IndexerTest, ABrokenIndexIsNamed) {
+  for (const char* json :
+       {"", "{", "[]", "{}", R"({"weight_map":3})", R"({"weight_map":{"x":1}})"}) {
+    SCOPED_TRACE(json);
+    files_["model.safetensors.index.json"] = bytes_of(json);
+    write_tree(model_, files_);
+    expect_error(Errc::kMalformed, "model.safetensors.index.json");
+  }
+}
+
+TEST_F(IndexerTest, NoDirectoryAndAnEmptyOneAreNotFound) {
+  expect_error(Errc::kNotFound, model_.string());
+  fs::create_directories(model_);
+  expect_error(Errc::kNotFound, model_.string());
+}
+
+// --- files that cannot be indexed ---
+
+TEST_F(IndexerTest, HostileHeadersAreRefusedWithTheFilesName) {
+  const auto with_length = [](std::uint64_t length, std::string_view json) {
+    Bytes file;
+    for (int i = 0; i < 8; ++i) file.push_back(static_cast<std::byte>(length >> (8 * i)));
+    const Bytes text = bytes_of(json);
+    file.insert(file.end(), text.begin(), text.end());
+    return file;
+  };
+  const auto header = [&](std::string_view json) { return with_length(json.size(), json); };
+  const std::vector<Bytes> hostile = {
+      {},
+      Bytes(7),
+      with_length(0, ""),
+      with_length(100, "{}"),
+      with_length(0xffffffffffffffff, "{}"),
+      header("{"),
+      header(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})"),  // no data follows
+      header(R"({"a":{"dtype":"U8","shape":[18446744073709551615],"data_offsets":[0,4]}})"),
+  };
+  for (std::size_t i = 0; i < hostile.size(); ++i) {
+    SCOPED_TRACE(i);
+    files_["part/evil.safetensors"] = hostile[i];
+    write_tree(model_, files_);
+    const auto report = index();
+    ASSERT_FALSE(report);
+    EXPECT_THAT(report.error().code, testing::AnyOf(Errc::kMalformed, Errc::kLimit));
+    EXPECT_THAT(report.error().message, HasSubstr((model_ / "part/evil.safetensors").string()));
+  }
+}
+
+TEST_F(IndexerTest, BytesBehindTheLastTensorAreRefused) {
+  files_["a.safetensors"].push_back(std::byte{0});
+  write_tree(model_, files_);
+  expect_error(Errc::kMalformed, "a.safetensors");
+}
+
+TEST_F(IndexerTest, AFileThatChangesWhileItIsReadIsRefused) {
+  write_tree(model_, files_);
+  IndexOptions options;
+  options.progress = [&](std::uint64_t, std::uint64_t) {
+    fs::last_write_time(model_ / "notes.txt",
+                        fs::file_time_type::clock::now() + std::chrono::hours(1));
+  };
+  const auto report = index(options);
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, Errc::kIo);
+  EXPECT_THAT(report.error().message, AllOf(HasSubstr("notes.txt"), HasSubstr("changed")));
+}
+
+TEST_F(IndexerTest, CancelEndsIt) {
+  write_tree(model_, files_);
+  std::atomic<bool> cancel = false;
+  IndexOptions options;
+  options.cancel = &cancel;
+  options.progress = [&](std::uint64_t, std::uint64_t) { cancel = true; };
+  const auto report = index(options);
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, Errc::kCancelled);
+  EXPECT_FALSE(fs::exists(state_ / "directories"));
+  cancel = false;
+  options.progress = nullptr;
+  EXPECT_TRUE(index(options));
+}
+
+// --- without rights (root has them all: a child process gives them up) ---
+
+class IndexerRightsTest : public IndexerTest {
+ protected:
+  void SetUp() override {
+    write_tree(model_, files_);
+    fs::create_directories(state_);
+    fs::permissions(dir_.path(), fs::perms(0755));
+    fs::permissions(state_, fs::perms(0777));
+  }
+  // Exits with 0 if `judge` likes the outcome.
+  template <class Judge>
+  void index_as_nobody(Judge&& judge) {
+    if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(3);
+    ::_exit(judge(index()) ? 0 : 4);
+  }
+};
+
+TEST_F(IndexerRightsTest, AReadOnlyDirectoryIsFine) {
+  fs::permissions(model_, fs::perms(0555));
+  fs::permissions(model_ / "a.safetensors", fs::perms(0444));
+  const auto fine = [&](const auto& report) {
+    return report && report->manifest->id() == manifest_of(files_)->id();
+  };
+  EXPECT_EXIT(index_as_nobody(fine), testing::ExitedWithCode(0), "");
+  fs::permissions(model_, fs::perms(0755));
+}
+
+TEST_F(IndexerRightsTest, AnUnreadableFileIsNamed) {
+  fs::permissions(model_ / "notes.txt", fs::perms(0));
+  const auto named = [](const auto& report) {
+    return !report && report.error().code == Errc::kPermission &&
+           report.error().message.find("notes.txt") != std::string::npos;
+  };
+  EXPECT_EXIT(index_as_nobody(named), testing::ExitedWithCode(0), "");
+}
+
+// --- again ---
+
+TEST_F(IndexerTest, ASecondIndexIsReusedWithoutReading) {
+  write_tree(model_, files_);
+  const ModelId id = must(index()).manifest->id();
+  IndexOptions options;
+  bool read = false;
+  options.progress = [&](std::uint64_t, std::uint64_t) { read = true; };
+  const auto again = must(index(options));
+  EXPECT_TRUE(again.reused);
+  EXPECT_FALSE(read);
+  EXPECT_EQ(again.manifest->id(), id);
+  EXPECT_EQ(again.tensors, 5U);
+}
+
+TEST_F(IndexerTest, AChangedAddedOrRemovedFileIsHashedAgain) {
+  write_tree(model_, files_);
+  must(index());
+  const auto expect_new = [&](std::string_view what) {
+    const auto report = must(index());
+    EXPECT_FALSE(report.reused) << what;
+    EXPECT_EQ(report.manifest->id(), manifest_of(files_)->id()) << what;
+    EXPECT_TRUE(must(index()).reused) << what;
+  };
+  files_["notes.txt"].back() ^= std::byte{1};
+  write_file(model_ / "notes.txt", files_["notes.txt"]);
+  expect_new("changed");
+  files_["more.txt"] = bytes_of("more");
+  write_file(model_ / "more.txt", "more");
+  expect_new("added");
+  files_.erase("empty.txt");
+  fs::remove(model_ / "empty.txt");
+  expect_new("removed");
+}
+
+TEST_F(IndexerTest, DamageInTheStateDirectoryIsMadeGood) {
+  write_tree(model_, files_);
+  const ModelId id = must(index()).manifest->id();
+  const fs::path blobs = state_ / "models" / to_hex(id) / "blobs";
+  std::vector<fs::path> damaged;
+  for (const auto& entry : fs::directory_iterator(blobs)) {
+    if (entry.file_size() > 0) damaged.push_back(entry.path());
+  }
+  ASSERT_FALSE(damaged.empty());
+  flip_byte(damaged.front(), 0);
+  EXPECT_FALSE(must(index()).reused);
+  EXPECT_TRUE(must(index()).reused) << "the damaged blob was written anew";
+}
+
+}  // namespace
+}  // namespace shardswarm::test
