@@ -43,6 +43,14 @@ std::string join_host_port(std::string_view host, std::uint16_t port) {
   return (v6 ? "[" + std::string(host) + "]" : std::string(host)) + ":" + std::to_string(port);
 }
 
+bool is_numeric_address(std::string_view text) {
+  const auto parsed = parse_host_port(text);
+  if (!parsed) return false;
+  in6_addr scratch{};
+  return ::inet_pton(AF_INET, parsed->host.c_str(), &scratch) == 1 ||
+         ::inet_pton(AF_INET6, parsed->host.c_str(), &scratch) == 1;
+}
+
 std::vector<std::string> usable_addresses() {
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return {};

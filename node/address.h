@@ -19,6 +19,9 @@ struct HostPort {
 Result<HostPort> parse_host_port(std::string_view text);
 std::string join_host_port(std::string_view host, std::uint16_t port);  // brackets IPv6
 
+// Whether it is an IP address with a port, and so needs no name to be resolved.
+bool is_numeric_address(std::string_view text);
+
 // Addresses of this machine that others may dial: of interfaces that are up, without link-local
 // ones; loopback only if there is nothing else. IPv4 first.
 std::vector<std::string> usable_addresses();

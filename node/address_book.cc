@@ -10,6 +10,8 @@ namespace {
 constexpr Duration kBackoffMin = std::chrono::milliseconds(250);
 constexpr Duration kBackoffMax = std::chrono::seconds(8);
 constexpr std::uint32_t kLearnedFailuresMax = 4;
+constexpr Duration kLeaveAlone = std::chrono::minutes(5);
+constexpr Duration kShortLived = std::chrono::seconds(5);
 constexpr std::size_t kEntriesMax = 4096;
 
 }  // namespace
@@ -24,9 +26,12 @@ void AddressBook::add_learned(const std::string& address, Time now) {
   entries_.try_emplace(address, Entry{.due = now, .error = {}});
 }
 
-std::vector<std::string> AddressBook::take_due(Time now) {
+std::vector<std::string> AddressBook::take_due(Time now, std::size_t most) {
   std::vector<std::string> due;
+  std::size_t under_way = 0;
+  for (const auto& [address, entry] : entries_) under_way += entry.state == State::kDialing;
   for (auto& [address, entry] : entries_) {
+    if (under_way + due.size() >= most) break;
     if (entry.state != State::kIdle || entry.due > now) continue;
     entry.state = State::kDialing;
     due.push_back(address);
@@ -46,36 +51,45 @@ void AddressBook::failed(const std::string& address, Error error, Time now) {
   const auto it = entries_.find(address);
   if (it == entries_.end() || it->second.state == State::kNever) return;
   Entry& entry = it->second;
-  if (!entry.given && entry.failures + 1 >= kLearnedFailuresMax) {
-    entries_.erase(it);
-    return;
-  }
   const auto shift = std::min(entry.failures, 5U);
   entry.due = now + std::min(kBackoffMin * (1 << shift), kBackoffMax);
   ++entry.failures;
+  if (!entry.given && entry.failures >= kLearnedFailuresMax) entry.due = now + kLeaveAlone;
   entry.state = State::kIdle;
   entry.error = std::move(error);
   entry.failed_at = now;
 }
 
-void AddressBook::connected(const std::string& address) {
+void AddressBook::connected(const std::string& address, Time now) {
   const auto it = entries_.find(address);
   if (it == entries_.end() || it->second.state == State::kNever) return;
   it->second.state = State::kConnected;
-  it->second.failures = 0;
+  it->second.connected_at = now;
   it->second.error.reset();
 }
 
 void AddressBook::disconnected(const std::string& address, Time now) {
   const auto it = entries_.find(address);
   if (it == entries_.end() || it->second.state != State::kConnected) return;
-  it->second.state = State::kIdle;
-  it->second.due = now + kBackoffMin;
+  Entry& entry = it->second;
+  entry.state = State::kIdle;
+  entry.failures = now - entry.connected_at < kShortLived ? entry.failures + 1 : 0;
+  entry.due = now + std::min(kBackoffMin * (1 << std::min(entry.failures, 5U)), kBackoffMax);
 }
 
 void AddressBook::never(const std::string& address) {
   const auto it = entries_.find(address);
   if (it != entries_.end()) it->second.state = State::kNever;
+}
+
+std::optional<Error> AddressBook::all_given_refused() const {
+  const bool hopeless = std::all_of(entries_.begin(), entries_.end(), [](const auto& named) {
+    const Entry& entry = named.second;
+    return !entry.given || entry.state == State::kNever ||
+           (entry.error &&
+            (entry.error->code == Errc::kRefused || entry.error->code == Errc::kVersion));
+  });
+  return hopeless ? all_given_failed() : std::nullopt;
 }
 
 std::optional<Error> AddressBook::all_given_failed() const {

@@ -136,7 +136,7 @@ void Connection::read() {
       break;
     }
   }
-  shell_.schedule_settle();
+  if (turn > 0) shell_.schedule_settle();
 }
 
 void Connection::pump() {
@@ -217,7 +217,12 @@ void Connection::drain() {
     transport_->shutdown();
   }
   std::array<std::byte, 16 * 1024> scratch;
-  while (!closed_) {
+  // A stranger may go on sending: the others, and the deadline, get their turn.
+  for (std::size_t turn = 0; !closed_; turn += scratch.size()) {
+    if (turn >= kReadTurnBytes) {
+      wait_for(Wait::kReadable);
+      return;
+    }
     const auto n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), 0);
     if (n > 0 || (n < 0 && errno == EINTR)) continue;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {

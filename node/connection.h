@@ -22,6 +22,7 @@ class Shell;
 struct PreparedPiece {
   FileRange range;
   PieceBuffer buffer;
+  std::shared_ptr<Store> store;  // whose file the range is in: it stays open
 };
 
 class Connection : public std::enable_shared_from_this<Connection> {
@@ -35,6 +36,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void finish();  // flush, then close
   void abort(std::optional<Error> error);  // close now
 
+  bool up() const { return up_; }
   bool can_send_file() const { return transport_->can_send_file(); }
   void prepared(ModelKey model, PieceIndex piece, std::shared_ptr<PreparedPiece> source);
   void release(ModelKey model, PieceIndex piece);

@@ -45,7 +45,7 @@ void Core::add_connection(ConnectionId connection, std::string address, bool dia
   if (dialed) link->dialed_addresses.push_back(address);
   link->address = std::move(address);
   link->authenticated = authenticated;
-  link->since = link->last_received = now;
+  link->since = link->last_received = link->last_sent = now;
   Link& added = *link;
   links_.emplace(connection, std::move(link));
   output_ready_.insert(connection);
@@ -71,15 +71,7 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
   for (auto& [key, at] : link->models) {
     Model* model = find_model(key);
     if (model == nullptr) continue;
-    if (model->learning) model->learning->remove_peer(connection);
-    if (!at.introduced) continue;
-    if (model->download) model->download->remove_peer(connection);
-    model->upload->remove_peer(connection);
-    model->uploads_due = model->to_peers_changed = true;
-    if (const auto tally = model->tallies.find(link->hello->node_id);
-        tally != model->tallies.end()) {
-      --tally->second.connections;
-    }
+    part(*link, *model, at);
   }
   if (!link->error && error) link->error = std::move(error);
   for (const std::string& address : link->dialed_addresses) {
@@ -125,6 +117,7 @@ void Core::sent(ConnectionId connection, std::size_t bytes, Time now) {
   if (link == nullptr) return;
   if (std::holds_alternative<OutputBytes>(link->session.next_output())) control_bytes_ += bytes;
   link->session.sent(bytes);
+  link->last_sent = now;
   drain(*link, now);
 }
 
@@ -177,6 +170,21 @@ void Core::keep_alive(Link& link, Time now) {
     }
     return;
   }
+  if (std::holds_alternative<std::monostate>(link.session.next_output())) {
+    link.last_sent = now;
+  } else if (now - link.last_sent >= kDeadAfter) {
+    // Else it would keep the buffers of what it asked for.
+    link.error = Error{Errc::kStalled, "it takes nothing that is sent to it"};
+    close_link(link, CloseReason::kTimeout, "nothing was taken for 30 s");
+    return;
+  }
+  const auto& receiving = link.receiving;
+  if (receiving && !receiving->waiting && !receiving->discard &&
+      drips(receiving->got, now - receiving->since)) {
+    link.error = Error{Errc::kStalled, "it sends a piece too slowly"};
+    close_link(link, CloseReason::kTimeout, "a piece came too slowly");
+    return;
+  }
   // While we do not read, silence says nothing about the peer.
   if (link.receiving && link.receiving->waiting) {
     link.last_received = now;
@@ -197,7 +205,7 @@ void Core::dial_due(Time now) {
   const bool wanted = std::any_of(models_.begin(), models_.end(),
                                   [](const auto& entry) { return entry.second->fetching; });
   if (!wanted || links_.size() >= limits::kConnectionsMax) return;
-  for (std::string& address : addresses_.take_due(now)) {
+  for (std::string& address : addresses_.take_due(now, kDialsMax)) {
     actions_.push_back(action::Dial{std::move(address)});
   }
 }
@@ -205,10 +213,7 @@ void Core::dial_due(Time now) {
 void Core::settle(Time now) {
   for (auto& [id, link] : links_) {
     keep_alive(*link, now);
-    if (link->receiving && link->receiving->waiting) {
-      try_accept(*link, now);
-      drain(*link, now);
-    }
+    if (link->receiving && link->receiving->waiting && try_accept(*link, now)) drain(*link, now);
   }
   dial_due(now);
   for (auto& [key, model] : models_) {
@@ -245,7 +250,7 @@ std::optional<Time> Core::next_deadline() const {
   for (const auto& [key, model] : models_) {
     if (model->to_peers_changed) at(model->tell_due);
     if (model->fetching) {
-      at(addresses_.next_due());
+      if (links_.size() < limits::kConnectionsMax) at(addresses_.next_due());
       if (model->state != Model::State::kOpening && !model->finishing) {
         at(model->last_progress + model->stall_timeout);
       }

@@ -118,7 +118,9 @@ class Core {
   void set_listen_port(std::uint16_t port) { options_.hello.listen_port = port; }
 
   // --- models ---
-  ModelKey add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet& have, Time now);
+  // kBusy if this model is here already.
+  Result<ModelKey> add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet& have,
+                            Time now);
   struct FetchRequest {
     ModelId id;
     Selection selection;
@@ -148,7 +150,7 @@ class Core {
   void piece_prepared(ConnectionId connection, ModelKey model, PieceIndex piece, bool ok, Time now);
   void piece_lost(ModelKey model, PieceIndex piece);
   // Received and not durable yet; reading pauses above limits::kUndurableBytesMax.
-  void undurable(ModelKey model, std::uint64_t bytes);
+  void undurable(ModelKey model, std::uint64_t bytes, Time now);
 
   // --- connections ---
   void add_connection(ConnectionId connection, std::string address, bool dialed,
@@ -217,17 +219,19 @@ class Core {
 
   // core_model.cc: lives of models
   void open_on(Link& link, Model& model);
+  void meet_everybody(Model& model, Time now);
   void introduce(Link& link, Model& model, LinkModel& at, Time now);
+  void part(Link& link, Model& model, LinkModel& at);
   void learn(Model& model, Time now);
   void manifest_known(Model& model);
-  void activate(Model& model, const PieceSet& have, Time now);
+  void activate(Model& model, const PieceSet& have);
   void check_complete(Model& model);
   void check_stalled(Model& model, Time now);
   void announce(Model& model, Time now);
   void tell_peers(Model& model, Time now);
 
   // core_transfer.cc: pieces in and out
-  void try_accept(Link& link, Time now);
+  bool try_accept(Link& link, Time now);  // whether it is accepted
   void end_receive(Link& link, bool wasted);
   void give_up_receive(Link& link);
   void ask(Model& model, Time now);

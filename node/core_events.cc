@@ -1,7 +1,9 @@
 // What a peer said: from session events to models and schedulers.
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
+#include "node/address.h"
 #include "node/core_state.h"
 
 namespace shardswarm {
@@ -45,10 +47,10 @@ void Core::on(Link& link, event::Ready&& e, Time now) {
     Link* old = find_link(other->second);
     const NodeId& old_dialer = old->dialed ? options_.hello.node_id : node;
     const NodeId& new_dialer = link.dialed ? options_.hello.node_id : node;
-    Link& loser = new_dialer < old_dialer ? *old : link;
+    Link& loser = old->close_asked || new_dialer < old_dialer ? *old : link;
     Link& winner = &loser == old ? link : *old;
     for (std::string& address : loser.dialed_addresses) {
-      addresses_.connected(address);
+      addresses_.connected(address, now);
       winner.dialed_addresses.push_back(std::move(address));
     }
     loser.dialed_addresses.clear();
@@ -57,7 +59,7 @@ void Core::on(Link& link, event::Ready&& e, Time now) {
   }
   link_by_node_[node] = link.id;
   link.hello = std::move(e.hello);
-  for (const std::string& address : link.dialed_addresses) addresses_.connected(address);
+  for (const std::string& address : link.dialed_addresses) addresses_.connected(address, now);
   if (!link.hello->advertised.empty()) {
     link.told_addresses = link.hello->advertised;
   } else if (link.dialed) {
@@ -88,7 +90,10 @@ void Core::on(Link& link, event::Opened&& e, Time now) {
 
 void Core::on(Link& link, event::UnknownModel&& e, Time /*now*/) {
   Model* model = model_of(link, e.channel);
-  if (model != nullptr) link.models.at(model->key).unknown = true;
+  if (model == nullptr) return;
+  LinkModel& at = link.models.at(model->key);
+  at.unknown = true;
+  part(link, *model, at);
 }
 
 void Core::on(Link& link, event::Have&& e, Time /*now*/) {
@@ -151,6 +156,13 @@ void Core::on(Link& link, event::Claim&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr || !model->fetching || !link.models.at(model->key).introduced) return;
   if (!within(link, *model, e.pieces)) return;
+  const auto pieces =
+      std::accumulate(e.pieces.begin(), e.pieces.end(), std::uint64_t{0},
+                      [](std::uint64_t sum, const PieceRun& run) { return sum + run.count; });
+  if (pieces > limits::kClaimPiecesMax) {
+    protocol_error(link, "it claims too many pieces at once");
+    return;
+  }
   std::vector<PieceRun> unwelcome;
   for (const PieceRun& run : e.pieces) {
     for (std::uint32_t i = 0; i < run.count; ++i) {
@@ -179,7 +191,8 @@ void Core::on(Link& link, event::BlobRequest&& e, Time /*now*/) {
 void Core::on(Link& link, event::BlobChunk&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr || model->state != Model::State::kLearning || !model->fetching) return;
-  model->last_progress = now;
+  // Drops that keep a fetch from counting as stalled are no progress.
+  if (e.last || e.bytes.size() >= 64 * limits::kKiB) model->last_progress = now;
   const auto taken = model->learning->chunk(link.id, e.request, e.offset, e.bytes, e.last, now);
   if (!taken) {
     switch (taken.error().code) {
@@ -210,7 +223,10 @@ void Core::on(Link& link, event::Peers&& e, Time now) {
   for (const PeerAddress& peer : e.peers) {
     if (peer.connected) connected.push_back(peer.id);
     if (peer.id == options_.hello.node_id || link_by_node_.contains(peer.id)) continue;
-    if (model->fetching && !peer.address.empty()) addresses_.add_learned(peer.address, now);
+    // Numbers alone: names would let a peer occupy the resolver, or aim us at whom it likes.
+    if (model->fetching && is_numeric_address(peer.address)) {
+      addresses_.add_learned(peer.address, now);
+    }
   }
   LinkModel& at = link.models.at(model->key);
   at.connected_to = std::move(connected);

@@ -6,7 +6,12 @@
 
 namespace shardswarm {
 
-ModelKey Core::add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet& have, Time now) {
+Result<ModelKey> Core::add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet& have,
+                                Time now) {
+  if (find_model(manifest->id()) != nullptr) {
+    return fail(Errc::kBusy,
+                "model " + to_hex(manifest->id()) + " is being fetched or seeded by this node");
+  }
   const ModelKey key(next_model_++);
   auto model = std::make_unique<Model>();
   model->key = key;
@@ -16,8 +21,8 @@ ModelKey Core::add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet
   Model& added = *model;
   model_by_id_[added.id] = key;
   models_.emplace(key, std::move(model));
-  activate(added, have, now);
-  for (auto& [id, link] : links_) open_on(*link, added);
+  activate(added, have);
+  meet_everybody(added, now);
   return key;
 }
 
@@ -33,8 +38,8 @@ Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
   model->fetching = true;
   model->stall_timeout = request.stall_timeout;
   model->last_progress = now;
-  model->learning =
-      std::make_unique<ManifestFetch>(id, std::move(request.selection), request.until);
+  model->learning = std::make_unique<ManifestFetch>(id, std::move(request.selection), request.until,
+                                                    key.value * kBlobRequestsPerFetch);
   if (request.kept) {
     if (auto known = model->learning->know(*request.kept); !known) {
       return std::unexpected(known.error());
@@ -43,13 +48,7 @@ Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
   Model& added = *model;
   model_by_id_[id] = key;
   models_.emplace(key, std::move(model));
-  for (auto& [connection, link] : links_) {
-    open_on(*link, added);
-    if (const auto at = link->models.find(key);
-        at != link->models.end() && link->session.peer_opened(at->second.channel)) {
-      introduce(*link, added, at->second, now);
-    }
-  }
+  meet_everybody(added, now);
   if (added.learning->done()) manifest_known(added);
   return key;
 }
@@ -132,6 +131,31 @@ void Core::open_on(Link& link, Model& model) {
   output_ready_.insert(link.id);
 }
 
+// Opens a new model on every link, and takes up with the peers that opened it before we knew it.
+void Core::meet_everybody(Model& model, Time now) {
+  for (auto& [id, link] : links_) {
+    open_on(*link, model);
+    const auto at = link->models.find(model.key);
+    if (at != link->models.end() && link->session.peer_opened(at->second.channel)) {
+      introduce(*link, model, at->second, now);
+    }
+  }
+}
+
+// The peer is gone, or knows the model no more.
+void Core::part(Link& link, Model& model, LinkModel& at) {
+  if (model.learning) model.learning->remove_peer(link.id);
+  at.early_have.clear();
+  at.early_want.clear();
+  if (!std::exchange(at.introduced, false)) return;
+  if (model.download) model.download->remove_peer(link.id);
+  model.upload->remove_peer(link.id);
+  model.uploads_due = model.to_peers_changed = true;
+  if (const auto tally = model.tallies.find(link.hello->node_id); tally != model.tallies.end()) {
+    --tally->second.connections;
+  }
+}
+
 // The peer knows the model too: from now on they may exchange what they have.
 void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   model.reached = true;
@@ -144,6 +168,12 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   const auto early_want = std::exchange(at.early_want, {});
   if (!within(link, model, early_have) || !within(link, model, early_want)) return;
   at.introduced = true;
+  if (model.tallies.size() >= kTalliesMax) {
+    std::erase_if(model.tallies, [](const auto& entry) {
+      const PeerTally& old = entry.second;
+      return old.connections == 0 && old.fetched_bytes == 0 && old.sent_bytes == 0;
+    });
+  }
   PeerTally& tally = model.tallies[link.hello->node_id];
   tally.address = link.told_addresses.empty() ? link.address : link.told_addresses.front();
   ++tally.connections;
@@ -185,10 +215,11 @@ void Core::store_opened(ModelKey key, const PieceSet& have, Time now) {
   Model* model = find_model(key);
   if (model == nullptr || !model->fetching || model->state != Model::State::kOpening) return;
   model->last_progress = now;
-  activate(*model, have, now);
+  activate(*model, have);
+  meet_everybody(*model, now);
 }
 
-void Core::activate(Model& model, const PieceSet& have, Time now) {
+void Core::activate(Model& model, const PieceSet& have) {
   model.state = Model::State::kActive;
   model.have = have;
   model.unannounced = model.storing = PieceSet(model.manifest->piece_count());
@@ -210,12 +241,6 @@ void Core::activate(Model& model, const PieceSet& have, Time now) {
     model.download =
         std::make_unique<DownloadScheduler>(model.manifest->piece_count(), bytes, download);
     model.download->want(model.wanted - have);
-  }
-  for (auto& [id, link] : links_) {
-    const auto at = link->models.find(model.key);
-    if (at != link->models.end() && link->session.peer_opened(at->second.channel)) {
-      introduce(*link, model, at->second, now);
-    }
   }
 }
 
@@ -263,9 +288,7 @@ void Core::check_stalled(Model& model, Time now) {
   if (!model.fetching || model.finishing || model.state == Model::State::kOpening) return;
   if (model.state == Model::State::kLearning && model.learning->done()) return;
   if (links_.empty()) {
-    const auto error = addresses_.all_given_failed();
-    // To knock again would not help.
-    if (error && (error->code == Errc::kRefused || error->code == Errc::kVersion)) {
+    if (const auto error = addresses_.all_given_refused()) {
       fetch_failed(model.key, *error, now);
       return;
     }

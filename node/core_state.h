@@ -21,7 +21,16 @@ inline constexpr Duration kAnnounceDelay = std::chrono::milliseconds(5);  // HAV
 inline constexpr std::uint32_t kAnnounceAtOnce = 64;                      // pieces
 // PEERS goes to everybody about everybody: with 200 connections 40,000 entries, so less often.
 inline constexpr Duration kTellPeersEveryPerLink = std::chrono::milliseconds(5);
+inline constexpr std::size_t kDialsMax = 32;  // under way
+inline constexpr std::size_t kTalliesMax = 1024;
+inline constexpr std::uint32_t kBlobRequestsPerFetch = 1U << 18;  // their numbers differ by fetch
 inline constexpr std::size_t kEarlyRunsMax = std::size_t{1} << 20;
+
+// Bytes that come to keep something of ours busy, rather than to arrive: under 4 KiB/s.
+constexpr bool drips(std::uint64_t bytes, Duration elapsed) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(elapsed).count();
+  return elapsed >= kDeadAfter && bytes < 4 * limits::kKiB * static_cast<std::uint64_t>(seconds);
+}
 
 // A piece on its way to a peer: chosen and claimed, being prepared, or in the session's queue.
 struct Core::Upload {
@@ -49,6 +58,7 @@ struct Core::Link {
     PieceIndex piece;
     std::uint32_t length = 0;
     std::uint32_t got = 0;
+    Time since{};  // when it was accepted
     PieceBuffer buffer;
     bool waiting = false;  // for a buffer, or for the disk
     bool discard = false;
@@ -68,6 +78,7 @@ struct Core::Link {
   bool close_asked = false;
   Time since{};
   Time last_received{};
+  Time last_sent{};  // or when there was nothing to send
   Time ping_sent{};
   bool ping_pending = false;
   std::uint64_t ping_token = 0;

@@ -20,8 +20,13 @@ bool contains(std::span<const PieceRun> runs, PieceIndex piece) {
 
 void Core::on(Link& link, event::PieceBegin&& e, Time now) {
   Model* model = model_of(link, e.channel);
-  if (model == nullptr || model->state != Model::State::kActive ||
-      e.piece.value >= model->manifest->piece_count() || !model->wanted.contains(e.piece)) {
+  if (model == nullptr) {
+    // It crossed our closing of the model; how long it is is not known any more.
+    close_link(link, CloseReason::kDone, "the model was closed here");
+    return;
+  }
+  if (model->state != Model::State::kActive || e.piece.value >= model->manifest->piece_count() ||
+      !model->wanted.contains(e.piece)) {
     protocol_error(link, "it sends a piece that was not asked for");
     return;
   }
@@ -42,13 +47,16 @@ void Core::on(Link& link, event::PieceBegin&& e, Time now) {
   try_accept(link, now);
 }
 
-void Core::try_accept(Link& link, Time now) {
+bool Core::try_accept(Link& link, Time now) {
   Link::Receiving& receiving = *link.receiving;
   Model* model = find_model(receiving.model);
-  if (model == nullptr || link.close_asked) return;
+  if (model == nullptr || link.close_asked) return false;
+  bool accepted = false;
   if (model->undurable_bytes < limits::kUndurableBytesMax) {
     if (auto buffer = buffers_.take(receiving.length)) {
+      accepted = true;
       receiving.waiting = false;
+      receiving.since = now;
       receiving.buffer = std::move(*buffer);
       link.last_received = now;
       link.session.accept_piece(receiving.buffer.bytes());
@@ -56,6 +64,7 @@ void Core::try_accept(Link& link, Time now) {
     }
   }
   update_pause(*model);
+  return accepted;
 }
 
 // While some peer's bytes wait for a buffer or the disk, asking for more would only queue them, and
@@ -72,11 +81,14 @@ void Core::on(Link& link, event::PieceBytes&& e, Time now) {
   Model* model = model_of(link, e.channel);
   control_bytes_ -= e.bytes;
   if (model == nullptr || !link.receiving) return;
+  const std::uint32_t before = link.receiving->got;
   link.receiving->got += e.bytes;
   model->counters.fetched_bytes += e.bytes;
   model->tallies[link.hello->node_id].fetched_bytes += e.bytes;
   if (link.receiving->discard || !model->fetching) return;
-  model->last_progress = now;
+  // As above for blobs: in steps of 64 KiB.
+  constexpr auto kStep = static_cast<std::uint32_t>(64 * limits::kKiB);
+  if (before / kStep != link.receiving->got / kStep) model->last_progress = now;
   model->download->bytes_arrived(link.id, e.piece, e.bytes, now);
 }
 
@@ -153,6 +165,7 @@ void Core::piece_stored(ModelKey key, PieceIndex piece, ConnectionId from, std::
     return;
   }
   if (!model->have.insert(piece)) return;
+  model->last_progress = now;
   model->counters.present_bytes += length;
   if (model->download) model->download->verified(piece);
   const PieceRun run{piece, 1};
@@ -162,8 +175,11 @@ void Core::piece_stored(ModelKey key, PieceIndex piece, ConnectionId from, std::
   model->uploads_due = true;
 }
 
-void Core::undurable(ModelKey key, std::uint64_t bytes) {
-  if (Model* model = find_model(key)) model->undurable_bytes = bytes;
+void Core::undurable(ModelKey key, std::uint64_t bytes, Time now) {
+  Model* model = find_model(key);
+  if (model == nullptr) return;
+  if (bytes < model->undurable_bytes) model->last_progress = now;  // a slow disk is no stall
+  model->undurable_bytes = bytes;
 }
 
 void Core::ask(Model& model, Time now) {
@@ -247,6 +263,11 @@ void Core::piece_prepared(ConnectionId connection, ModelKey key, PieceIndex piec
 }
 
 void Core::drop_upload(Link& link, const Upload& upload) {
+  // The same piece may have been chosen again meanwhile: it is released with its last upload.
+  const auto same = std::count_if(link.uploads.begin(), link.uploads.end(), [&](const Upload& u) {
+    return u.model == upload.model && u.piece == upload.piece;
+  });
+  if (same > 1) return;
   actions_.push_back(
       action::ReleasePiece{.connection = link.id, .model = upload.model, .piece = upload.piece});
 }

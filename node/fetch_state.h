@@ -2,6 +2,7 @@
 // to the network thread.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -29,6 +30,8 @@ struct FetchState {
   std::deque<std::pair<std::chrono::steady_clock::time_point, std::uint64_t>> rate_samples;
   FetchPhase phase = FetchPhase::kConnecting;
   bool opening = false;  // a worker is opening the store
+  std::optional<Error> ended_while_opening;
+  std::atomic<bool> cancel_opening{false};  // read by that worker
 
   // Any thread, under the mutex.
   mutable std::mutex mutex;

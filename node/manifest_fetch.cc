@@ -11,13 +11,15 @@ namespace {
 constexpr std::size_t kRequestsPerPeer = 8;
 // A peer that has been asked and sends nothing for this long is passed over.
 constexpr Duration kSilence = std::chrono::seconds(5);
+constexpr double kRateMin = 16 * limits::kKiB;  // bytes a second, beyond that
 // A peer that had not a blob when it was asked may have it by then.
 constexpr Duration kRetry = std::chrono::seconds(2);
 
 }  // namespace
 
-ManifestFetch::ManifestFetch(const ModelId& id, Selection selection, Until until)
-    : id_(id), selection_(std::move(selection)), until_(until) {
+ManifestFetch::ManifestFetch(const ModelId& id, Selection selection, Until until,
+                             std::uint32_t first_request)
+    : id_(id), selection_(std::move(selection)), until_(until), next_request_(first_request) {
   wanted_.emplace(id_, Wanted{.digest = id_, .bytes = limits::kRootBytesMax, .files = {}});
 }
 
@@ -47,13 +49,20 @@ void ManifestFetch::give_back(std::uint32_t request) {
   wanted_.emplace(digest, std::move(wanted));
 }
 
+// A peer that sends a byte now and then is as good as silent: 16 KiB a second are the least.
+Time ManifestFetch::slow_at(const Pending& pending) {
+  const double seconds = static_cast<double>(pending.bytes.size()) / kRateMin;
+  return pending.since + kSilence +
+         std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
+
 std::vector<ManifestFetch::Ask> ManifestFetch::decide(Time now) {
   for (auto& [peer, refused] : peers_) {
     std::erase_if(refused, [now](const auto& entry) { return entry.second <= now; });
   }
   std::vector<std::uint32_t> silent;
   for (const auto& [request, pending] : pending_) {
-    if (now - pending.last_heard >= kSilence) silent.push_back(request);
+    if (now - pending.last_heard >= kSilence || slow_at(pending) <= now) silent.push_back(request);
   }
   for (const std::uint32_t request : silent) {
     const auto& pending = pending_.at(request);
@@ -79,7 +88,7 @@ std::vector<ManifestFetch::Ask> ManifestFetch::decide(Time now) {
     ++load[*best];
     const std::uint32_t request = next_request_++;
     asks.push_back({.peer = *best, .request = request, .digest = it->first});
-    pending_.emplace(request, Pending{*best, std::move(it->second), {}, now});
+    pending_.emplace(request, Pending{*best, std::move(it->second), {}, now, now});
     it = wanted_.erase(it);
   }
   return asks;
@@ -88,7 +97,7 @@ std::vector<ManifestFetch::Ask> ManifestFetch::decide(Time now) {
 std::optional<Time> ManifestFetch::next_deadline() const {
   std::optional<Time> next;
   for (const auto& [request, pending] : pending_) {
-    const Time due = pending.last_heard + kSilence;
+    const Time due = std::min(pending.last_heard + kSilence, slow_at(pending));
     if (!next || due < *next) next = due;
   }
   for (const auto& [peer, refused] : peers_) {

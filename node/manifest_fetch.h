@@ -25,7 +25,9 @@ class ManifestFetch {
     kPieceLists,  // enough to fetch
   };
 
-  ManifestFetch(const ModelId& id, Selection selection, Until until);
+  // Requests are numbered from `first_request`: answers to an earlier fetch's must not match.
+  ManifestFetch(const ModelId& id, Selection selection, Until until,
+                std::uint32_t first_request = 1);
 
   // Starts from what this machine kept of the manifest. Before anything else. Errors are those that
   // end the fetch, as of chunk().
@@ -69,6 +71,7 @@ class ManifestFetch {
     PeerKey peer;
     Wanted wanted;
     std::vector<std::byte> bytes;
+    Time since{};
     Time last_heard{};
   };
 
@@ -78,6 +81,7 @@ class ManifestFetch {
   Result<void> enter_piece_lists();
   void want_blob(const Digest& digest, std::uint64_t bytes, FileIndex file);
   void give_back(std::uint32_t request);
+  static Time slow_at(const Pending& pending);
 
   ModelId id_;
   Selection selection_;
@@ -90,7 +94,7 @@ class ManifestFetch {
   std::map<std::uint32_t, Pending> pending_;
   // And the blobs that each did not have or not send, with when to ask it for them again.
   std::map<PeerKey, std::map<Digest, Time>> peers_;
-  std::uint32_t next_request_ = 1;
+  std::uint32_t next_request_;
 };
 
 }  // namespace shardswarm

@@ -157,9 +157,10 @@ class NodeImpl final : public Node {
     std::uint64_t total = 0;
     for (const FileEntry& file : manifest.root().files) total += file.size - file.header_bytes;
     Ticket ticket{.id = manifest.id(), .peers = shell_->addresses()};
-    const ModelKey model =
+    const Result<ModelKey> model =
         on_network(*shell_, [&] { return shell_->start_seed(std::move(*store)); });
-    return std::make_shared<SeedHandle>(shell_, model, std::move(ticket), present, total);
+    if (!model) return std::unexpected(model.error());
+    return std::make_shared<SeedHandle>(shell_, *model, std::move(ticket), present, total);
   }
 
   std::shared_ptr<Fetch> fetch(const Ticket& ticket, FetchOptions options) override {

@@ -93,13 +93,7 @@ void Shell::start_fetch(std::shared_ptr<FetchState> fetch) {
     fetch->resolve(fail(Errc::kCancelled, "the node is stopping"));
     return;
   }
-  // An earlier fetch of this model that has ended makes room (a seed does not).
-  std::erase_if(ended_, [&](const auto& entry) {
-    if (entry.first != fetch->ticket.id) return false;
-    core_->remove_model(entry.second);
-    stores_.erase(entry.second);
-    return true;
-  });
+  make_room_for(fetch->ticket.id);
   const auto until = fetch->kind == FetchState::Kind::kFetch ? ManifestFetch::Until::kPieceLists
                                                              : ManifestFetch::Until::kHeaders;
   const auto key = core_->add_fetch({.id = fetch->ticket.id,
@@ -119,6 +113,16 @@ void Shell::start_fetch(std::shared_ptr<FetchState> fetch) {
   schedule_settle();
 }
 
+// An earlier fetch of this model that has ended makes room for another (a seed does not).
+void Shell::make_room_for(const ModelId& id) {
+  std::erase_if(ended_, [&](const auto& entry) {
+    if (entry.first != id) return false;
+    core_->remove_model(entry.second);
+    stores_.erase(entry.second);
+    return true;
+  });
+}
+
 void Shell::cancel_fetch(const std::shared_ptr<FetchState>& fetch) {
   if (!fetch->model) return;
   core_->fetch_failed(*fetch->model, {Errc::kCancelled, "cancelled; run it again to resume"},
@@ -126,9 +130,11 @@ void Shell::cancel_fetch(const std::shared_ptr<FetchState>& fetch) {
   schedule_settle();
 }
 
-ModelKey Shell::start_seed(std::shared_ptr<Store> store) {
-  const ModelKey key = core_->add_seed(store->shared_manifest(), store->have(), now());
-  stores_[key] = std::move(store);
+Result<ModelKey> Shell::start_seed(std::shared_ptr<Store> store) {
+  make_room_for(store->manifest().id());
+  const auto key = core_->add_seed(store->shared_manifest(), store->have(), now());
+  if (!key) return key;
+  stores_[*key] = std::move(store);
   schedule_settle();
   return key;
 }
@@ -154,14 +160,18 @@ void Shell::store_opened(const std::shared_ptr<FetchState>& fetch,
                          Result<std::shared_ptr<Store>> opened) {
   fetch->opening = false;
   const ModelKey key = *fetch->model;
-  if (!fetches_.contains(key)) return;  // cancelled meanwhile
+  if (fetch->ended_while_opening) {
+    opened = fail(Errc::kCancelled, "");  // lets go of the directory
+    end_fetch(fetch, std::move(fetch->ended_while_opening));
+    return;
+  }
   if (!opened) {
     core_->fetch_failed(key, opened.error(), now());
   } else {
     Store& store = **opened;
     stores_[key] = std::move(*opened);
     store.on_durable([this, key, &store] {
-      core_->undurable(key, store.undurable_bytes());
+      core_->undurable(key, store.undurable_bytes(), now());
       schedule_settle();
     });
     if (const auto bytes = store.progress().rechecked_bytes; bytes > 0) {
@@ -173,6 +183,11 @@ void Shell::store_opened(const std::shared_ptr<FetchState>& fetch,
 }
 
 void Shell::end_fetch(const std::shared_ptr<FetchState>& fetch, std::optional<Error> error) {
+  if (fetch->opening) {  // the worker has the directory: it ends when that is free again
+    fetch->cancel_opening = true;
+    fetch->ended_while_opening = std::move(error);
+    return;
+  }
   const auto resolve = [this, fetch, error] {
     fetch->phase = error ? FetchPhase::kFailed : FetchPhase::kDone;
     progress(*fetch);

@@ -46,7 +46,7 @@ class Shell {
   // Runs `done` once nothing is left to hand over (see Fetch::linger), or at the deadline.
   void when_free(const std::shared_ptr<FetchState>& fetch, std::chrono::steady_clock::time_point by,
                  std::function<void()> done);
-  ModelKey start_seed(std::shared_ptr<Store> store);
+  Result<ModelKey> start_seed(std::shared_ptr<Store> store);
   std::vector<PeerReport> peers_of(ModelKey model) const;
   ModelStatus status(ModelKey model) const { return core_->status(model); }
 
@@ -62,8 +62,10 @@ class Shell {
 
  private:
   void accept();
+  void drop_stranger();
   void dial(std::string address);
   void adopt(asio::ip::tcp::socket socket, std::string address, bool dialed);
+  void make_room_for(const ModelId& id);
   void settle();
   void arm_timer();
   void every_tick();

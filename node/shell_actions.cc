@@ -40,7 +40,8 @@ void Shell::carry_out(action::ManifestReady&& a) {
   fetch->opening = true;
   const Store::TargetOptions target{
       .directory = fetch->options.directory,
-      .layout = resolved.everything ? Layout::kOriginal : Layout::kMirror};
+      .layout = resolved.everything ? Layout::kOriginal : Layout::kMirror,
+      .cancel = &fetch->cancel_opening};
   opening_->post([this, fetch, manifest, target, resolved] {
     auto opened = std::make_shared<Result<std::shared_ptr<Store>>>(
         Store::open_target(storage(), target, manifest, resolved));
@@ -52,13 +53,14 @@ void Shell::carry_out(action::StorePiece&& a) {
   const auto it = stores_.find(a.model);
   if (it == stores_.end()) return;
   const auto length = static_cast<std::uint32_t>(a.buffer.bytes().size());
-  it->second->put(
-      a.piece, std::move(a.buffer),
-      [this, model = a.model, piece = a.piece, from = a.from, length](const Result<void>& result) {
-        core_->piece_stored(model, piece, from, length, result, now());
-        schedule_settle();
-      });
-  core_->undurable(a.model, it->second->undurable_bytes());
+  it->second->put(a.piece, std::move(a.buffer),
+                  [this, model = a.model, piece = a.piece, from = a.from, length,
+                   store = it->second.get()](const Result<void>& result) {
+                    core_->undurable(model, store->undurable_bytes(), now());
+                    core_->piece_stored(model, piece, from, length, result, now());
+                    schedule_settle();
+                  });
+  core_->undurable(a.model, it->second->undurable_bytes(), now());
 }
 
 void Shell::carry_out(action::PreparePiece&& a) {
@@ -72,19 +74,20 @@ void Shell::carry_out(action::PreparePiece&& a) {
     prepare_bytes(a);
     return;
   }
-  store->second->prepare_range(a.piece, [this, a](const Result<FileRange>& range) {
-    const auto at = connections_.find(a.connection);
-    if (range && at != connections_.end()) {
-      at->second->prepared(a.model, a.piece,
-                           std::make_shared<PreparedPiece>(PreparedPiece{*range, {}}));
-    }
-    if (!range) {
-      log(LogLevel::kWarning, range.error().message);
-      core_->piece_lost(a.model, a.piece);
-    }
-    core_->piece_prepared(a.connection, a.model, a.piece, range.has_value(), now());
-    schedule_settle();
-  });
+  store->second->prepare_range(
+      a.piece, [this, a, kept = store->second](const Result<FileRange>& range) {
+        const auto at = connections_.find(a.connection);
+        if (range && at != connections_.end()) {
+          at->second->prepared(a.model, a.piece,
+                               std::make_shared<PreparedPiece>(PreparedPiece{*range, {}, kept}));
+        }
+        if (!range) {
+          log(LogLevel::kWarning, range.error().message);
+          core_->piece_lost(a.model, a.piece);
+        }
+        core_->piece_prepared(a.connection, a.model, a.piece, range.has_value(), now());
+        schedule_settle();
+      });
 }
 
 void Shell::prepare_bytes(const action::PreparePiece& a) {
@@ -102,8 +105,9 @@ void Shell::prepare_bytes(const action::PreparePiece& a) {
     const auto at = connections_.find(a.connection);
     const bool ok = bytes.has_value();
     if (ok && at != connections_.end()) {
-      at->second->prepared(a.model, a.piece,
-                           std::make_shared<PreparedPiece>(PreparedPiece{{}, std::move(*bytes)}));
+      at->second->prepared(
+          a.model, a.piece,
+          std::make_shared<PreparedPiece>(PreparedPiece{{}, std::move(*bytes), {}}));
     }
     if (!ok) {
       log(LogLevel::kWarning, bytes.error().message);

@@ -1,4 +1,5 @@
 // The shell's sockets: listening, dialing, connections coming and going.
+#include <algorithm>
 #include <asio/connect.hpp>
 #include <asio/post.hpp>
 
@@ -11,6 +12,7 @@ namespace {
 using asio::ip::tcp;
 
 constexpr auto kDialTimeout = std::chrono::seconds(5);
+constexpr std::size_t kStrangersMax = 64;
 constexpr auto kAcceptRetry = std::chrono::milliseconds(200);
 
 std::string text_of(const tcp::endpoint& endpoint) {
@@ -89,10 +91,24 @@ void Shell::accept() {
     asio::error_code gone;
     const tcp::endpoint remote = socket.remote_endpoint(gone);
     if (!gone && connections_.size() < 2 * limits::kConnectionsMax) {
+      drop_stranger();
       adopt(std::move(socket), text_of(remote), false);
     }
     accept();
   });
+}
+
+// Of those that have not shown who they are, the oldest goes when there are too many: it must not
+// be that strangers keep peers out.
+void Shell::drop_stranger() {
+  std::shared_ptr<Connection> oldest;
+  std::size_t strangers = 0;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->up()) continue;
+    if (!oldest) oldest = connection;
+    ++strangers;
+  }
+  if (strangers >= kStrangersMax) oldest->abort(std::nullopt);
 }
 
 void Shell::dial(std::string address) {
@@ -113,7 +129,10 @@ void Shell::dial(std::string address) {
           return;
         }
         const bool authenticated = identity_.has_value() || options_.insecure;
-        if (!authenticated && !found.begin()->endpoint().address().is_loopback()) {
+        const bool here = std::all_of(found.begin(), found.end(), [](const auto& result) {
+          return result.endpoint().address().is_loopback();
+        });
+        if (!authenticated && !here) {
           core_->dial_failed(
               address,
               {Errc::kRefused, address + " is beyond this machine: that needs a cluster "

@@ -35,6 +35,7 @@ inline constexpr std::uint32_t kModelsPerConnectionMax = 1024;
 inline constexpr std::uint32_t kBlobRequestsPerPeerMax = 64;
 inline constexpr std::uint32_t kPeerAddressesMax = 256;      // in one PEERS message
 inline constexpr std::size_t kAddressBytesMax = 256;         // "host:port"
+inline constexpr std::uint32_t kClaimPiecesMax = 1024;    // in one CLAIM
 inline constexpr std::size_t kReasonBytesMax = 1024;         // text of CLOSE and REJECT
 inline constexpr std::size_t kSendQueueBytesMax = 8 * kMiB;  // control bytes queued to one peer
 inline constexpr std::uint64_t kCreditBytesMax = kGiB;       // what one peer may have asked for

@@ -73,7 +73,9 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
   Peer& peer = it->second;
   // What the uploader chose from an offer has used up credit there, welcome or not; also when its
   // choice crossed our withdrawal. In doubt it is charged: that only gives too much.
-  if (peer.unoffered.erase(piece) || peer.offered.contains(piece)) {
+  const bool withdrawn = peer.withdrawn.erase(piece);
+  const bool offered = peer.offered.contains(piece);
+  if (withdrawn || offered) {
     peer.credit -= std::min<std::uint64_t>(peer.credit, bytes_(piece));
   }
   if (const auto asked = peer.asked.find(piece); asked != peer.asked.end()) {
@@ -81,6 +83,7 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
     peer.last_claim = now;
     return true;
   }
+  if (!withdrawn && !offered) return false;  // never asked for
   switch (state(piece)) {
     case State::kAsked:
       if (arriving(piece)) return false;

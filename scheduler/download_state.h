@@ -32,11 +32,11 @@ class DownloadScheduler::Impl {
   };
   struct Peer {
     explicit Peer(std::uint32_t pieces)
-        : have(pieces), offerable(pieces), offered(pieces), unoffered(pieces) {}
+        : have(pieces), offerable(pieces), offered(pieces), withdrawn(pieces) {}
     PieceSet have;
     PieceSet offerable;  // open, and nobody else holds them: to be offered
     PieceSet offered;
-    PieceSet unoffered;  // offers that were withdrawn: a claim may have crossed that
+    PieceSet withdrawn;  // what it was asked for no more: a claim may have crossed that
     std::map<PieceIndex, Asked> asked;
     std::map<PieceIndex, Time> refused;  // until when
     std::uint64_t outstanding = 0;       // bytes of `asked`
@@ -195,7 +195,6 @@ class DownloadScheduler::Impl {
   }
   void withdraw_offer(PeerKey key, Peer& peer, PieceIndex piece) {
     if (!peer.offered.erase(piece)) return;
-    peer.unoffered.insert(piece);
     note_withdraw(key, piece);
   }
   // Somebody claimed it or has sent some of it.
@@ -206,7 +205,10 @@ class DownloadScheduler::Impl {
              (asked->second.claimed || asked->second.arrived > 0);
     });
   }
-  void note_withdraw(PeerKey key, PieceIndex piece) { withdraw_[key].push_back(piece); }
+  void note_withdraw(PeerKey key, PieceIndex piece) {
+    withdraw_[key].push_back(piece);
+    peers_.at(key).withdrawn.insert(piece);
+  }
 
   // --- deciding ---
   std::uint64_t window(const Peer& peer) const;

@@ -223,7 +223,7 @@ class UploadScheduler::Impl {
 
   std::optional<PieceIndex> first_copy(const Peer& peer, PeerKey key, bool others_go_first) const {
     std::optional<PieceIndex> found = next_unsent(peer, PieceIndex(0));
-    while (found) {
+    for (std::size_t considered = 0; found && considered < kConsidered; ++considered) {
       // A peer that let leases lapse gets a first copy only if nobody else is waiting for it.
       const bool others_first =
           others_go_first && peer.lapses >= kLapsesMax &&
@@ -261,9 +261,8 @@ class UploadScheduler::Impl {
       for (auto piece = set->next(PieceIndex(0)); piece && considered < kConsidered;
            piece = set->next(PieceIndex(piece->value + 1))) {
         if (!have_.contains(*piece) || !sent_once_.contains(*piece)) continue;
-        if (leased_away(peer, key, *piece)) continue;
-        if (!affordable(peer, *piece)) continue;
         ++considered;
+        if (leased_away(peer, key, *piece) || !affordable(peer, *piece)) continue;
         if (!best || holders_[piece->value] < holders_[best->value]) best = piece;
       }
     }

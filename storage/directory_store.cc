@@ -26,7 +26,7 @@ Result<Fd> lock_meta(const std::filesystem::path& meta, bool exclusive) {
 
 void DirectoryStore::trust(const LedgerContent& ledger,
                            const std::vector<std::optional<FileIdentity>>& identities,
-                           std::vector<std::string>* warnings) {
+                           std::vector<std::string>* warnings, const std::atomic<bool>* cancel) {
   std::vector<PieceCheck> doubtful;
   ledger.recorded.for_each([&](PieceIndex piece) {
     const FileIndex file = manifest_->file_of(piece);
@@ -42,7 +42,7 @@ void DirectoryStore::trust(const LedgerContent& ledger,
                           .xxh3 = ledger.xxh3[piece.value]});
     }
   });
-  const auto checked = check_pieces(*manifest_, doubtful, environment_.workers);
+  const auto checked = check_pieces(*manifest_, doubtful, environment_.workers, cancel);
   std::vector<std::uint32_t> wrong(manifest_->file_count());
   for (std::size_t i = 0; i < doubtful.size(); ++i) {
     progress_.rechecked_bytes += doubtful[i].extent.length;

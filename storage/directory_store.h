@@ -43,7 +43,7 @@ class DirectoryStore : public Store, public std::enable_shared_from_this<Directo
   // after they were read again and matched their XXH3. `identities` by file, as found at opening.
   void trust(const LedgerContent& ledger,
              const std::vector<std::optional<FileIdentity>>& identities,
-             std::vector<std::string>* warnings);
+             std::vector<std::string>* warnings, const std::atomic<bool>* cancel = nullptr);
 
   // Posts `job(store)` to the owner's thread and lets go of the store here, so that nothing of ours
   // holds it, and its lock, once the job has run.

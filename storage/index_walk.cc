@@ -64,6 +64,7 @@ Result<std::set<std::string>> named_files(const WalkedFile& index) {
   };
   auto bytes = read_small_file(index.location, kIndexBytesMax);
   if (!bytes) return std::unexpected(bytes.error());
+  if (bytes->empty()) return bad("it is empty");
   simdjson::dom::parser parser;
   simdjson::dom::element root;
   const auto error =

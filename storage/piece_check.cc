@@ -8,9 +8,11 @@
 namespace shardswarm {
 
 std::vector<CheckedPiece> check_pieces(const Manifest& manifest,
-                                       const std::vector<PieceCheck>& checks, Workers& workers) {
+                                       const std::vector<PieceCheck>& checks, Workers& workers,
+                                       const std::atomic<bool>* cancel) {
   std::vector<CheckedPiece> results(checks.size());
   parallel_for(workers, checks.size(), [&](std::size_t i) {
+    if (cancel != nullptr && cancel->load()) return;
     thread_local std::vector<std::byte> buffer;
     const PieceCheck& check = checks[i];
     buffer.resize(check.extent.length);

@@ -1,6 +1,7 @@
 // Reading pieces back and checking them, many at a time.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,9 +26,10 @@ struct CheckedPiece {
 };
 
 // Blocks; reads and hashes on all workers, one piece's buffer each. Answers in the order of
-// `checks`.
+// `checks`; once `cancel` is set the rest is not looked at.
 std::vector<CheckedPiece> check_pieces(const Manifest& manifest,
-                                       const std::vector<PieceCheck>& checks, Workers& workers);
+                                       const std::vector<PieceCheck>& checks, Workers& workers,
+                                       const std::atomic<bool>* cancel = nullptr);
 
 // "model.safetensors: tensor 'x', piece 7 (bytes 100-199)" for messages.
 std::string describe_piece(const Manifest& manifest, PieceIndex piece);

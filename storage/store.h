@@ -2,6 +2,7 @@
 // new ones there. Layouts and the ledger's format: spec/storage.md.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -53,6 +54,7 @@ class Store {
   struct TargetOptions {
     std::filesystem::path directory;
     Layout layout = Layout::kOriginal;
+    const std::atomic<bool>* cancel = nullptr;  // set: ends soon with kCancelled
   };
   // A directory to fetch into: created if missing, locked (kBusy), refused if it holds another
   // model or anything that we did not put there under a name we would write (kForeign), checked for

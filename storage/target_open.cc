@@ -94,6 +94,7 @@ Result<std::shared_ptr<Store>> TargetStore::open(StorageEnvironment environment,
   store->meta_ = options.directory / kMetaDirName;
   store->layout_ = options.layout;
   store->selected_ = selection.pieces;
+  store->cancel_ = options.cancel;
   for (std::uint32_t i = 0; i < store->state_.size(); ++i) {
     store->state_[i].selected = selection.files[i];
   }
@@ -103,6 +104,7 @@ Result<std::shared_ptr<Store>> TargetStore::open(StorageEnvironment environment,
     store->undo_fresh();
     return std::unexpected(opened.error());
   }
+  store->cancel_ = nullptr;
   return store;
 }
 
@@ -258,7 +260,7 @@ Result<void> TargetStore::open_slot(FileIndex file) {
 // What an earlier run left: first what the ledger vouches for, then what was written and not yet
 // recorded, which only its SHA-256 can tell.
 Result<void> TargetStore::take_up(const ResolvedSelection& selection, const LedgerContent& ledger) {
-  trust(ledger, found_, nullptr);
+  trust(ledger, found_, nullptr, cancel_);
   std::vector<PieceCheck> checks;
   for (std::uint32_t i = 0; i < state_.size(); ++i) {
     const FileIndex file(i);
@@ -276,7 +278,11 @@ Result<void> TargetStore::take_up(const ResolvedSelection& selection, const Ledg
       checks.push_back({.piece = piece, .fd = files_[i].get(), .extent = extent, .xxh3 = {}});
     });
   }
-  const auto checked = check_pieces(*manifest_, checks, environment_.workers);
+  const auto checked = check_pieces(*manifest_, checks, environment_.workers, cancel_);
+  // What was not looked at is not lost.
+  if (cancel_ != nullptr && cancel_->load()) {
+    return fail(Errc::kCancelled, "cancelled; run it again to resume");
+  }
   std::vector<PieceRecord> records;
   for (std::size_t i = 0; i < checks.size(); ++i) {
     progress_.rechecked_bytes += checks[i].extent.length;

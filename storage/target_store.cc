@@ -163,8 +163,8 @@ void TargetStore::maybe_finish() {
   naming_ = true;
   // Syncing and renaming many files takes its time: not on the owner's thread. Nothing else touches
   // ledger and files now.
-  environment_.workers.post([self = self_pointer()]() mutable {
-    Result<void> result = self->sync_result_ ? self->settle_files() : self->sync_result_;
+  environment_.workers.post([self = self_pointer(), complete = complete_files()]() mutable {
+    Result<void> result = self->sync_result_ ? self->settle_files(complete) : self->sync_result_;
     hand_over(std::move(self), [result = std::move(result)](TargetStore& store) {
       store.naming_ = false;
       const auto finished = std::exchange(store.finish_done_, {});
@@ -173,18 +173,27 @@ void TargetStore::maybe_finish() {
   });
 }
 
+// Selected files that are here as far as they are wanted, and not under their names yet.
+std::vector<FileIndex> TargetStore::complete_files() const {
+  std::vector<FileIndex> complete;
+  const PieceSet missing = selected_ - have_;
+  for (std::uint32_t i = 0; i < state_.size(); ++i) {
+    const FileIndex file(i);
+    if (!state_[i].selected || state_[i].named || !files_[i]) continue;
+    const auto first = missing.next(manifest_->first_piece(file));
+    const std::uint32_t end = manifest_->first_piece(file).value + manifest_->file(file).pieces;
+    if (!first || first->value >= end) complete.push_back(file);
+  }
+  return complete;
+}
+
 // The identity of every file is recorded, so that the next run need not read it again; then
 // complete files get their names. In this order: a file under its name is known to be ours by its
 // record.
-Result<void> TargetStore::settle_files() {
-  std::vector<FileIndex> complete;
+Result<void> TargetStore::settle_files(const std::vector<FileIndex>& complete) {
   for (std::uint32_t i = 0; i < state_.size(); ++i) {
     const FileIndex file(i);
     if (!state_[i].selected || !files_[i]) continue;
-    PieceSet wanted(manifest_->piece_count());
-    wanted.insert(PieceRun{manifest_->first_piece(file), manifest_->file(file).pieces});
-    wanted &= selected_;
-    if (!state_[i].named && (wanted - have_).empty()) complete.push_back(file);
     if (::fsync(files_[i].get()) != 0) return fail_errno(errno, "cannot sync " + name_of(file));
     const auto identity = identity_of(files_[i].get(), name_of(file));
     if (!identity) return std::unexpected(identity.error());

@@ -52,7 +52,8 @@ class TargetStore final : public DirectoryStore {
   void synced(Result<void> result);
   void ledger_synced(Result<void> result);
   void maybe_finish();
-  Result<void> settle_files();
+  Result<void> settle_files(const std::vector<FileIndex>& complete);
+  std::vector<FileIndex> complete_files() const;
   Result<void> name_file(FileIndex file);
   std::shared_ptr<TargetStore> self_pointer() {
     return std::static_pointer_cast<TargetStore>(shared_from_this());
@@ -69,6 +70,7 @@ class TargetStore final : public DirectoryStore {
   bool fresh_ = false;                                 // there was no .shardswarm/ before
   bool made_ = false;                                  // there was no directory before
   PieceSet selected_;
+  const std::atomic<bool>* cancel_ = nullptr;  // of the opening
 
   std::vector<PieceRecord> unsynced_;  // written, to be recorded
   std::uint64_t unsynced_bytes_ = 0;

@@ -28,7 +28,7 @@ TEST(Core, FetchesAWholeModelFromOneSeed) {
   const MemoryModel model = make_memory_model(8, 4, 300'000, 1);
   VirtualSwarm swarm;
   swarm.add_seed(model);
-  auto& fetcher = swarm.add_fetcher(model, {}, {"node0:1"});
+  auto& fetcher = swarm.add_fetcher(model, {}, {"10.0.0.0:1"});
   swarm.run_all_fetches();
   expect_complete(fetcher, "fetcher");
   EXPECT_EQ(fetcher.got.size(), model.manifest->piece_count());
@@ -39,7 +39,7 @@ TEST(Core, FetchesOnlyTheSelectedLayers) {
   const MemoryModel model = make_memory_model(8, 4, 300'000, 1);
   VirtualSwarm swarm;
   swarm.add_seed(model);
-  auto& fetcher = swarm.add_fetcher(model, {.layers = {{2, 3}}}, {"node0:1"});
+  auto& fetcher = swarm.add_fetcher(model, {.layers = {{2, 3}}}, {"10.0.0.0:1"});
   swarm.run_all_fetches();
   expect_complete(fetcher, "fetcher");
   EXPECT_EQ(fetcher.got.size(), 2U * 4U + 1U);  // and config.json
@@ -51,7 +51,7 @@ TEST(Core, FiveFetchersOfOverlappingShardsShareTheSeedsUplink) {
   auto& seed = swarm.add_seed(model);
   const std::vector<Selection> wants = {
       {}, {.layers = {{0, 9}}}, {.layers = {{5, 15}}}, {.layers = {{3, 12}}}, {}};
-  for (const Selection& want : wants) swarm.add_fetcher(model, want, {"node0:1"});
+  for (const Selection& want : wants) swarm.add_fetcher(model, want, {"10.0.0.0:1"});
   swarm.run_all_fetches();
   for (std::size_t i = 1; i <= wants.size(); ++i) expect_complete(swarm.node(i), "fetcher");
   const double copies = static_cast<double>(seed.core->status(seed.key).sent_bytes) /
@@ -64,8 +64,8 @@ TEST(Core, OthersEndWhenTheSeedLeavesAfterOneCopy) {
   const MemoryModel model = make_memory_model(8, 4, 200'000, 3);
   VirtualSwarm swarm;
   auto& seed = swarm.add_seed(model);
-  auto& low = swarm.add_fetcher(model, {.layers = {{0, 3}}}, {"node0:1"});
-  auto& high = swarm.add_fetcher(model, {.layers = {{4, 7}}}, {"node0:1"});
+  auto& low = swarm.add_fetcher(model, {.layers = {{0, 3}}}, {"10.0.0.0:1"});
+  auto& high = swarm.add_fetcher(model, {.layers = {{4, 7}}}, {"10.0.0.0:1"});
   swarm.run_all_fetches();
   swarm.kill(seed);
   auto& late = swarm.add_fetcher(model, {}, {low.name, high.name});
@@ -78,7 +78,7 @@ TEST(Core, SurvivesAPeerThatLeavesInTheMiddle) {
   VirtualSwarm swarm;
   auto& leaving = swarm.add_seed(model);
   swarm.add_seed(model);
-  auto& fetcher = swarm.add_fetcher(model, {}, {"node0:1", "node1:1"});
+  auto& fetcher = swarm.add_fetcher(model, {}, {"10.0.0.0:1", "10.0.0.1:1"});
   swarm.run([&] { return fetcher.got.size() > 20; });
   swarm.kill(leaving);
   swarm.run_all_fetches();
@@ -91,7 +91,7 @@ TEST(Core, BansAPeerThatSendsBadDataAndEndsWithAnother) {
   auto& liar = swarm.add_seed(model);
   liar.corrupts = true;
   swarm.add_seed(model);
-  auto& fetcher = swarm.add_fetcher(model, {}, {"node0:1", "node1:1"});
+  auto& fetcher = swarm.add_fetcher(model, {}, {"10.0.0.0:1", "10.0.0.1:1"});
   swarm.run_all_fetches();
   expect_complete(fetcher, "fetcher");
   EXPECT_THAT(fetcher.warnings, testing::Contains(HasSubstr("is banned")));
@@ -101,7 +101,7 @@ TEST(Core, EndsWithStalledWhenNobodyHasTheRest) {
   const MemoryModel model = make_memory_model(8, 2, 100'000, 6);
   VirtualSwarm swarm;
   auto& seed = swarm.add_seed(model);
-  auto& part = swarm.add_fetcher(model, {.layers = {{0, 3}}}, {"node0:1"});
+  auto& part = swarm.add_fetcher(model, {.layers = {{0, 3}}}, {"10.0.0.0:1"});
   swarm.run_all_fetches();
   swarm.kill(seed);
   auto& hungry = swarm.add_fetcher(model, {}, {part.name}, std::chrono::seconds(5));
@@ -117,7 +117,7 @@ TEST(Core, SaysWhenNoPeerHasTheModel) {
   const MemoryModel other = make_memory_model(2, 2, 1000, 8);
   VirtualSwarm swarm;
   swarm.add_seed(other);
-  auto& fetcher = swarm.add_fetcher(model, {}, {"node0:1"}, std::chrono::seconds(3));
+  auto& fetcher = swarm.add_fetcher(model, {}, {"10.0.0.0:1"}, std::chrono::seconds(3));
   swarm.run([&] { return fetcher.ended; });
   ASSERT_TRUE(fetcher.error);
   EXPECT_EQ(fetcher.error->code, Errc::kUnreachable);
@@ -138,7 +138,7 @@ TEST(Core, AnImpossibleSelectionEndsWithTheValidRange) {
   const MemoryModel model = make_memory_model(4, 2, 1000, 9);
   VirtualSwarm swarm;
   swarm.add_seed(model);
-  auto& fetcher = swarm.add_fetcher(model, {.layers = {{2, 9}}}, {"node0:1"});
+  auto& fetcher = swarm.add_fetcher(model, {.layers = {{2, 9}}}, {"10.0.0.0:1"});
   swarm.run([&] { return fetcher.ended; });
   ASSERT_TRUE(fetcher.error);
   EXPECT_EQ(fetcher.error->code, Errc::kUsage);
@@ -149,8 +149,8 @@ TEST(Core, LearnsOfPeersThroughPeers) {
   const MemoryModel model = make_memory_model(8, 4, 200'000, 10);
   VirtualSwarm swarm;
   swarm.add_seed(model);
-  auto& first = swarm.add_fetcher(model, {}, {"node0:1"});
-  auto& second = swarm.add_fetcher(model, {}, {"node0:1"});
+  auto& first = swarm.add_fetcher(model, {}, {"10.0.0.0:1"});
+  auto& second = swarm.add_fetcher(model, {}, {"10.0.0.0:1"});
   swarm.run_all_fetches();
   expect_complete(first, "first");
   expect_complete(second, "second");
@@ -162,7 +162,7 @@ TEST(Core, StaysForAPeerThatWantsWhatOnlyItHolds) {
   const MemoryModel model = make_memory_model(8, 4, 200'000, 12);
   VirtualSwarm swarm;
   auto& seed = swarm.add_seed(model);
-  auto& middle = swarm.add_fetcher(model, {}, {"node0:1"});
+  auto& middle = swarm.add_fetcher(model, {}, {"10.0.0.0:1"});
   swarm.run([&] { return middle.got.size() > 10; });
   auto& last = swarm.add_fetcher(model, {}, {middle.name});
   swarm.run([&] { return middle.ended; });
@@ -173,6 +173,32 @@ TEST(Core, StaysForAPeerThatWantsWhatOnlyItHolds) {
   swarm.kill(middle);
   swarm.run([&] { return last.ended; });
   expect_complete(last, "last");
+}
+
+TEST(Core, ASeedThatWasIndexedAfterTheConnectionCameIsFound) {
+  const MemoryModel model = make_memory_model(4, 2, 100'000, 14);
+  VirtualSwarm swarm;
+  auto& late = swarm.add(model);  // listens, has no model yet
+  auto& fetcher = swarm.add_fetcher(model, {}, {late.name});
+  swarm.run([&] { return swarm.now() > std::chrono::seconds(1); });
+  ASSERT_FALSE(fetcher.ended);
+  swarm.give(late);
+  swarm.run([&] { return fetcher.ended; });
+  expect_complete(fetcher, "fetcher");
+}
+
+TEST(Core, ASecondFetchOfAModelOnTheSameConnectionGetsItsPieces) {
+  const MemoryModel model = make_memory_model(8, 2, 100'000, 15);
+  VirtualSwarm swarm;
+  auto& seed = swarm.add_seed(model);
+  auto& fetcher = swarm.add_fetcher(model, {.layers = {{0, 3}}}, {seed.name});
+  swarm.run([&] { return fetcher.ended; });
+  expect_complete(fetcher, "first");
+  const std::size_t first = fetcher.got.size();
+  swarm.fetch_again(fetcher, {.layers = {{4, 7}}});
+  swarm.run([&] { return fetcher.ended; });
+  expect_complete(fetcher, "second");
+  EXPECT_GT(fetcher.got.size(), first);
 }
 
 TEST(Core, AKeptManifestNeedsNoPeerToBeLearnedFrom) {
@@ -190,8 +216,8 @@ TEST(Core, TheSameSeedGivesTheSameRun) {
   const auto run = [&] {
     VirtualSwarm swarm;
     swarm.add_seed(model);
-    swarm.add_fetcher(model, {}, {"node0:1"});
-    swarm.add_fetcher(model, {.layers = {{2, 6}}}, {"node0:1"});
+    swarm.add_fetcher(model, {}, {"10.0.0.0:1"});
+    swarm.add_fetcher(model, {.layers = {{2, 6}}}, {"10.0.0.0:1"});
     swarm.run_all_fetches();
     return std::pair(swarm.node(1).ended_at, swarm.node(2).ended_at);
   };

@@ -118,7 +118,7 @@ class VirtualSwarm {
 
   Node& add(const MemoryModel& model) {
     auto node = std::make_unique<Node>();
-    node->name = "node" + std::to_string(nodes_.size()) + ":1";
+    node->name = "10.0.0." + std::to_string(nodes_.size()) + ":1";
     CoreOptions options;
     options.hello.node_id = sha256(std::as_bytes(std::span(node->name)));
     options.hello.agent = "test";
@@ -132,8 +132,30 @@ class VirtualSwarm {
   Node& add_seed(const MemoryModel& model) {
     Node& node = add(model);
     node.key =
-        node.core->add_seed(model.manifest, PieceSet::full(model.manifest->piece_count()), now_);
+        node.core->add_seed(model.manifest, PieceSet::full(model.manifest->piece_count()), now_)
+            .value();
     return node;
+  }
+  // A node that listens already begins to seed its model.
+  void give(Node& node) {
+    node.key = node.core
+                   ->add_seed(node.model->manifest,
+                              PieceSet::full(node.model->manifest->piece_count()), now_)
+                   .value();
+    settle(node);
+  }
+  // Another fetch of the model, in place of one that ended; what came stays.
+  void fetch_again(Node& node, Selection selection) {
+    node.core->remove_model(node.key);
+    node.ended = false;
+    node.key = node.core
+                   ->add_fetch({.id = node.model->manifest->id(),
+                                .selection = std::move(selection),
+                                .stall_timeout = std::chrono::seconds(60),
+                                .kept = nullptr},
+                               now_)
+                   .value();
+    settle(node);
   }
   Node& add_fetcher(const MemoryModel& model, Selection selection,
                     const std::vector<std::string>& peers,

@@ -2,95 +2,13 @@
 
 #include <gmock/gmock.h>
 
-#include <map>
-#include <utility>
-#include <vector>
-
-#include "piece/limits.h"
+#include "tests/scheduler/downloader.h"
 
 namespace shardswarm::test {
 namespace {
 
-using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
-
-constexpr std::uint32_t kPieces = 400;
-constexpr std::uint32_t kBytes = 256 * 1024;
-constexpr std::uint64_t kWindowUnmeasured = 4 * limits::kWindowBytesMin;  // 8 of these pieces
-constexpr PeerKey kAnn(1), kBob(2), kCid(3);
-
-PieceRun run(std::uint32_t first, std::uint32_t count = 1) { return {PieceIndex(first), count}; }
-
-PieceSet set_of(PieceRun pieces) {
-  PieceSet set(kPieces);
-  set.insert(pieces);
-  return set;
-}
-
-struct Downloader {
-  explicit Downloader(
-      PieceRun wanted = run(0, kPieces), std::uint64_t seed = 1,
-      PieceBytes bytes = [](PieceIndex) { return kBytes; })
-      : scheduler(kPieces, std::move(bytes), options(seed)) {
-    scheduler.want(set_of(wanted));
-  }
-  static DownloadOptions options(std::uint64_t seed) {
-    DownloadOptions options;
-    options.seed = seed;
-    return options;
-  }
-
-  void add(PeerKey peer, PieceRun pieces, Time now = 0s) {
-    scheduler.add_peer(peer, now);
-    has(peer, pieces);
-  }
-  void has(PeerKey peer, PieceRun pieces) { scheduler.peer_has(peer, {&pieces, 1}); }
-  void reject(PeerKey peer, PieceRun pieces, Time now) {
-    scheduler.rejected(peer, {&pieces, 1}, now);
-  }
-  bool claimed(PeerKey peer, std::uint32_t piece, Time now) {
-    return scheduler.claimed(peer, PieceIndex(piece), now);
-  }
-  // The whole piece comes, is right and is ours.
-  void deliver(PeerKey peer, std::uint32_t piece, Time now) {
-    claimed(peer, piece, now);
-    scheduler.bytes_arrived(peer, PieceIndex(piece), kBytes, now);
-    scheduler.arrived(peer, PieceIndex(piece));
-    scheduler.verified(PieceIndex(piece));
-  }
-  // Decides, and keeps who is asked for what.
-  Decision decide(Time now) {
-    Decision decision = scheduler.decide(now);
-    for (const Withdraw& withdraw : decision.withdraw) asked[withdraw.peer] -= set(withdraw.pieces);
-    for (const Ask& ask : decision.ask) asked[ask.peer] |= set(ask.pieces);
-    return decision;
-  }
-
-  struct Sets : std::map<PeerKey, PieceSet> {
-    PieceSet& operator[](PeerKey peer) { return try_emplace(peer, kPieces).first->second; }
-  };
-  static PieceSet set(const std::vector<PieceRun>& runs) {
-    PieceSet pieces(kPieces);
-    for (const PieceRun& r : runs) pieces.insert(r);
-    return pieces;
-  }
-
-  DownloadScheduler scheduler;
-  Sets asked;
-};
-
-std::uint64_t credit_of(const Decision& decision, PeerKey peer) {
-  std::uint64_t credit = 0;
-  for (const Ask& ask : decision.ask) credit += ask.peer == peer ? ask.credit_bytes : 0;
-  return credit;
-}
-
-std::uint64_t later_credit(Downloader& down, PeerKey peer, Time now) {
-  std::uint64_t credit = 0;
-  for (; now < 20s; now += 100ms) credit += credit_of(down.decide(now), peer);
-  return credit;
-}
 
 // --- offers ---
 
@@ -414,14 +332,27 @@ TEST(Download, AClaimOfAPieceUnderWayElsewhereIsUnwelcome) {
   EXPECT_FALSE(down.claimed(kBob, 0, 3ms)) << "here";
 }
 
-TEST(Download, AClaimOfAnUnstartedPieceMovesItAndWithdrawsTheOther) {
+TEST(Download, AClaimOfWhatWasNeverAskedForIsUnwelcome) {
   Pair down;
-  EXPECT_TRUE(down.claimed(kBob, 0, 1ms));
-  EXPECT_EQ(down.scheduler.outstanding_bytes(kBob), kBytes);
-  EXPECT_EQ(down.scheduler.outstanding_bytes(kAnn), 3 * kBytes);
-  const Decision decision = down.decide(1ms);
+  EXPECT_FALSE(down.claimed(kBob, 0, 1ms));
+  EXPECT_EQ(down.scheduler.outstanding_bytes(kAnn), 4 * kBytes);
+  EXPECT_THAT(down.decide(1ms).withdraw, IsEmpty());
+}
+
+// Ann chose from an offer that was withdrawn meanwhile, when Bob turned out to have the pieces too.
+TEST(Download, AClaimThatCrossedTheWithdrawalMovesAnUnstartedPiece) {
+  Downloader down;
+  down.add(kAnn, run(0, 4));
+  down.decide(0s);
+  down.add(kBob, run(0, 4), 1ms);
+  down.decide(1ms);
+  ASSERT_EQ(down.scheduler.outstanding_bytes(kBob), 4 * kBytes);
+  EXPECT_TRUE(down.claimed(kAnn, 0, 2ms));
+  EXPECT_EQ(down.scheduler.outstanding_bytes(kAnn), kBytes);
+  EXPECT_EQ(down.scheduler.outstanding_bytes(kBob), 3 * kBytes);
+  const Decision decision = down.decide(2ms);
   ASSERT_EQ(decision.withdraw.size(), 1U);
-  EXPECT_EQ(decision.withdraw[0].peer, kAnn);
+  EXPECT_EQ(decision.withdraw[0].peer, kBob);
   EXPECT_THAT(decision.withdraw[0].pieces, ElementsAre(run(0)));
 }
 
