@@ -296,9 +296,9 @@ void Shell::schedule_settle() {
 }
 
 void Shell::settle() {
-  core_->settle(now());
-  // Writing tells the core what was sent, which may choose further pieces: until all is quiet.
+  // Writing tells the core what was sent, which lets it choose further pieces: until all is quiet.
   while (true) {
+    core_->settle(now());
     auto actions = core_->take_actions();
     for (Action& action : actions) {
       std::visit([this](auto&& what) { carry_out(std::move(what)); }, std::move(action));
