@@ -31,11 +31,9 @@ void Core::on(Link& link, event::PieceBegin&& e, Time now) {
     return;
   }
   const std::uint32_t length = model->piece_bytes(e.piece);
-  link.receiving.emplace();
+  link.receiving =
+      Link::Receiving{.model = model->key, .piece = e.piece, .length = length, .buffer = {}};
   Link::Receiving& receiving = *link.receiving;
-  receiving.model = model->key;
-  receiving.piece = e.piece;
-  receiving.length = length;
   if (!model->fetching || !model->download->claimed(link.id, e.piece, now)) {
     receiving.discard = true;
     link.session.discard_piece(length);

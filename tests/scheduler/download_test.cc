@@ -222,7 +222,7 @@ struct Pair : Downloader {
 
 TEST(Download, WhatIsRejectedIsAskedElsewhereAndOfTheRejecterOnlyLater) {
   Pair down;
-  for (const std::uint32_t other : {0, 2, 3}) down.deliver(kAnn, other, 5ms);
+  for (const std::uint32_t other : {0U, 2U, 3U}) down.deliver(kAnn, other, 5ms);
   down.reject(kAnn, run(1), 10ms);
   Decision decision = down.decide(10ms);
   ASSERT_EQ(decision.ask.size(), 1U);

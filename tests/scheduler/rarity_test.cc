@@ -128,7 +128,7 @@ TEST(Rarity, ShufflesTiesBySeed) {
 // node would pull the same ones first.
 TEST(Rarity, KeepsTiesShuffledWhenEveryPieceGainsAHolder) {
   std::vector<std::vector<std::uint32_t>> orders;
-  for (const std::uint64_t seed : {1, 2}) {
+  for (const std::uint64_t seed : {1U, 2U}) {
     RarityOrder order = all_alike(64, 2, seed);
     for (std::uint32_t i = 0; i < 64; ++i) order.one_more(PieceIndex(i), 2);
     orders.push_back(in_order(order));
@@ -139,7 +139,7 @@ TEST(Rarity, KeepsTiesShuffledWhenEveryPieceGainsAHolder) {
 // The same when a full holder leaves.
 TEST(Rarity, KeepsTiesShuffledWhenEveryPieceLosesAHolder) {
   std::vector<std::vector<std::uint32_t>> orders;
-  for (const std::uint64_t seed : {1, 2}) {
+  for (const std::uint64_t seed : {1U, 2U}) {
     RarityOrder order = all_alike(64, 3, seed);
     for (std::uint32_t i = 0; i < 64; ++i) order.one_less(PieceIndex(i), 3);
     orders.push_back(in_order(order));

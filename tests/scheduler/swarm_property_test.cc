@@ -313,7 +313,7 @@ class Swarm {
     std::erase_if(link.queue, [&](const Transfer& sending) {
       if (!sending.off || sending.piece == on_uplink) return false;
       m.up->unsent(to.key, sending.piece);
-      send(m, to, [this, &to, piece = sending.piece](Member::Link& theirs) {
+      send(m, to, [this, piece = sending.piece](Member::Link& theirs) {
         if (!theirs.receiving || theirs.receiving->piece != piece) return;
         give_up(*theirs.receiving);
         theirs.receiving.reset();

@@ -89,7 +89,7 @@ TEST_P(IoEngineTest, WritesSyncsAndReadsPooledAndOtherMemory) {
 TEST_P(IoEngineTest, ReadBeyondTheEndSaysThatTheFileShrank) {
   const Fd file = open_new(dir_ / "f");
   ASSERT_TRUE(write(file.get(), 0, noise(1000, 1)));
-  for (const std::uint64_t at : {0, 999, 1000, 5000}) {
+  for (const std::uint64_t at : {0U, 999U, 1000U, 5000U}) {
     Bytes into(1001);
     const auto result = read(file.get(), at, into);
     ASSERT_FALSE(result) << at;
