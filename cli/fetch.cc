@@ -40,7 +40,7 @@ class EventLines {
     if (!on_) return;
     const std::scoped_lock lock(mutex_);
     fmt::print("{}\n", event.dump(-1, ' ', false, Json::error_handler_t::replace));
-    std::fflush(stdout);
+    (void)std::fflush(stdout);
   }
   void progress(const FetchProgress& progress) {
     const auto now = std::chrono::steady_clock::now();
@@ -186,7 +186,7 @@ int run(const FetchArguments& arguments, Context& context) {
     events.print(done_event(*report));
   } else if (!context.common.quiet) {
     print_summary(*report, arguments.directory);
-    std::fflush(stdout);
+    (void)std::fflush(stdout);
   }
   fetch->linger(kHandover, *linger);
   context.signals.on_signal({});

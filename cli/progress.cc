@@ -54,7 +54,7 @@ ProgressView::~ProgressView() { finish(); }
 
 void ProgressView::finish() {
   const std::scoped_lock lock(mutex_);
-  if (drawn_ && terminal_) std::fputs("\n", stderr);
+  if (drawn_ && terminal_) (void)std::fputs("\n", stderr);
   drawn_ = false;
   quiet_ = true;
 }
@@ -108,7 +108,7 @@ void ProgressView::draw(double fraction, const std::string& text) {
     line = fmt::format("{:3.0f} % [{:#<{}}{:.<{}}] ", fraction * 100, "", full, "", bar - full);
   }
   fmt::print(stderr, "\r{}\x1b[K", (line + text).substr(0, width - 1));
-  std::fflush(stderr);
+  (void)std::fflush(stderr);
 }
 
 }  // namespace shardswarm::cli

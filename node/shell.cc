@@ -87,7 +87,7 @@ void Shell::run() {
 
 // --- fetches and seeds ---
 
-void Shell::start_fetch(std::shared_ptr<FetchState> fetch) {
+void Shell::start_fetch(const std::shared_ptr<FetchState>& fetch) {
   fetch->started = std::chrono::steady_clock::now();
   if (stopping_) {
     fetch->resolve(fail(Errc::kCancelled, "the node is stopping"));
@@ -301,7 +301,8 @@ void Shell::settle() {
     core_->settle(now());
     auto actions = core_->take_actions();
     for (Action& action : actions) {
-      std::visit([this](auto&& what) { carry_out(std::move(what)); }, std::move(action));
+      std::visit([this](auto&& what) { carry_out(std::forward<decltype(what)>(what)); },
+                 std::move(action));
     }
     const auto ready = core_->take_output_ready();
     for (const ConnectionId id : ready) {

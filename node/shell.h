@@ -41,7 +41,7 @@ class Shell {
   StorageEnvironment storage();
 
   // --- for NodeImpl ---
-  void start_fetch(std::shared_ptr<FetchState> fetch);
+  void start_fetch(const std::shared_ptr<FetchState>& fetch);
   void cancel_fetch(const std::shared_ptr<FetchState>& fetch);
   // Runs `done` once nothing is left to hand over (see Fetch::linger), or at the deadline.
   void when_free(const std::shared_ptr<FetchState>& fetch, std::chrono::steady_clock::time_point by,

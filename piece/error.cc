@@ -1,8 +1,8 @@
 #include "piece/error.h"
 
 #include <cerrno>
-#include <cstring>
 #include <string>
+#include <system_error>
 
 namespace shardswarm {
 
@@ -64,7 +64,7 @@ std::unexpected<Error> fail_errno(int errno_value, std::string_view what) {
     default:
       break;
   }
-  return fail(code, std::string(what) + ": " + std::strerror(errno_value));
+  return fail(code, std::string(what) + ": " + std::generic_category().message(errno_value));
 }
 
 }  // namespace shardswarm

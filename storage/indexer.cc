@@ -230,6 +230,7 @@ Result<void> remember(const fs::path& state, const fs::path& ledger_path, const 
   if (!ledger) return std::unexpected(ledger.error());
   for (std::uint32_t i = 0; i < files.size(); ++i) {
     std::vector<PieceRecord> records;
+    records.reserve(files[i].xxh3.size());
     const std::uint32_t first = manifest.first_piece(FileIndex(i)).value;
     for (std::uint32_t p = 0; p < files[i].xxh3.size(); ++p) {
       records.push_back({PieceIndex(first + p), files[i].xxh3[p]});

@@ -124,7 +124,7 @@ class UringEngine final : public IoEngine {
         stopping = stopping_;
       }
       while (!backlog_.empty() && prepare(*backlog_.front())) {
-        backlog_.front().release();  // the ring holds it until its completion
+        (void)backlog_.front().release();  // the ring holds it until its completion
         backlog_.pop_front();
         ++under_way_;
       }
@@ -200,6 +200,17 @@ class UringEngine final : public IoEngine {
     }
   }
 
+  static std::string_view failure_of(Operation::Kind kind) {
+    switch (kind) {
+      case Operation::Kind::kRead:
+        return "cannot read";
+      case Operation::Kind::kWrite:
+        return "cannot write";
+      default:
+        return "cannot sync";
+    }
+  }
+
   void complete(std::unique_ptr<Operation> operation, int result) {
     using Kind = Operation::Kind;
     if (result == -EINTR || result == -EAGAIN) {
@@ -210,9 +221,7 @@ class UringEngine final : public IoEngine {
     if (operation->kind == Kind::kReadAhead) {
       operation->done({});  // advice: not every file system takes it
     } else if (result < 0) {
-      operation->done(fail_errno(-result, moves && operation->kind == Kind::kRead ? "cannot read"
-                                          : moves                                 ? "cannot write"
-                                                                                  : "cannot sync"));
+      operation->done(fail_errno(-result, failure_of(operation->kind)));
     } else if (moves && static_cast<std::uint64_t>(result) < operation->bytes) {
       if (result == 0) {
         operation->done(
