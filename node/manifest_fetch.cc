@@ -11,7 +11,7 @@ namespace {
 constexpr std::size_t kRequestsPerPeer = 8;
 // A peer that has been asked and sends nothing for this long is passed over.
 constexpr Duration kSilence = std::chrono::seconds(5);
-constexpr double kRateMin = 16 * limits::kKiB;  // bytes a second, beyond that
+constexpr double kRateMin = 2 * limits::kKiB;  // bytes a second, beyond that
 // A peer that had not a blob when it was asked may have it by then.
 constexpr Duration kRetry = std::chrono::seconds(2);
 
@@ -49,7 +49,7 @@ void ManifestFetch::give_back(std::uint32_t request) {
   wanted_.emplace(digest, std::move(wanted));
 }
 
-// A peer that sends a byte now and then is as good as silent: 16 KiB a second are the least.
+// A peer that sends a byte now and then is as good as silent.
 Time ManifestFetch::slow_at(const Pending& pending) {
   const double seconds = static_cast<double>(pending.bytes.size()) / kRateMin;
   return pending.since + kSilence +

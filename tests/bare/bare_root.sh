@@ -20,6 +20,7 @@ if [ ! -e "$root/etc/debian_version" ]; then
   debootstrap --variant=minbase bookworm "$root" >"$root.log" 2>&1 || { tail -n 5 "$root.log"; exit 1; }
 fi
 # How this machine reaches its package mirror is how the bare one does.
+rm -f "$root/etc/apt/sources.list"
 cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
 cp -r /etc/apt/sources.list* /etc/apt/apt.conf.d "$root/etc/apt/" 2>/dev/null || true
 [ -d /usr/share/keyrings ] && cp -r /usr/share/keyrings "$root/usr/share/" || true

@@ -73,6 +73,26 @@ TEST(Core, OthersEndWhenTheSeedLeavesAfterOneCopy) {
   expect_complete(late, "late");
 }
 
+TEST(Core, FetchersEndAmongThemselvesOnceEveryPieceHasLeftTheSeed) {
+  const MemoryModel model = make_memory_model(16, 6, 200'000, 16);
+  VirtualSwarm swarm;
+  auto& seed = swarm.add_seed(model);
+  std::vector<VirtualSwarm::Node*> fetchers;
+  for (int i = 0; i < 3; ++i) fetchers.push_back(&swarm.add_fetcher(model, {}, {seed.name}));
+  const auto pieces_out = [&] {
+    PieceSet out(model.manifest->piece_count());
+    for (const auto* fetcher : fetchers) {
+      for (const auto& [piece, content] : fetcher->got) out.insert(piece);
+    }
+    return out.complete();
+  };
+  swarm.run(pieces_out);
+  for (const auto* fetcher : fetchers) ASSERT_FALSE(fetcher->ended);
+  swarm.kill(seed);
+  swarm.run_all_fetches();
+  for (const auto* fetcher : fetchers) expect_complete(*fetcher, fetcher->name);
+}
+
 TEST(Core, SurvivesAPeerThatLeavesInTheMiddle) {
   const MemoryModel model = make_memory_model(8, 8, 200'000, 4);
   VirtualSwarm swarm;

@@ -72,6 +72,25 @@ TEST_F(ManifestFetchTest, AsksAnotherPeerAfterARejection) {
   EXPECT_EQ(second[0].peer, kB);
 }
 
+// A byte now and then must not hold a blob for ever.
+TEST_F(ManifestFetchTest, PassesOverAPeerThatSendsDropByDrop) {
+  ManifestFetch fetch(model_.manifest->id(), {}, ManifestFetch::Until::kPieceLists);
+  fetch.add_peer(kA);
+  fetch.add_peer(kB);
+  const auto asked = fetch.decide(Time(0));
+  ASSERT_EQ(asked.size(), 1U);
+  const Blob root = model_.manifest->root_blob();
+  std::vector<ManifestFetch::Ask> again;
+  for (std::uint32_t i = 0; i < 4 && again.empty(); ++i) {
+    const Time now = seconds(2 * i);
+    ASSERT_TRUE(fetch.chunk(asked[0].peer, asked[0].request, i, std::span(*root).subspan(i, 1),
+                            false, now));
+    again = fetch.decide(now);
+  }
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_NE(again[0].peer, asked[0].peer);
+}
+
 TEST_F(ManifestFetchTest, AsksTheSamePeerAgainLater) {
   ManifestFetch fetch(model_.manifest->id(), {}, ManifestFetch::Until::kPieceLists);
   fetch.add_peer(kA);
