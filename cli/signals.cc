@@ -22,7 +22,7 @@ sigset_t handled() {
 
 Signals::Signals() {
   // A closed pipe is an error of the write, not the end of the process.
-  ::signal(SIGPIPE, SIG_IGN);
+  (void)::signal(SIGPIPE, SIG_IGN);
   const sigset_t set = handled();
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   thread_ = std::thread([this] { run(); });
@@ -54,7 +54,7 @@ void Signals::run() {
   }
 }
 
-void Signals::on_signal(std::function<void()> callback) {
+void Signals::on_signal(const std::function<void()>& callback) {
   {
     const std::scoped_lock lock(mutex_);
     callback_ = callback;

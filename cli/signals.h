@@ -19,7 +19,7 @@ class Signals {
   Signals& operator=(const Signals&) = delete;
 
   // Called on the signal thread at the first signal; at once if it came already.
-  void on_signal(std::function<void()> callback);
+  void on_signal(const std::function<void()>& callback);
   // 0, or 130 (SIGINT), 143 (SIGTERM).
   int exit_code() const { return exit_code_.load(); }
   const std::atomic<bool>& interrupted() const { return interrupted_; }

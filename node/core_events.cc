@@ -16,7 +16,8 @@ std::string host_of(const std::string& address) { return address.substr(0, addre
 
 void Core::drain(Link& link, Time now) {
   while (auto e = link.session.next_event()) {
-    std::visit([&](auto&& what) { on(link, std::move(what), now); }, std::move(*e));
+    std::visit([&](auto&& what) { on(link, std::forward<decltype(what)>(what), now); },
+               std::move(*e));
     if (link.close_asked) break;
   }
   output_ready_.insert(link.id);

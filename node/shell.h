@@ -63,7 +63,7 @@ class Shell {
  private:
   void accept();
   void drop_stranger();
-  void dial(std::string address);
+  void dial(const std::string& address);
   void adopt(asio::ip::tcp::socket socket, std::string address, bool dialed);
   void make_room_for(const ModelId& id);
   void settle();

@@ -5,7 +5,7 @@
 
 namespace shardswarm {
 
-void Shell::carry_out(action::Dial&& a) { dial(std::move(a.address)); }
+void Shell::carry_out(action::Dial&& a) { dial(a.address); }
 
 void Shell::carry_out(action::CloseConnection&& a) {
   if (const auto it = connections_.find(a.connection); it != connections_.end()) {

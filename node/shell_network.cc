@@ -111,7 +111,7 @@ void Shell::drop_stranger() {
   if (strangers >= kStrangersMax) oldest->abort(std::nullopt);
 }
 
-void Shell::dial(std::string address) {
+void Shell::dial(const std::string& address) {
   const auto parsed = parse_host_port(address);
   if (!parsed) {
     core_->dial_failed(address, parsed.error(), now());

@@ -150,7 +150,8 @@ class UploadScheduler::Impl {
   void unsent(PeerKey key, PieceIndex piece) {
     if (Peer* peer = find(key))
       peer->queued -= std::min<std::uint64_t>(peer->queued, bytes_(piece));
-    if (times_sent_[piece.value] > 0 && --times_sent_[piece.value] == 0) sent_once_.erase(piece);
+    if (times_sent_[piece.value] > 0) --times_sent_[piece.value];
+    if (times_sent_[piece.value] == 0) sent_once_.erase(piece);
     if (const auto* lease = leases_.find(piece); lease != nullptr && lease->taker == key) {
       leases_.end(piece);
     }

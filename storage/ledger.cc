@@ -188,6 +188,7 @@ Result<LedgerContent> Ledger::read(const std::filesystem::path& file, std::uint3
 Result<Ledger> Ledger::create(const std::filesystem::path& file, const ModelId& model,
                               Layout layout) {
   std::vector<std::byte> head;
+  head.reserve(kHeadBytes);
   for (const char c : kMagic) head.push_back(static_cast<std::byte>(c));
   put_u32(head, static_cast<std::uint32_t>(layout));
   put_u32(head, 0);

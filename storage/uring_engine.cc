@@ -218,9 +218,8 @@ class UringEngine final : public IoEngine {
       return;
     }
     const bool moves = operation->kind == Kind::kRead || operation->kind == Kind::kWrite;
-    if (operation->kind == Kind::kReadAhead) {
-      operation->done({});  // advice: not every file system takes it
-    } else if (result < 0) {
+    // Read-ahead is advice: not every file system takes it.
+    if (result < 0 && operation->kind != Kind::kReadAhead) {
       operation->done(fail_errno(-result, failure_of(operation->kind)));
     } else if (moves && static_cast<std::uint64_t>(result) < operation->bytes) {
       if (result == 0) {

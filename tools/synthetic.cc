@@ -76,7 +76,8 @@ class Output {
     if (fd < 0) return fail_errno(errno, "cannot create " + file.string());
     return Output(fd, file);
   }
-  Output(Output&& other) noexcept : fd_(std::exchange(other.fd_, -1)), file_(other.file_) {}
+  Output(Output&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)), file_(std::move(other.file_)) {}
   Output& operator=(Output&&) = delete;
   ~Output() {
     if (fd_ >= 0) ::close(fd_);
