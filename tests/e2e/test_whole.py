@@ -13,6 +13,8 @@ SHAPES = {
     "llama tied, one file": dict(family="llama", size="24MiB", layers=6, files=1, tied=True),
     "llama in MLX order": dict(family="llama", size="24MiB", layers=12, files=2, order="mlx"),
     "mixtral": dict(family="mixtral", size="40MiB", layers=4, experts=8, files=4),
+    # Hidden size 1792: its norms have 3.5 KB, as the scales of DeepSeek-V3.
+    "llama with norms of 3.5 KB": dict(family="llama", size="82MiB", layers=1, files=2),
     "deepseek": dict(family="deepseek", size="64MiB", layers=3, experts=32, files=3),
 }
 
@@ -29,10 +31,12 @@ class WholeTest(SwarmTest):
                 self.assertEqual(done["fetched_bytes"], done["wanted_bytes"])
                 seed.kill()
 
-    def test_deepseek_has_the_small_scales(self):
+    def test_the_shapes_have_the_small_tensors(self):
         source = self.checkpoint(**SHAPES["deepseek"])
         self.assertLess(tensor_bytes(source, lambda name: "scale_inv" in name), 1 << 20)
         self.assertGreater(sum(1 for _ in source.glob("*.safetensors")), 1)
+        norms = self.checkpoint("norms", **SHAPES["llama with norms of 3.5 KB"])
+        self.assertEqual(tensor_bytes(norms, lambda name: name == "model.norm.weight"), 3584)
 
     def test_a_hub_snapshot_of_links(self):
         source = self.checkpoint("blobs", size="8MiB", layers=2, files=2)
