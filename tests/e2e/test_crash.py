@@ -85,8 +85,8 @@ class KillTest(SwarmTest):
         while fetch.popen.poll() is None and proxy.down < 48 * MIB:
             time.sleep(0.02)
         fetch.kill()
-        for name, digest in tree(self.dir / "copy").items():
-            self.assertEqual(digest, wanted[name], name)
+        self.assertGreater(proxy.down, 16 * MIB)  # there is something that could be half
+        self.assertLess(tree(self.dir / "copy").items(), wanted.items())
 
 
 class DiskTest(SwarmTest):
