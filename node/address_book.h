@@ -30,7 +30,6 @@ class AddressBook {
   void disconnected(const std::string& address, Time now);
   void never(const std::string& address);  // ourselves, or a banned node
 
-  bool empty() const { return entries_.empty(); }
   // The latest failure of a given address; nothing unless all given addresses failed the last time
   // they were tried and none is connected.
   std::optional<Error> all_given_failed() const;

@@ -85,16 +85,13 @@ void Core::on(Link& link, event::Opened&& e, Time now) {
   open_on(link, *model);
   const auto at = link.models.find(model->key);
   if (at == link.models.end()) return;
-  at->second.unknown = false;
   introduce(link, *model, at->second, now);
 }
 
 void Core::on(Link& link, event::UnknownModel&& e, Time /*now*/) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
-  LinkModel& at = link.models.at(model->key);
-  at.unknown = true;
-  part(link, *model, at);
+  part(link, *model, link.models.at(model->key));
 }
 
 void Core::on(Link& link, event::Have&& e, Time /*now*/) {

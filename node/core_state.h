@@ -44,7 +44,6 @@ struct Core::Upload {
 
 struct Core::LinkModel {
   Channel channel;
-  bool unknown = false;     // the peer said that it does not know the model
   bool introduced = false;  // it is in the schedulers, HAVE and WANT were sent
   // What came before our manifest did.
   std::vector<PieceRun> early_have;

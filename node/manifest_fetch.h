@@ -58,7 +58,6 @@ class ManifestFetch {
   const std::shared_ptr<Manifest>& manifest() const { return manifest_; }
   const Outline& outline() const { return outline_; }              // REQUIRES: done()
   const ResolvedSelection& resolved() const { return resolved_; }  // REQUIRES: done()
-  const Selection& selection() const { return selection_; }
 
  private:
   enum class Stage : std::uint8_t { kRoot, kHeaders, kPieceLists, kDone };

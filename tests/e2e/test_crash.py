@@ -82,11 +82,12 @@ class KillTest(SwarmTest):
         self.addCleanup(proxy.close)
         fetch = self.start_fetch(through(ticket, proxy), self.dir / "copy")
         wanted = tree(source)
-        while fetch.popen.poll() is None and proxy.down < 48 * MIB:
+        while fetch.popen.poll() is None and proxy.down < 24 * MIB:
             time.sleep(0.02)
         fetch.kill()
         self.assertGreater(proxy.down, 16 * MIB)  # there is something that could be half
-        self.assertLess(tree(self.dir / "copy").items(), wanted.items())
+        named = tree(self.dir / "copy")
+        self.assertTrue(named.items() < wanted.items(), set(named))
 
 
 class DiskTest(SwarmTest):

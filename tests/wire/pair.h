@@ -112,6 +112,13 @@ struct End {
   std::function<void(const event::PieceBegin&)> on_piece;
 };
 
+// Payload that came, of all pieces.
+inline std::uint64_t bytes_arrived(const End& end) {
+  std::uint64_t bytes = 0;
+  for (const auto& event : end.all<event::PieceBytes>()) bytes += event.bytes;
+  return bytes;
+}
+
 class Pair {
  public:
   explicit Pair(std::uint32_t seed = 1, std::size_t step_max = 5000)

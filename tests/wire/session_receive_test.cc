@@ -8,7 +8,7 @@ namespace shardswarm {
 namespace {
 
 using test::Acceptor;
-using test::End;
+using test::bytes_arrived;
 using test::Pair;
 using test::piece_byte;
 using test::run_of;
@@ -18,12 +18,6 @@ using ::testing::SizeIs;
 using Bytes = std::vector<std::byte>;
 
 constexpr std::uint32_t kFull = limits::kPieceBytesMax;
-
-std::uint64_t bytes_arrived(const End& end) {
-  std::uint64_t bytes = 0;
-  for (const auto& event : end.all<event::PieceBytes>()) bytes += event.bytes;
-  return bytes;
-}
 
 TEST(SessionReceive, PiecesArriveWhole) {  // WIRE-30
   for (std::uint32_t seed = 0; seed < 5; ++seed) {

@@ -8,6 +8,7 @@ namespace shardswarm {
 namespace {
 
 using test::Acceptor;
+using test::bytes_arrived;
 using test::digest_of;
 using test::End;
 using test::Pair;
@@ -17,12 +18,6 @@ using ::testing::SizeIs;
 using Bytes = std::vector<std::byte>;
 
 constexpr std::uint32_t kFull = limits::kPieceBytesMax;
-
-std::uint64_t bytes_arrived(const End& end) {
-  std::uint64_t bytes = 0;
-  for (const auto& event : end.all<event::PieceBytes>()) bytes += event.bytes;
-  return bytes;
-}
 
 Blob blob_of(std::size_t bytes, std::uint8_t salt) {
   auto blob = std::make_shared<Bytes>(bytes);
