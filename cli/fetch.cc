@@ -83,6 +83,7 @@ Json done_event(const FetchReport& report) {
           {"fetched_bytes", report.fetched_bytes},
           {"duplicate_bytes", report.duplicate_bytes},
           {"control_bytes", report.control_bytes},
+          {"manifest_bytes", report.manifest_bytes},
           {"reused_bytes", report.reused_bytes},
           {"sent_bytes", report.sent_bytes},
           {"peak_private_bytes", report.peak_private_bytes},

@@ -104,7 +104,8 @@ struct ModelStatus {
   std::uint64_t fetched_bytes = 0;
   std::uint64_t duplicate_bytes = 0;
   std::uint64_t sent_bytes = 0;
-  std::uint32_t peers = 0;  // connected, with this model
+  std::uint64_t manifest_bytes = 0;  // of the blobs received, as they came over the wire
+  std::uint32_t peers = 0;           // connected, with this model
 };
 
 class Core {
@@ -194,6 +195,7 @@ class Core {
   // core_events.cc: what a peer said
   void drain(Link& link, Time now);
   Model* model_of(Link& link, Channel channel);
+  Blob compressed(Model& model, const Digest& digest, const Blob& blob);
   bool within(Link& link, const Model& model, std::span<const PieceRun> pieces);
   void on(Link& link, event::Ready&& e, Time now);
   void on(Link& link, event::Opened&& e, Time now);

@@ -5,6 +5,7 @@
 
 #include "node/address.h"
 #include "node/core_state.h"
+#include "wire/blob_codec.h"
 
 namespace shardswarm {
 namespace {
@@ -175,12 +176,31 @@ void Core::on(Link& link, event::Claim&& e, Time now) {
   if (!unwelcome.empty()) link.session.cancel(e.channel, unwelcome, 0);
 }
 
+// What is sent in place of the blob to who can zstd; null if that is the blob itself. However many
+// ask, a blob is compressed once.
+Blob Core::compressed(Model& model, const Digest& digest, const Blob& blob) {
+  const auto known = model.compressed.find(digest);
+  if (known != model.compressed.end()) return known->second;
+  if (manifest(model.key)->is_piece_list(digest)) return nullptr;  // digests have no pattern
+  Blob shorter;
+  if (auto bytes = compress_blob(*blob)) {
+    if (bytes->size() <= kCompressedKeptBytesMax - model.compressed_bytes) {
+      model.compressed_bytes += bytes->size();
+      shorter = std::make_shared<const std::vector<std::byte>>(std::move(*bytes));
+    }
+  }
+  model.compressed.emplace(digest, shorter);
+  return shorter;
+}
+
 void Core::on(Link& link, event::BlobRequest&& e, Time /*now*/) {
   Model* model = model_of(link, e.channel);
   const auto known = model == nullptr ? nullptr : manifest(model->key);
   const Blob blob = known ? known->find_blob(e.digest) : nullptr;
+  const bool zstd = (link.session.features_in_use() & kFeatureZstdBlobs) != 0;
   if (blob) {
-    link.session.send_blob(e.channel, e.request, blob);
+    const Blob shorter = zstd ? compressed(*model, e.digest, blob) : nullptr;
+    link.session.send_blob(e.channel, e.request, shorter ? shorter : blob, shorter != nullptr);
   } else if (model != nullptr) {
     link.session.reject_blob(e.channel, e.request);
   }
@@ -188,10 +208,18 @@ void Core::on(Link& link, event::BlobRequest&& e, Time /*now*/) {
 
 void Core::on(Link& link, event::BlobChunk&& e, Time now) {
   Model* model = model_of(link, e.channel);
-  if (model == nullptr || model->state != Model::State::kLearning || !model->fetching) return;
+  if (model == nullptr) return;
+  model->counters.manifest_bytes += e.bytes.size();
+  if (model->state != Model::State::kLearning || !model->fetching) return;
   // Drops that keep a fetch from counting as stalled are no progress.
   if (e.last || e.bytes.size() >= 64 * limits::kKiB) model->last_progress = now;
-  const auto taken = model->learning->chunk(link.id, e.request, e.offset, e.bytes, e.last, now);
+  const auto taken = model->learning->chunk(link.id,
+                                            {.request = e.request,
+                                             .offset = e.offset,
+                                             .bytes = e.bytes,
+                                             .last = e.last,
+                                             .compressed = e.compressed},
+                                            now);
   if (!taken) {
     switch (taken.error().code) {
       case Errc::kProtocol:

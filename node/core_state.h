@@ -24,6 +24,9 @@ inline constexpr Duration kTellPeersEveryPerLink = std::chrono::milliseconds(5);
 inline constexpr std::size_t kDialsMax = 32;  // under way
 inline constexpr std::size_t kTalliesMax = 1024;
 inline constexpr std::uint32_t kBlobRequestsPerFetch = 1U << 18;  // their numbers differ by fetch
+// Kept of a model's compressed blobs; DeepSeek-V3's headers come to 1.2 MB. Further blobs are sent
+// as they are.
+inline constexpr std::size_t kCompressedKeptBytesMax = 16 * limits::kMiB;
 inline constexpr std::size_t kEarlyRunsMax = std::size_t{1} << 20;
 
 // Bytes that come to keep something of ours busy, rather than to arrive: under 4 KiB/s.
@@ -104,6 +107,8 @@ struct Core::Model {
   Time unannounced_since{};
   std::shared_ptr<const Manifest> manifest;
   std::unique_ptr<ManifestFetch> learning;  // of fetches; kept for its resolved selection
+  std::map<Digest, Blob> compressed;        // null: that blob is sent as it is
+  std::size_t compressed_bytes = 0;
   PieceSet have;
   PieceSet wanted;
   PieceSet storing;  // arrived, being verified and written

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "piece/limits.h"
+#include "wire/blob_codec.h"
 
 namespace shardswarm {
 namespace {
@@ -108,23 +109,26 @@ std::optional<Time> ManifestFetch::next_deadline() const {
   return next;
 }
 
-Result<void> ManifestFetch::chunk(PeerKey peer, std::uint32_t request, std::uint32_t offset,
-                                  std::span<const std::byte> bytes, bool last, Time now) {
-  const auto found = pending_.find(request);
+Result<void> ManifestFetch::chunk(PeerKey peer, const Part& part, Time now) {
+  const auto found = pending_.find(part.request);
   if (found == pending_.end() || found->second.peer != peer) return {};
   Pending& pending = found->second;
   pending.last_heard = now;
-  if (offset != pending.bytes.size()) {
+  if (part.offset != pending.bytes.size()) {
     return fail(Errc::kProtocol, "a blob came out of order");
   }
-  if (bytes.size() > pending.wanted.bytes - pending.bytes.size()) {
+  // That holds for a compressed blob too: it is sent only where it is shorter.
+  if (part.bytes.size() > pending.wanted.bytes - pending.bytes.size()) {
     return fail(Errc::kProtocol,
                 "blob " + to_hex(pending.wanted.digest) + " is longer than stated");
   }
-  pending.bytes.insert(pending.bytes.end(), bytes.begin(), bytes.end());
-  if (!last) {
-    if (bytes.empty()) return fail(Errc::kProtocol, "an empty part of a blob");
+  pending.bytes.insert(pending.bytes.end(), part.bytes.begin(), part.bytes.end());
+  if (!part.last) {
+    if (part.bytes.empty()) return fail(Errc::kProtocol, "an empty part of a blob");
     return {};
+  }
+  if (part.compressed) {
+    if (auto whole = decompress(pending); !whole) return whole;
   }
   Pending complete_one = std::move(pending);
   pending_.erase(found);
@@ -134,6 +138,18 @@ Result<void> ManifestFetch::chunk(PeerKey peer, std::uint32_t request, std::uint
     return fail(Errc::kCorrupt, "blob " + to_hex(digest) + " does not match its digest");
   }
   return complete(std::move(complete_one));
+}
+
+Result<void> ManifestFetch::decompress(Pending& pending) {
+  auto content = decompress_blob(pending.bytes, pending.wanted.bytes);
+  if (content) {
+    pending.bytes = std::move(*content);
+    return {};
+  }
+  const bool peers_fault =
+      content.error().code == Errc::kMalformed || content.error().code == Errc::kLimit;
+  return fail(peers_fault ? Errc::kProtocol : content.error().code,
+              "blob " + to_hex(pending.wanted.digest) + ": " + content.error().message);
 }
 
 void ManifestFetch::rejected(PeerKey peer, std::uint32_t request, Time now) {

@@ -46,11 +46,17 @@ class ManifestFetch {
   // When an unanswered request is given to another peer, or a refused one may be asked again.
   std::optional<Time> next_deadline() const;
 
+  struct Part {
+    std::uint32_t request = 0;
+    std::uint32_t offset = 0;  // within what is sent
+    std::span<const std::byte> bytes;
+    bool last = false;
+    bool compressed = false;  // of one zstd frame of the blob, as all parts of the answer
+  };
   // Takes in a part of a blob. kProtocol or kCorrupt: this peer broke the rules and is to be closed
   // (it is asked nothing more); any other error ends the fetch (e.g. kUsage: the selection does not
   // fit the model). Answers to requests that were given away are ignored.
-  Result<void> chunk(PeerKey peer, std::uint32_t request, std::uint32_t offset,
-                     std::span<const std::byte> bytes, bool last, Time now);
+  Result<void> chunk(PeerKey peer, const Part& part, Time now);
   void rejected(PeerKey peer, std::uint32_t request, Time now);
 
   bool done() const { return stage_ == Stage::kDone; }
@@ -69,11 +75,12 @@ class ManifestFetch {
   struct Pending {
     PeerKey peer;
     Wanted wanted;
-    std::vector<std::byte> bytes;
+    std::vector<std::byte> bytes;  // as sent
     Time since{};
     Time last_heard{};
   };
 
+  static Result<void> decompress(Pending& pending);
   Result<void> complete(Pending pending);
   Result<void> take_root(std::vector<std::byte> bytes);
   Result<void> enter_headers();

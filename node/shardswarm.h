@@ -91,6 +91,7 @@ struct FetchReport {
   std::uint64_t fetched_bytes = 0;       // all piece payload received
   std::uint64_t duplicate_bytes = 0;     // of these, pieces that were here already or came twice
   std::uint64_t control_bytes = 0;       // all else that the node received and sent since its start
+  std::uint64_t manifest_bytes = 0;      // of these, the model's manifest as it was received
   std::uint64_t reused_bytes = 0;        // present before: not fetched
   std::uint64_t sent_bytes = 0;          // piece payload sent to others
   std::uint64_t peak_private_bytes = 0;  // anonymous resident memory of the process, sampled

@@ -22,6 +22,7 @@ CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   core.hello.node_id = id;
   core.hello.agent = "shardswarm/0.1.0";
   core.hello.advertised = options.advertise;
+  core.hello.features = kFeatureZstdBlobs;
   std::memcpy(&core.seed, id.bytes.data(), sizeof core.seed);  // another order on every node
   return core;
 }
@@ -218,6 +219,7 @@ FetchReport Shell::report(const FetchState& fetch) const {
   report.fetched_bytes = status.fetched_bytes;
   report.duplicate_bytes = status.duplicate_bytes;
   report.control_bytes = core_->control_bytes();
+  report.manifest_bytes = status.manifest_bytes;
   report.reused_bytes = status.reused_bytes;
   report.sent_bytes = status.sent_bytes;
   report.peak_private_bytes = std::max(peak_private_bytes_, private_bytes());

@@ -33,6 +33,8 @@ inline constexpr std::uint32_t kDataBytesMax = 128 * kKiB;     // so that contro
 inline constexpr std::uint32_t kControlBytesMax = 256 * kKiB;  // body of a control frame
 inline constexpr std::uint32_t kModelsPerConnectionMax = 1024;
 inline constexpr std::uint32_t kBlobRequestsPerPeerMax = 64;
+// Longer blobs are not compressed: that would hold up the thread that moves everybody's bytes.
+inline constexpr std::uint64_t kCompressedBlobBytesMax = 16 * kMiB;
 inline constexpr std::uint32_t kPeerAddressesMax = 256;      // in one PEERS message
 inline constexpr std::size_t kAddressBytesMax = 256;         // "host:port"
 inline constexpr std::uint32_t kClaimPiecesMax = 1024;       // in one CLAIM

@@ -273,6 +273,10 @@ Blob Manifest::find_blob(const Digest& digest) const {
   return nullptr;
 }
 
+bool Manifest::is_piece_list(const Digest& digest) const {
+  return std::ranges::find(root_.files, digest, &FileEntry::piece_list_digest) != root_.files.end();
+}
+
 PieceExtent Manifest::extent(PieceIndex piece) const {
   const FileIndex index = file_of(piece);
   const FileEntry& file = root_.files[index.value];

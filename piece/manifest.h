@@ -101,6 +101,7 @@ class Manifest {
   Blob piece_list_blob(FileIndex file) const;   // null if not there
   // The blob with this digest if it is here (root, header or piece list), else null.
   Blob find_blob(const Digest& digest) const;
+  bool is_piece_list(const Digest& digest) const;  // of a file, whether or not it is here
 
   // REQUIRES: !needs_header(file_of(piece)).
   PieceExtent extent(PieceIndex piece) const;

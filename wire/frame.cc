@@ -100,16 +100,19 @@ Result<void> check_data(const FrameHeader& header) {
 }
 
 Result<void> check_blob(const FrameHeader& header) {
-  if ((header.flags & ~kBlobLast) != 0) {
+  if ((header.flags & ~(kBlobLast | kBlobCompressed)) != 0) {
     return fail(Errc::kProtocol, "BLOB frame with unknown flags");
   }
   // Only an empty blob has a frame without bytes.
   if (header.length == 0 && (header.flags != kBlobLast || header.offset != 0)) {
     return fail(Errc::kProtocol, "BLOB frame without a body");
   }
-  if (std::uint64_t{header.offset} + header.length > limits::kBlobBytesMax) {
-    return fail(Errc::kProtocol, fmt::format("BLOB frame ends beyond the {} bytes a blob may have",
-                                             limits::kBlobBytesMax));
+  const bool compressed = (header.flags & kBlobCompressed) != 0;
+  const std::uint64_t most = compressed ? limits::kCompressedBlobBytesMax : limits::kBlobBytesMax;
+  if (std::uint64_t{header.offset} + header.length > most) {
+    return fail(Errc::kProtocol,
+                fmt::format("BLOB frame ends beyond the {} bytes a {}blob may have", most,
+                            compressed ? "compressed " : ""));
   }
   return {};
 }

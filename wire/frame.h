@@ -40,7 +40,7 @@ enum class FrameType : std::uint8_t {
   kPong = 0x0f,
   kClose = 0x10,
   kData = 0x40,  // part of a piece: `piece`, `offset` within it
-  kBlob = 0x41,  // part of a blob: `piece` is the request's number, `offset` within the blob
+  kBlob = 0x41,  // part of a blob: `piece` is the request's number, `offset` within what is sent
 };
 
 inline constexpr std::uint8_t kFrameCritical = 0x80;  // or-ed to the type byte
@@ -48,7 +48,7 @@ inline constexpr std::uint8_t kFrameCritical = 0x80;  // or-ed to the type byte
 struct FrameHeader {
   std::uint32_t length = 0;  // of the body
   std::uint8_t type = 0;     // FrameType, perhaps with kFrameCritical
-  std::uint8_t flags = 0;    // kBlobLast on BLOB; else 0
+  std::uint8_t flags = 0;    // kBlob… on BLOB; else 0
   std::uint16_t handle = 0;  // the sender's handle of a model; 0 where the frame is about none
   std::uint32_t piece = 0;
   std::uint32_t offset = 0;
@@ -58,6 +58,7 @@ struct FrameHeader {
 static_assert(sizeof(FrameHeader) == limits::kFrameHeaderBytes);
 
 inline constexpr std::uint8_t kBlobLast = 0x01;
+inline constexpr std::uint8_t kBlobCompressed = 0x02;  // part of one zstd frame of the blob
 
 // What follows from limits.h for single frames.
 namespace limits {

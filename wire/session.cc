@@ -143,8 +143,8 @@ void Session::reject(Channel channel, std::span<const PieceRun> pieces, RejectRe
 void Session::request_blob(Channel channel, std::uint32_t request, const Digest& digest) {
   impl_->request_blob(channel, request, digest);
 }
-void Session::send_blob(Channel channel, std::uint32_t request, Blob blob) {
-  impl_->send_blob(channel, request, std::move(blob));
+void Session::send_blob(Channel channel, std::uint32_t request, Blob blob, bool compressed) {
+  impl_->send_blob(channel, request, std::move(blob), compressed);
 }
 void Session::reject_blob(Channel channel, std::uint32_t request) {
   impl_->reject_blob(channel, request);
@@ -168,6 +168,7 @@ void Session::sent(std::size_t n) { impl_->sent(n); }
 std::size_t Session::queued_bytes() const { return impl_->queued_bytes(); }
 
 bool Session::ready() const { return impl_->ready(); }
+std::uint64_t Session::features_in_use() const { return impl_->features_in_use(); }
 bool Session::closing() const { return impl_->closing(); }
 std::optional<ModelId> Session::model_of(Channel channel) const { return impl_->model_of(channel); }
 bool Session::peer_opened(Channel channel) const { return impl_->peer_opened(channel); }

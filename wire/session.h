@@ -33,6 +33,9 @@ namespace shardswarm {
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::uint32_t kProtocolVersionMin = 1;
 
+// Bits of Hello::features; in use are those that both sides name (WIRE-12).
+inline constexpr std::uint64_t kFeatureZstdBlobs = 0x01;
+
 // A model on one connection, the same number for both directions; given by open() or by the peer's
 // OPEN, whichever comes first. (On the wire each side has handles of its own.)
 using Channel = StrongIndex<struct ChannelTag, std::uint16_t>;
@@ -158,9 +161,10 @@ struct BlobRequest {
 struct BlobChunk {
   Channel channel;
   std::uint32_t request = 0;
-  std::uint32_t offset = 0;
+  std::uint32_t offset = 0;  // within what is sent
   std::vector<std::byte> bytes;
   bool last = false;
+  bool compressed = false;  // of one zstd frame of the blob; the same for all chunks of an answer
 };
 struct BlobReject {
   Channel channel;
@@ -258,7 +262,9 @@ class Session {
   // request of this channel before. The peer refuses more than kBlobRequestsPerPeerMax at a time.
   void request_blob(Channel channel, std::uint32_t request, const Digest& digest);
   // Answers to BlobRequest. REQUIRES: not answered yet. Frames are made when they can be sent.
-  void send_blob(Channel channel, std::uint32_t request, Blob blob);
+  // `compressed`: what is sent is one zstd frame of the blob (compress_blob() of
+  // wire/blob_codec.h). REQUIRES: then, that kFeatureZstdBlobs is in use.
+  void send_blob(Channel channel, std::uint32_t request, Blob blob, bool compressed = false);
   void reject_blob(Channel channel, std::uint32_t request);
   // Replaces what was said before. At most kPeerAddressesMax are sent.
   void peers(Channel channel, std::span<const PeerAddress> peers);
@@ -284,6 +290,7 @@ class Session {
   std::size_t queued_bytes() const;  // control bytes queued, blobs and pieces not counted
 
   bool ready() const;
+  std::uint64_t features_in_use() const;  // none before Ready
   // A CLOSE was queued or received: close the transport when next_output() is empty. After a
   // received one it is empty at once.
   bool closing() const;

@@ -31,7 +31,7 @@ class Session::Impl {
   void send_pieces(FrameType type, Channel channel, std::span<const PieceRun> pieces,
                    const message::PieceListFields& fields);
   void request_blob(Channel channel, std::uint32_t request, const Digest& digest);
-  void send_blob(Channel channel, std::uint32_t request, Blob blob);
+  void send_blob(Channel channel, std::uint32_t request, Blob blob, bool compressed);
   void reject_blob(Channel channel, std::uint32_t request);
   void peers(Channel channel, std::span<const PeerAddress> peers);
   void ping(FrameType ping_or_pong, std::uint64_t token);
@@ -45,6 +45,7 @@ class Session::Impl {
   // session.cc
   void close(CloseReason reason, std::string_view text);
   bool ready() const { return ready_; }
+  std::uint64_t features_in_use() const { return features_in_use_; }
   bool closing() const { return closing_; }
   std::optional<ModelId> model_of(Channel channel) const;
   bool peer_opened(Channel channel) const;
@@ -79,7 +80,13 @@ class Session::Impl {
   struct OutgoingBlob {
     RequestKey key;
     Blob blob;
+    bool compressed = false;
     std::size_t done = 0;
+  };
+  // A blob on its way in.
+  struct AskedBlob {
+    std::uint32_t next = 0;   // the offset expected
+    bool compressed = false;  // as its first frame said
   };
   // Bodies of the frame whose header is in out_, or went already.
   struct DataBody {
@@ -155,6 +162,7 @@ class Session::Impl {
   Hello self_;
   std::optional<NodeId> authenticated_;
   bool ready_ = false;
+  std::uint64_t features_in_use_ = 0;
   bool closing_ = false;
   bool peer_closed_ = false;
 
@@ -174,7 +182,7 @@ class Session::Impl {
   std::unique_ptr<std::byte[]> scratch_;  // where thrown-away bytes go
   std::optional<Incoming> incoming_;
   std::optional<std::pair<Channel, std::vector<PieceRun>>> want_;  // parts of it came
-  std::map<RequestKey, std::uint32_t> blobs_asked_;  // by us, with the offset expected next
+  std::map<RequestKey, AskedBlob> blobs_asked_;                    // by us
   std::deque<SessionEvent> events_;
 
   // Sending. Control frames gather in queue_; out_ is what the transport takes from, so that its

@@ -69,6 +69,7 @@ void Session::Impl::on_hello(std::span<const std::byte> body) {
     return fail_session(Errc::kProtocol, CloseReason::kSelf, "connected to itself");
   }
   ready_ = true;
+  features_in_use_ = self_.features & hello->features;
   events_.push_back(event::Ready{.hello = std::move(*hello), .version = version});
 }
 

@@ -123,14 +123,17 @@ void Session::Impl::finish_piece_frame() {
 void Session::Impl::finish_blob_frame() {
   const Channel channel = *peer_channel(header_.handle);
   const bool last = (header_.flags & kBlobLast) != 0;
+  const bool compressed = (header_.flags & kBlobCompressed) != 0;
   const auto asked = blobs_asked_.find({channel, header_.piece});
-  asked->second += header_.length;
+  asked->second.next += header_.length;
+  asked->second.compressed = compressed;
   if (last) blobs_asked_.erase(asked);
   events_.push_back(event::BlobChunk{.channel = channel,
                                      .request = header_.piece,
                                      .offset = header_.offset,
                                      .bytes = std::move(buffer_),
-                                     .last = last});
+                                     .last = last,
+                                     .compressed = compressed});
 }
 
 void Session::Impl::header_complete() {
@@ -208,15 +211,24 @@ void Session::Impl::drop_receive() {
   incoming_->buffer = {};
 }
 
-// WIRE-42.
+// WIRE-42, WIRE-45.
 void Session::Impl::begin_blob(Channel channel) {
+  const bool compressed = (header_.flags & kBlobCompressed) != 0;
   const auto asked = blobs_asked_.find({channel, header_.piece});
   if (asked == blobs_asked_.end()) {
     protocol_error(
         fmt::format("BLOB of request {}, which was not made or was answered", header_.piece));
-  } else if (header_.offset != asked->second) {
+  } else if (header_.offset != asked->second.next) {
     protocol_error(fmt::format("BLOB of request {} goes on at byte {}, {} came before",
-                               header_.piece, header_.offset, asked->second));
+                               header_.piece, header_.offset, asked->second.next));
+  } else if (compressed && (features_in_use_ & kFeatureZstdBlobs) == 0) {
+    protocol_error(
+        fmt::format("BLOB of request {} is compressed, which this connection has not in "
+                    "use",
+                    header_.piece));
+  } else if (header_.offset > 0 && compressed != asked->second.compressed) {
+    protocol_error(
+        fmt::format("BLOB of request {} is compressed in part of its frames only", header_.piece));
   } else {
     expect_body(Body::kBlob, header_.length);
   }

@@ -68,18 +68,19 @@ void Session::Impl::send_pieces(FrameType type, Channel channel, std::span<const
 
 void Session::Impl::request_blob(Channel channel, std::uint32_t request, const Digest& digest) {
   if (!may_send(channel)) return;
-  const bool added = blobs_asked_.try_emplace({channel, request}, 0).second;
+  const bool added = blobs_asked_.try_emplace({channel, request}).second;
   assert(added);
   if (!added) return;
   message::append_blob_request(queue_, handle_of(channel), request, digest);
   bound_queue();
 }
 
-void Session::Impl::send_blob(Channel channel, std::uint32_t request, Blob blob) {
+void Session::Impl::send_blob(Channel channel, std::uint32_t request, Blob blob, bool compressed) {
   if (!may_send(channel)) return;
   assert(blob && blob->size() <= limits::kBlobBytesMax);
+  assert(!compressed || ((features_in_use_ & kFeatureZstdBlobs) != 0 && !blob->empty()));
   assert(blobs_owed_.contains({channel, request}));
-  blobs_.push_back({.key = {channel, request}, .blob = std::move(blob)});
+  blobs_.push_back({.key = {channel, request}, .blob = std::move(blob), .compressed = compressed});
 }
 
 void Session::Impl::reject_blob(Channel channel, std::uint32_t request) {
@@ -185,12 +186,14 @@ void Session::Impl::begin_blob_frame() {
   const std::size_t length =
       std::min<std::size_t>(next.blob->size() - next.done, limits::kDataBytesMax);
   const bool last = next.done + length == next.blob->size();
-  message::append_header(out_, {.length = static_cast<std::uint32_t>(length),
-                                .type = static_cast<std::uint8_t>(FrameType::kBlob),
-                                .flags = last ? kBlobLast : std::uint8_t{0},
-                                .handle = handle_of(next.key.first),
-                                .piece = next.key.second,
-                                .offset = static_cast<std::uint32_t>(next.done)});
+  message::append_header(
+      out_, {.length = static_cast<std::uint32_t>(length),
+             .type = static_cast<std::uint8_t>(FrameType::kBlob),
+             .flags = static_cast<std::uint8_t>((last ? kBlobLast : 0) |
+                                                (next.compressed ? kBlobCompressed : 0)),
+             .handle = handle_of(next.key.first),
+             .piece = next.key.second,
+             .offset = static_cast<std::uint32_t>(next.done)});
   if (length > 0) {
     blob_body_ = BlobBody{.blob = next.blob, .offset = next.done, .end = next.done + length};
   }

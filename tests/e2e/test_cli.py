@@ -72,7 +72,7 @@ class ContractTest(CliTest):
         self.assertEqual(events[-1]["event"], "done")
         self.assertLessEqual({event["event"] for event in events}, {"progress", "done"})
         for field in ("seconds", "wanted_bytes", "fetched_bytes", "duplicate_bytes", "control_bytes",
-                      "reused_bytes", "sent_bytes", "peak_private_bytes", "peers"):
+                      "manifest_bytes", "reused_bytes", "sent_bytes", "peak_private_bytes", "peers"):
             self.assertIn(field, events[-1])
         self.assertEqual(events[-1]["peers"][0]["address"], peer_of(ticket))
         present = [event["present_bytes"] for event in events if event["event"] == "progress"]

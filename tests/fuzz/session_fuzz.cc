@@ -32,10 +32,12 @@ ModelId model_id() {
 class Conversation {
  public:
   explicit Conversation(std::uint8_t ways)
-      : ways_(ways), session_(Hello{.agent = "fuzz", .advertised = {}}, std::nullopt) {
+      : ways_(ways),
+        session_(Hello{.agent = "fuzz", .advertised = {}, .features = kFeatureZstdBlobs},
+                 std::nullopt) {
     if ((ways_ & kGreeted) == 0) return;
     Bytes greeting(kPreambleBytes.begin(), kPreambleBytes.end());
-    Hello peer{.agent = "peer", .advertised = {}};
+    Hello peer{.agent = "peer", .advertised = {}, .features = kFeatureZstdBlobs};
     peer.node_id.bytes.fill(std::byte{0x62});
     message::append_hello(greeting, peer, {});
     message::append_open(greeting, 1, model_id());

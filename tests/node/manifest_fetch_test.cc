@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "tests/node/virtual_swarm.h"
+#include "tests/wire/zstd_frame.h"
+#include "wire/blob_codec.h"
 
 namespace shardswarm {
 namespace {
@@ -17,20 +19,30 @@ constexpr PeerKey kB(2);
 
 class ManifestFetchTest : public testing::Test {
  protected:
-  // Answers everything that is asked from the complete manifest, in parts of `part` bytes.
-  Result<void> answer(ManifestFetch& fetch, std::size_t part = 100) {
+  // Answers everything that is asked from the complete manifest, in parts of `part` bytes;
+  // compressed where that is shorter, if asked to.
+  Result<void> answer(ManifestFetch& fetch, std::size_t part = 100, bool compress = false) {
     while (!fetch.done()) {
       const auto asks = fetch.decide(Time(0));
       if (asks.empty()) return fail(Errc::kInternal, "nothing was asked");
       for (const auto& ask : asks) {
         ++asked_;
-        const Blob blob = model_.manifest->find_blob(ask.digest);
+        Blob blob = model_.manifest->find_blob(ask.digest);
         if (!blob) return fail(Errc::kInternal, "an unknown blob was asked for");
+        const auto shorter = compress ? compress_blob(*blob) : std::nullopt;
+        if (shorter) {
+          ++compressed_;
+          blob = std::make_shared<const std::vector<std::byte>>(*shorter);
+        }
         for (std::size_t at = 0; at < blob->size(); at += part) {
           const std::size_t n = std::min(part, blob->size() - at);
-          auto taken =
-              fetch.chunk(ask.peer, ask.request, static_cast<std::uint32_t>(at),
-                          std::span(*blob).subspan(at, n), at + n == blob->size(), Time(0));
+          auto taken = fetch.chunk(ask.peer,
+                                   {.request = ask.request,
+                                    .offset = static_cast<std::uint32_t>(at),
+                                    .bytes = std::span(*blob).subspan(at, n),
+                                    .last = at + n == blob->size(),
+                                    .compressed = shorter.has_value()},
+                                   Time(0));
           if (!taken) return taken;
         }
       }
@@ -40,6 +52,7 @@ class ManifestFetchTest : public testing::Test {
 
   MemoryModel model_ = make_memory_model(4, 2, 5000, 1);
   std::size_t asked_ = 0;
+  std::size_t compressed_ = 0;
 };
 
 TEST_F(ManifestFetchTest, LearnsRootHeaderAndPieceLists) {
@@ -49,6 +62,61 @@ TEST_F(ManifestFetchTest, LearnsRootHeaderAndPieceLists) {
   EXPECT_EQ(asked_, 4U);  // root, header, two piece lists
   EXPECT_EQ(fetch.resolved().pieces.count(), model_.manifest->piece_count());
   EXPECT_EQ(fetch.manifest()->digest(PieceIndex(3)), model_.manifest->digest(PieceIndex(3)));
+}
+
+TEST_F(ManifestFetchTest, LearnsFromCompressedBlobs) {  // WIRE-45
+  for (const std::size_t part : {std::size_t{1}, std::size_t{100}, std::size_t{128 * 1024}}) {
+    compressed_ = 0;
+    ManifestFetch fetch(model_.manifest->id(), {}, ManifestFetch::Until::kPieceLists);
+    fetch.add_peer(kA);
+    ASSERT_TRUE(answer(fetch, part, true));
+    EXPECT_GE(compressed_, 1U);  // the header, if not the root
+    EXPECT_EQ(fetch.manifest()->digest(PieceIndex(3)), model_.manifest->digest(PieceIndex(3)));
+  }
+}
+
+// The answer to the first request of a fetch, for the root or, where the root is known, the header.
+TEST_F(ManifestFetchTest, RefusesCompressedBlobsThatAreNone) {  // WIRE-47
+  using Bytes = std::vector<std::byte>;
+  const auto refusal = [&](bool root_known, const Bytes& bytes) {
+    ManifestFetch fetch(model_.manifest->id(), {}, ManifestFetch::Until::kHeaders);
+    if (root_known) {
+      EXPECT_TRUE(fetch.know(Manifest::from_root(*model_.manifest->root_blob()).value()));
+    }
+    fetch.add_peer(kA);
+    const auto asks = fetch.decide(Time(0));
+    const auto taken = fetch.chunk(
+        kA, {.request = asks.at(0).request, .bytes = bytes, .last = true, .compressed = true},
+        Time(0));
+    EXPECT_EQ(fetch.done(), taken.has_value());
+    return taken ? Error{Errc::kInternal, "taken"} : taken.error();
+  };
+  const Bytes header = *model_.manifest->header_blob(FileIndex(1));
+  const Bytes frame = compress_blob(header).value();
+  EXPECT_EQ(refusal(true, frame).message, "taken");
+
+  // Four bytes unfold to 128 KiB, again and again.
+  const Bytes bomb = test::zstd_frame_of_zeros(20 * limits::kMiB);
+  ASSERT_LT(bomb.size(), 1000U);
+  for (const bool root_known : {false, true}) {
+    const Error error = refusal(root_known, bomb);
+    EXPECT_EQ(error.code, Errc::kProtocol);
+    EXPECT_THAT(error.message, testing::HasSubstr("unfolds to more than"));
+  }
+  EXPECT_EQ(refusal(false, test::zstd_frame_of_zeros(limits::kGiB)).code, Errc::kProtocol);
+
+  Bytes changed = frame;
+  changed.pop_back();
+  EXPECT_THAT(refusal(true, changed).message, testing::HasSubstr("cut short"));
+  changed = frame;
+  changed.push_back(std::byte{0});
+  EXPECT_THAT(refusal(true, changed).message, testing::HasSubstr("follows"));
+  EXPECT_EQ(refusal(true, header).code, Errc::kProtocol);  // as it is
+  // Well formed, and something else.
+  EXPECT_EQ(refusal(true, test::zstd_frame_of_zeros(header.size())).code, Errc::kCorrupt);
+  EXPECT_EQ(refusal(false, frame).code, Errc::kCorrupt);
+  // The frame itself is no longer than what it stands for.
+  EXPECT_THAT(refusal(true, Bytes(header.size() + 1)).message, testing::HasSubstr("longer"));
 }
 
 TEST_F(ManifestFetchTest, StopsAtHeadersWhenOnlyPlanning) {
@@ -83,8 +151,9 @@ TEST_F(ManifestFetchTest, PassesOverAPeerThatSendsDropByDrop) {
   std::vector<ManifestFetch::Ask> again;
   for (std::uint32_t i = 0; i < 4 && again.empty(); ++i) {
     const Time now = seconds(2 * i);
-    ASSERT_TRUE(fetch.chunk(asked[0].peer, asked[0].request, i, std::span(*root).subspan(i, 1),
-                            false, now));
+    ASSERT_TRUE(fetch.chunk(
+        asked[0].peer,
+        {.request = asked[0].request, .offset = i, .bytes = std::span(*root).subspan(i, 1)}, now));
     again = fetch.decide(now);
   }
   ASSERT_EQ(again.size(), 1U);
@@ -123,14 +192,14 @@ TEST_F(ManifestFetchTest, RefusesWrongBytesDisorderAndExcess) {
   {
     ManifestFetch fetch(model_.manifest->id(), {}, ManifestFetch::Until::kPieceLists);
     const auto request = begin(fetch);
-    const auto taken = fetch.chunk(kA, request, 0, bytes, true, Time(0));
+    const auto taken = fetch.chunk(kA, {.request = request, .bytes = bytes, .last = true}, Time(0));
     ASSERT_FALSE(taken);
     EXPECT_EQ(taken.error().code, Errc::kCorrupt);
   }
   {
     ManifestFetch fetch(model_.manifest->id(), {}, ManifestFetch::Until::kPieceLists);
     const auto request = begin(fetch);
-    const auto taken = fetch.chunk(kA, request, 5, bytes, false, Time(0));
+    const auto taken = fetch.chunk(kA, {.request = request, .offset = 5, .bytes = bytes}, Time(0));
     ASSERT_FALSE(taken);
     EXPECT_EQ(taken.error().code, Errc::kProtocol);
   }
@@ -141,7 +210,7 @@ TEST_F(ManifestFetchTest, RefusesWrongBytesDisorderAndExcess) {
     Result<void> taken;
     for (std::uint32_t at = 0; taken && at <= limits::kRootBytesMax;
          at += static_cast<std::uint32_t>(part.size())) {
-      taken = fetch.chunk(kA, request, at, part, false, Time(0));
+      taken = fetch.chunk(kA, {.request = request, .offset = at, .bytes = part}, Time(0));
     }
     ASSERT_FALSE(taken);
     EXPECT_THAT(taken.error().message, testing::HasSubstr("longer than stated"));
@@ -152,8 +221,10 @@ TEST_F(ManifestFetchTest, IgnoresAnswersThatNobodyWaitsFor) {
   ManifestFetch fetch(model_.manifest->id(), {}, ManifestFetch::Until::kPieceLists);
   fetch.add_peer(kA);
   const auto request = fetch.decide(Time(0))[0].request;
-  EXPECT_TRUE(fetch.chunk(kB, request, 77, {}, true, Time(0)));
-  EXPECT_TRUE(fetch.chunk(kA, request + 1, 77, {}, true, Time(0)));
+  EXPECT_TRUE(
+      fetch.chunk(kB, {.request = request, .offset = 77, .bytes = {}, .last = true}, Time(0)));
+  EXPECT_TRUE(
+      fetch.chunk(kA, {.request = request + 1, .offset = 77, .bytes = {}, .last = true}, Time(0)));
   EXPECT_FALSE(fetch.done());
 }
 

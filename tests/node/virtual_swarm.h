@@ -116,6 +116,8 @@ class VirtualSwarm {
   double rate = 100e6;
   Duration latency = std::chrono::microseconds(200);
 
+  std::uint64_t features = kFeatureZstdBlobs;  // of nodes added from now on
+
   Node& add(const MemoryModel& model) {
     auto node = std::make_unique<Node>();
     node->name = "10.0.0." + std::to_string(nodes_.size()) + ":1";
@@ -123,6 +125,7 @@ class VirtualSwarm {
     options.hello.node_id = sha256(std::as_bytes(std::span(node->name)));
     options.hello.agent = "test";
     options.hello.advertised = {node->name};
+    options.hello.features = features;
     options.seed = nodes_.size() + 1;
     node->core = std::make_unique<Core>(options, node->buffers);
     node->model = &model;

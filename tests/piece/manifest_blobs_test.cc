@@ -165,6 +165,9 @@ TEST(Manifest, FindsBlobsByDigestOnceTheyAreHere) {
   must(manifest.add_piece_list(FileIndex(2), blob_of(made.piece_list(file.path))));
   EXPECT_EQ(*manifest.find_blob(file.header_digest), made.header(file.path));
   EXPECT_EQ(*manifest.find_blob(file.piece_list_digest), made.piece_list(file.path));
+  EXPECT_TRUE(manifest.is_piece_list(file.piece_list_digest));
+  EXPECT_FALSE(manifest.is_piece_list(file.header_digest));
+  EXPECT_FALSE(manifest.is_piece_list(manifest.id()));
   // A plain file's absent header has the digest zero: that names nothing.
   EXPECT_EQ(manifest.find_blob(Digest{}), nullptr);
 }

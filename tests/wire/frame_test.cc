@@ -99,10 +99,25 @@ TEST(Frame, BlobFramesHaveBytesUnlessTheBlobIsEmpty) {  // WIRE-42, WIRE-44
   EXPECT_THAT(refusal({.type = blob, .handle = 1}), HasSubstr("without a body"));
   EXPECT_THAT(refusal({.type = blob, .flags = kBlobLast, .handle = 1, .offset = 5}),
               HasSubstr("without a body"));
-  EXPECT_THAT(refusal({.length = 1, .type = blob, .flags = 2, .handle = 1}), HasSubstr("flags"));
+  EXPECT_THAT(refusal({.length = 1, .type = blob, .flags = 4, .handle = 1}), HasSubstr("flags"));
   EXPECT_THAT(
       refusal({.length = 1, .type = blob, .handle = 1, .piece = UINT32_MAX, .offset = UINT32_MAX}),
       HasSubstr("beyond"));
+}
+
+TEST(Frame, CompressedBlobFrames) {  // WIRE-45, WIRE-46
+  FrameHeader header{
+      .length = 1, .type = type_of(FrameType::kBlob), .flags = kBlobCompressed, .handle = 1};
+  EXPECT_EQ(refusal(header), "accepted");
+  header.offset = limits::kCompressedBlobBytesMax - 1;
+  EXPECT_EQ(refusal(header), "accepted");
+  ++header.offset;
+  EXPECT_THAT(refusal(header), HasSubstr("16777216 bytes a compressed blob may have"));
+  header.flags = kBlobLast;
+  EXPECT_EQ(refusal(header), "accepted");
+  // Nothing is no zstd frame.
+  header = {.type = header.type, .flags = kBlobLast | kBlobCompressed, .handle = 1};
+  EXPECT_THAT(refusal(header), HasSubstr("without a body"));
 }
 
 }  // namespace

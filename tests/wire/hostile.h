@@ -30,9 +30,11 @@ inline Bytes data(std::uint16_t handle, std::uint32_t piece, std::uint32_t offse
                Bytes(bytes, std::byte{7}));
 }
 
-inline Bytes blob(std::uint32_t request, std::uint32_t offset, std::size_t bytes, bool last) {
+inline Bytes blob(std::uint32_t request, std::uint32_t offset, std::size_t bytes, bool last,
+                  bool compressed = false) {
   return frame(FrameHeader{.type = static_cast<std::uint8_t>(FrameType::kBlob),
-                           .flags = last ? kBlobLast : std::uint8_t{0},
+                           .flags = static_cast<std::uint8_t>((last ? kBlobLast : 0) |
+                                                              (compressed ? kBlobCompressed : 0)),
                            .handle = 1,
                            .piece = request,
                            .offset = offset},
@@ -41,9 +43,10 @@ inline Bytes blob(std::uint32_t request, std::uint32_t offset, std::size_t bytes
 
 inline Bytes preamble() { return {kPreambleBytes.begin(), kPreambleBytes.end()}; }
 
-inline Bytes hello_frame(std::uint32_t version_min = 1, std::uint32_t version_max = 1) {
+inline Bytes hello_frame(std::uint32_t version_min = 1, std::uint32_t version_max = 1,
+                         std::uint64_t features = 0) {
   Bytes out;
-  message::append_hello(out, hello_of(2), {.min = version_min, .max = version_max});
+  message::append_hello(out, hello_of(2, features), {.min = version_min, .max = version_max});
   return out;
 }
 

@@ -30,14 +30,15 @@ using Bytes = std::vector<std::byte>;
 // A session that takes whatever it is sent; pieces are said to have 1000 bytes.
 class Victim : public End {
  public:
-  explicit Victim(std::optional<NodeId> authenticated = {}) : End(hello_of(1), authenticated) {
+  explicit Victim(std::optional<NodeId> authenticated = {}, std::uint64_t features = 0)
+      : End(hello_of(1, features), authenticated) {
     on_piece = [this](const event::PieceBegin&) { session.accept_piece(buffer_); };
   }
 
   // Preamble and HELLO; the model of digest_of(100) opened by both sides, by handle 1 of the peer.
-  Victim& greet() {
+  Victim& greet(std::uint64_t features = 0) {
     give_all(preamble());
-    give_all(hello_frame());
+    give_all(hello_frame(1, 1, features));
     session.open(digest_of(100));
     give_all(open_frame(1, 100));
     take_all_output();
@@ -274,6 +275,26 @@ TEST(Hostile, BlobsWithGaps) {  // WIRE-42
     Bytes bytes = blob(3, 0, 10, false);
     bytes += blob(3, offset, 10, true);
     EXPECT_THAT(victim.failure(bytes), HasSubstr("10 came before"));
+  }
+}
+
+TEST(Hostile, CompressedBlobsThatWereNotAgreedOn) {  // WIRE-12, WIRE-45
+  for (const auto& [ours, theirs] :
+       {std::pair{0U, 0U}, std::pair{1U, 0U}, std::pair{0U, 1U}, std::pair{1U, 2U}}) {
+    Victim victim({}, ours);
+    victim.greet(theirs).session.request_blob(Channel(1), 3, digest_of(9));
+    EXPECT_THAT(victim.failure(blob(3, 0, 10, true, true)), HasSubstr("request 3 is compressed"));
+  }
+}
+
+TEST(Hostile, BlobsThatAreCompressedInPart) {  // WIRE-45
+  for (const bool first : {false, true}) {
+    Victim victim({}, kFeatureZstdBlobs);
+    victim.greet(kFeatureZstdBlobs).session.request_blob(Channel(1), 3, digest_of(9));
+    Bytes bytes = blob(3, 0, 10, false, first);
+    bytes += blob(3, 10, 10, true, !first);
+    EXPECT_THAT(victim.failure(bytes), HasSubstr("part of its frames only"));
+    EXPECT_THAT(victim.all<event::BlobChunk>(), SizeIs(1));
   }
 }
 

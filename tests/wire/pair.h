@@ -24,8 +24,8 @@ inline Digest digest_of(std::uint8_t first) {
   return digest;
 }
 
-inline Hello hello_of(std::uint8_t id) {
-  return {.node_id = digest_of(id), .agent = "test/1", .advertised = {}};
+inline Hello hello_of(std::uint8_t id, std::uint64_t features = 0) {
+  return {.node_id = digest_of(id), .agent = "test/1", .advertised = {}, .features = features};
 }
 
 // The byte at `offset` of a piece, as every sender here makes it.

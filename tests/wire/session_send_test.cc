@@ -124,6 +124,28 @@ TEST(SessionSend, BlobsArriveInterleaved) {  // WIRE-41
   }
 }
 
+TEST(SessionSend, CompressedBlobsSayThatTheyAre) {  // WIRE-45
+  Pair pair(test::hello_of(1, kFeatureZstdBlobs), test::hello_of(2, kFeatureZstdBlobs));
+  const Channel channel = pair.open_model();
+  EXPECT_EQ(pair.a.session.features_in_use(), kFeatureZstdBlobs);
+  const std::vector<Blob> blobs = {blob_of(300'000, 1), blob_of(300'001, 2)};
+  for (std::uint32_t i = 0; i < blobs.size(); ++i) {
+    pair.b.session.request_blob(channel, i, digest_of(static_cast<std::uint8_t>(i)));
+  }
+  pair.run();
+  // The session carries the bytes; what is in them is its caller's part.
+  pair.a.session.send_blob(channel, 0, blobs[0], true);
+  pair.a.session.send_blob(channel, 1, blobs[1]);
+  pair.run();
+  EXPECT_THAT(pair.b.all<event::Failed>(), IsEmpty());
+  for (std::uint32_t i = 0; i < blobs.size(); ++i) {
+    EXPECT_EQ(blob_received(pair.b, i), *blobs[i]) << i;
+  }
+  for (const auto& chunk : pair.b.all<event::BlobChunk>()) {
+    EXPECT_EQ(chunk.compressed, chunk.request == 0);
+  }
+}
+
 TEST(SessionSend, OpenBlobRequestsAreBounded) {  // WIRE-43
   Pair pair;
   const Channel channel = pair.open_model();

@@ -50,6 +50,14 @@ TEST(Session, HelloSaysEverything) {
   EXPECT_EQ(ready[0].hello.features, hello.features);
 }
 
+TEST(Session, FeaturesOfBothSidesAreInUse) {  // WIRE-12
+  Pair pair(hello_of(1, 0x8000000000000003), hello_of(2, 0x8000000000000005));
+  EXPECT_EQ(pair.a.session.features_in_use(), 0U);
+  pair.run();
+  EXPECT_EQ(pair.a.session.features_in_use(), 0x8000000000000001);
+  EXPECT_EQ(pair.b.session.features_in_use(), 0x8000000000000001);
+}
+
 TEST(Session, ConnectedToItselfFailsOnBothEnds) {  // WIRE-14
   Pair pair(hello_of(5), hello_of(5));
   pair.run();
