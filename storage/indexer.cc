@@ -1,6 +1,7 @@
 #include "storage/indexer.h"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
 #include "storage/parallel.h"
+#include "storage/sparse.h"
 
 namespace shardswarm {
 namespace {
@@ -18,6 +20,9 @@ namespace fs = std::filesystem;
 
 // Consecutive pieces are read together: few system calls for many small tensors.
 constexpr std::uint64_t kReadBytes = 4 * limits::kMiB;
+// Of holes, which are not read, it can be more at once.
+constexpr std::uint64_t kHoleBytes = 256 * limits::kMiB;
+constexpr std::size_t kZeroLengthsMax = 4096;
 
 struct FileWork {
   WalkedFile file;
@@ -25,15 +30,47 @@ struct FileWork {
   FileIdentity identity;
   Blob header;                       // of safetensors
   std::vector<PieceExtent> extents;  // of its pieces
+  DataRanges data;
   std::vector<std::byte> piece_list;
   std::vector<std::uint64_t> xxh3;
 };
 
-// Pieces [first, last) of one file, read at once.
+// Pieces [first, last) of one file, read at once, or all in holes.
 struct ReadJob {
   std::size_t file = 0;
   std::size_t first = 0;
   std::size_t last = 0;
+  bool hole = false;
+};
+
+struct PieceHashes {
+  Digest digest;
+  std::uint64_t xxh3 = 0;
+};
+
+PieceHashes hashes_of(std::span<const std::byte> bytes) {
+  return {.digest = sha256(bytes), .xxh3 = xxh3_64(bytes)};
+}
+
+// Hashes of zeros, each length computed once, so that a hole of a terabyte costs no more than
+// looking them up. Thread-safe.
+class ZeroHashes {
+ public:
+  PieceHashes of(std::uint32_t length) {
+    {
+      const std::scoped_lock lock(mutex_);
+      if (const auto known = known_.find(length); known != known_.end()) return known->second;
+    }
+    const PieceHashes hashes = hashes_of(std::span(zeros_).first(length));
+    const std::scoped_lock lock(mutex_);
+    if (known_.size() < kZeroLengthsMax) known_.emplace(length, hashes);
+    return hashes;
+  }
+
+ private:
+  const std::vector<std::byte> zeros_ = std::vector<std::byte>(limits::kPieceBytesMax);
+  std::mutex mutex_;
+  std::map<std::uint32_t, PieceHashes> known_;
 };
 
 Result<void> open_file(FileWork& work) {
@@ -88,13 +125,18 @@ std::vector<ReadJob> make_jobs(const std::vector<FileWork>& files) {
   std::vector<ReadJob> jobs;
   for (std::size_t f = 0; f < files.size(); ++f) {
     const auto& extents = files[f].extents;
+    const auto in_hole = [&](std::size_t p) {
+      return files[f].data.all_hole(extents[p].offset, extents[p].length);
+    };
     for (std::size_t first = 0; first < extents.size();) {
+      const bool hole = in_hole(first);
+      const std::uint64_t end = extents[first].offset + (hole ? kHoleBytes : kReadBytes);
       std::size_t last = first + 1;
-      while (last < extents.size() &&
-             extents[last].offset + extents[last].length - extents[first].offset <= kReadBytes) {
+      while (last < extents.size() && extents[last].offset + extents[last].length <= end &&
+             in_hole(last) == hole) {
         ++last;
       }
-      jobs.push_back({f, first, last});
+      jobs.push_back({f, first, last, hole});
       first = last;
     }
   }
@@ -130,21 +172,25 @@ class Hasher {
     FileWork& file = files_[job.file];
     const std::uint64_t from = file.extents[job.first].offset;
     const PieceExtent& last = file.extents[job.last - 1];
-    buffer.resize(last.offset + last.length - from);
-    const auto read = read_exactly(file.fd.get(), from, buffer, file.file.location.string());
-    if (!read) {
-      set_error(read.error());
-      return;
+    const std::uint64_t size = last.offset + last.length - from;
+    if (!job.hole) {
+      buffer.resize(size);
+      const auto read = read_exactly(file.fd.get(), from, buffer, file.file.location.string());
+      if (!read) {
+        set_error(read.error());
+        return;
+      }
     }
     for (std::size_t p = job.first; p < job.last; ++p) {
-      const auto bytes =
-          std::span(buffer).subspan(file.extents[p].offset - from, file.extents[p].length);
-      const Digest digest = sha256(bytes);
-      std::ranges::copy(digest.bytes,
+      const PieceExtent& extent = file.extents[p];
+      const PieceHashes hashes =
+          job.hole ? zeros_.of(extent.length)
+                   : hashes_of(std::span(buffer).subspan(extent.offset - from, extent.length));
+      std::ranges::copy(hashes.digest.bytes,
                         file.piece_list.begin() + static_cast<std::ptrdiff_t>(p * sizeof(Digest)));
-      file.xxh3[p] = xxh3_64(bytes);
+      file.xxh3[p] = hashes.xxh3;
     }
-    const std::uint64_t done = done_.fetch_add(buffer.size()) + buffer.size();
+    const std::uint64_t done = done_.fetch_add(size) + size;
     if (options_.progress) options_.progress(done, total_);
   }
 
@@ -156,6 +202,7 @@ class Hasher {
 
   std::vector<FileWork>& files_;
   const IndexOptions& options_;
+  ZeroHashes zeros_;
   std::uint64_t total_ = 0;
   std::atomic<std::uint64_t> done_{0};
   std::atomic<bool> failed_{false};
@@ -268,6 +315,7 @@ Result<IndexReport> index_directory(const IndexOptions& options, Workers& worker
         read = read_header(work);
       }
       if (!read) return std::unexpected(read.error());
+      work.data = DataRanges(work.fd.get(), work.identity.size);
     }
     if (auto hashed = Hasher(files, options).run(workers); !hashed) {
       return std::unexpected(hashed.error());

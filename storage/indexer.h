@@ -33,6 +33,7 @@ struct IndexReport {
 
 // Which files belong: regular files below the directory, symbolic links resolved, dot-paths left
 // out. Blocks; hashes on all of `workers` while reading with large requests (1 MiB and more).
+// Pieces that lie in holes of their file are not read: a sparse checkpoint costs what it holds.
 // Errors name the file: unreadable, malformed header, changed while being read.
 Result<IndexReport> index_directory(const IndexOptions& options, Workers& workers);
 

@@ -12,6 +12,7 @@
 #include "piece/limits.h"
 #include "storage/meta_dir.h"
 #include "storage/piece_check.h"
+#include "storage/sparse.h"
 #include "storage/target_store.h"
 
 namespace shardswarm {
@@ -48,32 +49,6 @@ Result<void> allocate(int fd, std::uint64_t offset, std::uint64_t bytes, const s
   (void)fd, (void)offset, (void)bytes, (void)name;
 #endif
   return {};
-}
-
-// Where in [begin, end) the file has data. A file system without holes says: everywhere.
-std::vector<std::pair<std::uint64_t, std::uint64_t>> data_ranges(int fd, std::uint64_t size) {
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
-  std::uint64_t at = 0;
-  while (at < size) {
-    const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
-    if (data < 0) {
-      if (errno != ENXIO) ranges.emplace_back(at, size);
-      break;
-    }
-    const off_t hole = ::lseek(fd, data, SEEK_HOLE);
-    const std::uint64_t end = hole < 0 ? size : static_cast<std::uint64_t>(hole);
-    ranges.emplace_back(static_cast<std::uint64_t>(data), end);
-    at = end;
-  }
-  return ranges;
-}
-
-bool inside(const std::vector<std::pair<std::uint64_t, std::uint64_t>>& ranges,
-            const PieceExtent& extent) {
-  const auto next = std::upper_bound(
-      ranges.begin(), ranges.end(), extent.offset,
-      [](std::uint64_t offset, const auto& range) { return offset < range.first; });
-  return next != ranges.begin() && extent.offset + extent.length <= std::prev(next)->second;
 }
 
 }  // namespace
@@ -271,10 +246,10 @@ Result<void> TargetStore::take_up(const ResolvedSelection& selection, const Ledg
     missing &= selection.pieces;
     missing -= have_;
     if (missing.empty()) continue;
-    const auto ranges = data_ranges(files_[i].get(), found_[i]->size);
+    const DataRanges data(files_[i].get(), found_[i]->size);
     missing.for_each([&](PieceIndex piece) {
       const PieceExtent extent = manifest_->extent(piece);
-      if (!inside(ranges, extent)) return;
+      if (!data.all_data(extent.offset, extent.length)) return;
       checks.push_back({.piece = piece, .fd = files_[i].get(), .extent = extent, .xxh3 = {}});
     });
   }

@@ -6,6 +6,7 @@
 
 #include "storage/store.h"
 #include "tests/storage/rig.h"
+#include "tests/storage/sparse_file.h"
 
 namespace shardswarm::test {
 namespace {
@@ -111,6 +112,69 @@ TEST_F(IndexerTest, NothingIsWrittenIntoTheDirectory) {
   for (const auto& entry : fs::recursive_directory_iterator(model_))
     found += entry.is_regular_file();
   EXPECT_EQ(found, files_.size());
+}
+
+// --- holes ---
+
+TEST_F(IndexerTest, ASparseFileIsTheSameAsOneOfZeros) {
+  files_["zeros.bin"] = Bytes((5 << 20) + 77);
+  for (const auto& [path, bytes] : files_) write_sparse(model_ / path, bytes);
+  const auto sparse = must(index());
+  EXPECT_EQ(sparse.manifest->id(), manifest_of(files_)->id());
+  write_tree(model_, files_);  // written, zeros too
+  const auto written = must(index());
+  EXPECT_FALSE(written.reused);
+  EXPECT_EQ(written.manifest->id(), sparse.manifest->id());
+}
+
+// Data, hole, data in a safetensors file, whose pieces begin anywhere: some lie in the hole, some
+// in part.
+TEST_F(IndexerTest, PiecesPartlyInAHoleAreRead) {
+  std::vector<std::pair<std::string, std::size_t>> tensors;
+  for (int i = 0; i < 60; ++i) {
+    tensors.emplace_back("t" + std::to_string(i), 1 + static_cast<std::size_t>(i) * i * 100);
+  }
+  tensors.emplace_back("large", 3 << 20);
+  const Bytes full = safetensors(tensors, 7);
+  const std::uint64_t header = must(safetensors_header_bytes(full));
+  for (std::uint64_t begin = header; begin < full.size(); begin += full.size() / 3 + 4321) {
+    for (const std::uint64_t length : {5000U, 100'000U, 5'000'000U, UINT32_MAX}) {
+      Bytes& bytes = files_["holes.safetensors"] = full;
+      const std::uint64_t end = std::min<std::uint64_t>(begin + length, full.size());
+      std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(begin),
+                bytes.begin() + static_cast<std::ptrdiff_t>(end), std::byte{0});
+      write_sparse(model_ / "holes.safetensors", bytes);
+      const auto report = must(index());
+      const Files expected = {{"holes.safetensors", bytes}};
+      EXPECT_EQ(report.manifest->id(), manifest_of(expected)->id()) << begin << " " << length;
+    }
+  }
+}
+
+// What the ledger remembers of pieces in holes is as of any other: they are served.
+TEST_F(IndexerTest, PiecesInHolesAreServed) {
+  files_["zeros.bin"] = Bytes((2 << 20) + 77);
+  for (const auto& [path, bytes] : files_) write_sparse(model_ / path, bytes);
+  const auto report = must(index());
+  Rig rig;
+  std::vector<std::string> warnings;
+  const auto store = must(Store::open_source(rig.environment(), model_, state_, warnings));
+  EXPECT_TRUE(store->have().complete());
+  const FileIndex zeros = file_named(*report.manifest, "zeros.bin");
+  const PieceIndex piece(report.manifest->first_piece(zeros).value + 2);
+  EXPECT_TRUE(same(rig.read_piece(*store, piece), Bytes(77)));
+}
+
+// Reading 200 GiB would show. It is more than what is taken of a hole at once, too.
+TEST_F(IndexerTest, HolesAreNotRead) {
+  if (!has_holes(dir_.path())) GTEST_SKIP() << "a file system without holes";
+  write_tree(model_, files_);
+  fs::resize_file(model_ / "notes.txt", 200 * limits::kGiB);
+  const auto report = must(index());
+  const FileIndex notes = file_named(*report.manifest, "notes.txt");
+  EXPECT_EQ(report.manifest->file(notes).pieces, 200U * 1024);
+  const PieceIndex last(report.manifest->first_piece(notes).value + 200 * 1024 - 1);
+  EXPECT_EQ(report.manifest->digest(last), sha256(Bytes(limits::kPieceBytesMax)));
 }
 
 // --- which files belong ---
