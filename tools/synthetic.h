@@ -1,5 +1,6 @@
 // Checkpoints made to measure: the names, shapes, dtypes and file layouts of real families with
-// generated content, for tests, demonstrations and benchmarks.
+// generated content, for tests, demonstrations and benchmarks. Plain values and functions without
+// state: any thread may use them.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +20,22 @@ struct SyntheticTensor {
   std::vector<std::uint64_t> shape;
 };
 
-// Order and padding of a writer (design facts: safetensors' reference writer sorts by dtype width,
-// then name, and pads the header to 8; MLX's follows hash-map order and does not pad).
+// Order and padding of a writer (design facts: safetensors' reference writer sorts by dtype, the
+// widest first, then name, and pads the header to 8; MLX's follows hash-map order and does not
+// pad).
 enum class WriterOrder : std::uint8_t { kReference, kMlx };
 
+using WeightFiles = std::vector<std::pair<std::string, std::vector<SyntheticTensor>>>;
+using PlainFiles = std::vector<std::pair<std::string, std::string>>;  // path, content
+
 struct SyntheticModel {
-  std::vector<std::pair<std::string, std::vector<SyntheticTensor>>> weight_files;
-  std::vector<std::pair<std::string, std::string>> plain_files;  // path, content
+  WeightFiles weight_files;
+  WeightFiles spare_files;  // safetensors files that no index names
+  PlainFiles plain_files;
+  // Weights of other formats: path, bytes of pseudo-random content.
+  std::vector<std::pair<std::string, std::uint64_t>> opaque_files;
   WriterOrder order = WriterOrder::kReference;
-  bool index = true;  // write model.safetensors.index.json when there are several weight files
+  bool index = true;  // write model.safetensors.index.json where there are several weight files
 };
 
 struct TransformerShape {
@@ -49,12 +57,31 @@ SyntheticModel mixtral_model(const TransformerShape& shape);
 // block), shared experts, and an MTP layer numbered `layers`.
 SyntheticModel deepseek_model(const TransformerShape& shape);
 
-// Bytes of all tensors.
+// Adds what some repositories hold beside the shards: the same tensors once more in
+// consolidated.safetensors, under the names of the authors' own format, and
+// original/consolidated.00.pth. kUsage if the model has a single weight file: without an index,
+// consolidated.safetensors would be weights like any other.
+Result<void> add_consolidated(SyntheticModel& model);
+
+// tokenizer.json and tokenizer_config.json for so many tokens.
+PlainFiles tokenizer_files(std::uint64_t vocabulary);
+
+// Bytes of one tensor; of all tensors of the weight files.
+std::uint64_t tensor_bytes(const SyntheticTensor& tensor);
 std::uint64_t tensor_bytes(const SyntheticModel& model);
 
-// Writes the files below `directory` (created). Content is pseudo-random, a function of `seed` and
-// the tensor's name. Errors as of the file system.
+struct WriteOptions {
+  // Headers and plain files are written, tensors are holes: any size in no space. They read as 0.
+  bool sparse = false;
+  // Tensors whose name matches one of these globs get other content than the seed alone would give
+  // them, as in a fine-tune that trained only some layers.
+  std::vector<std::string> change;
+};
+
+// Writes the files below `directory` (created), each folder with several weight files with its
+// index. Content is pseudo-random, a function of `seed` and the tensor's name: a tensor has the
+// same bytes in any file and order. Errors as of the file system.
 Result<void> write_checkpoint(const SyntheticModel& model, const std::filesystem::path& directory,
-                              std::uint64_t seed);
+                              std::uint64_t seed, const WriteOptions& options = {});
 
 }  // namespace shardswarm
