@@ -1,0 +1,32 @@
+// Pieces of a model that this machine holds already, in directories of the catalogue: other
+// revisions, fine-tunes, an earlier or narrower fetch of the same model.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "storage/store.h"
+
+namespace shardswarm {
+
+// A directory with equal pieces. `pieces[i].first` of the wanted model is `pieces[i].second` of
+// store->manifest(); digests were compared, bytes were not.
+struct ReuseSource {
+  std::shared_ptr<Store> store;  // open for reading, locked shared
+  std::vector<std::pair<PieceIndex, PieceIndex>> pieces;
+};
+
+// Where each of the pieces `missing` of `manifest` (of those whose lists it knows) can be had on
+// this machine; each is named once. Leaves out `not_here` (the directory being fetched into),
+// directories in use by a writer, and what cannot be read; pieces of changed files are not named
+// (see Store::open_source), and a directory that is gone is dropped from the catalogue. Blocks; not
+// to be called on one of the environment's workers. Opening nothing but directories with a match,
+// it costs a few reads per wanted piece and model.
+std::vector<ReuseSource> find_reusable(const StorageEnvironment& environment,
+                                       const std::filesystem::path& state_directory,
+                                       const Manifest& manifest, const PieceSet& missing,
+                                       const std::filesystem::path& not_here,
+                                       const std::atomic<bool>* cancel = nullptr);
+
+}  // namespace shardswarm
