@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -30,6 +31,7 @@ int run(const IndexArguments& arguments, Context& context) {
     const int code = report_error(report.error());
     return context.signals.exit_code() != 0 ? context.signals.exit_code() : code;
   }
+  for (const std::string& warning : report->warnings) spdlog::warn("{}", warning);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   const std::string id = to_hex(report->manifest->id());

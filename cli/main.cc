@@ -49,6 +49,8 @@ int main(int argc, char** argv) {
   add_fetch(app, context);
   add_inspect(app, context);
   add_verify(app, context);
+  add_list(app, context);
+  add_forget(app, context);
   add_key(app, context);
   try {
     app.parse(argc, argv);

@@ -10,6 +10,7 @@
 #include "node/directory.h"
 #include "node/shardswarm.h"
 #include "node/shell.h"
+#include "storage/catalogue.h"
 #include "storage/meta_dir.h"
 
 namespace shardswarm {
@@ -138,20 +139,29 @@ class NodeImpl final : public Node {
 
   Result<std::shared_ptr<Seed>> seed(SeedOptions options) override {
     std::error_code ec;
-    if (!std::filesystem::exists(options.directory / kMetaDirName / "root", ec)) {
-      const auto indexed = index_directory({.directory = options.directory,
-                                            .state_directory = options_.state_directory,
-                                            .progress = std::move(options.index_progress),
-                                            .cancel = options.cancel});
-      if (!indexed) return std::unexpected(indexed.error());
-    }
     std::vector<std::string> warnings;
+    const bool fetched = std::filesystem::exists(options.directory / kMetaDirName / "root", ec);
+    if (!fetched) {
+      auto indexed = index_directory({.directory = options.directory,
+                                      .state_directory = options_.state_directory,
+                                      .progress = std::move(options.index_progress),
+                                      .cancel = options.cancel});
+      if (!indexed) return std::unexpected(indexed.error());
+      warnings = std::move(indexed->warnings);
+    }
     auto store = Store::open_source(shell_->storage(), options.directory, options_.state_directory,
                                     warnings);
     if (!store) return std::unexpected(store.error());
+    const Manifest& manifest = (*store)->manifest();
+    if (fetched) {
+      // Its own record is all that it takes to serve it: the state directory may be read-only.
+      Catalogue catalogue(options_.state_directory);
+      if (const auto added = catalogue.add(options.directory, manifest.id()); !added) {
+        warnings.push_back("not registered: " + added.error().message);
+      }
+    }
     for (const std::string& warning : warnings) shell_->log(LogLevel::kWarning, warning);
 
-    const Manifest& manifest = (*store)->manifest();
     std::uint64_t present = 0;
     (*store)->have().for_each([&](PieceIndex piece) { present += manifest.extent(piece).length; });
     std::uint64_t total = 0;

@@ -26,10 +26,12 @@ class Catalogue {
   // Adds a directory, or says that it holds another model now.
   Result<void> add(const std::filesystem::path& directory, const ModelId& model);
   // By directory. Entries whose directory is gone, or holds no longer what it was registered with
-  // (its ledger is gone or of another model), are dropped on the way; damaged ones too.
+  // (its ledger is gone or of another model), are dropped on the way; damaged ones too. What
+  // cannot be looked into just now stays.
   Result<std::vector<CatalogueEntry>> entries();
   // Removes the entry, for a directory that was only indexed also its ledger, and the kept manifest
-  // of a model that no other entry holds. Never touches the directory. kNotFound.
+  // of a model that no other entry or ledger holds. Never touches the directory, which may be gone.
+  // kNotFound.
   Result<void> forget(const std::filesystem::path& directory);
 
  private:

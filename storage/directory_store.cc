@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 
 #include <cerrno>
 #include <utility>
@@ -60,24 +59,40 @@ void DirectoryStore::trust(const LedgerContent& ledger,
   }
 }
 
-void DirectoryStore::prepare_range(PieceIndex piece, std::function<void(Result<FileRange>)> done) {
+Result<void> DirectoryStore::check_piece(PieceIndex piece) {
   const PieceExtent extent = manifest_->extent(piece);
-  const int fd = files_[extent.file.value].get();
-  struct stat status{};
-  const bool here = have_.contains(piece) && fd >= 0 && ::fstat(fd, &status) == 0 &&
-                    static_cast<std::uint64_t>(status.st_size) >= extent.offset + extent.length;
-  if (!here) {
-    const std::string what = name_of(extent.file) + " shrank or is gone";
-    have_.erase(piece);
-    environment_.post([done = std::move(done), what] { done(fail(Errc::kIo, what)); });
+  const std::uint32_t file = extent.file.value;
+  const auto now = have_.contains(piece) && files_[file]
+                       ? identity_of(files_[file].get(), name_of(extent.file))
+                       : fail(Errc::kIo, "");
+  if (now && !expected_.empty() && expected_[file] != *now) {
+    have_.erase(PieceRun{manifest_->first_piece(extent.file), manifest_->file(extent.file).pieces});
+    return fail(Errc::kIo, name_of(extent.file) + " changed: none of it is served any more");
+  }
+  if (now && now->size >= extent.offset + extent.length) return {};
+  have_.erase(piece);
+  return fail(Errc::kIo, name_of(extent.file) + " shrank or is gone");
+}
+
+void DirectoryStore::prepare_range(PieceIndex piece, std::function<void(Result<FileRange>)> done) {
+  if (auto checked = check_piece(piece); !checked) {
+    environment_.post([done = std::move(done), error = std::move(checked.error())] {
+      done(std::unexpected(error));
+    });
     return;
   }
-  const FileRange range{.fd = fd, .offset = extent.offset, .length = extent.length};
+  const PieceExtent extent = manifest_->extent(piece);
+  const FileRange range{
+      .fd = files_[extent.file.value].get(), .offset = extent.offset, .length = extent.length};
   environment_.engine.read_ahead(
-      fd, extent.offset, extent.length,
-      [self = shared_from_this(), range, done = std::move(done)](const Result<void>&) mutable {
-        hand_over(std::move(self),
-                  [range, done = std::move(done)](DirectoryStore&) { done(range); });
+      range.fd, extent.offset, extent.length,
+      [self = shared_from_this(), piece, range,
+       done = std::move(done)](const Result<void>&) mutable {
+        hand_over(std::move(self), [piece, range, done = std::move(done)](DirectoryStore& store) {
+          // As late as can be: what changes from here on only the receiver can tell.
+          const auto checked = store.check_piece(piece);
+          done(checked ? Result<FileRange>(range) : std::unexpected(checked.error()));
+        });
       });
 }
 
@@ -94,6 +109,13 @@ void DirectoryStore::read_piece(PieceIndex piece, PieceBuffer buffer,
        done = std::move(done)](const Result<void>& read) mutable {
         hand_over(std::move(self), [piece, extent, shared = std::move(shared),
                                     done = std::move(done), read](DirectoryStore& store) {
+          // After reading: what changed before or meanwhile shows now.
+          if (!store.expected_.empty()) {
+            if (auto checked = store.check_piece(piece); !checked) {
+              done(std::unexpected(checked.error()));
+              return;
+            }
+          }
           if (read) {
             done(std::move(*shared));
             return;

@@ -53,6 +53,10 @@ class DirectoryStore : public Store, public std::enable_shared_from_this<Directo
     post([self = std::move(self), job = std::move(job)] { job(*self); });
   }
 
+  // Whether the piece may be read: its file reaches so far, and is what it was at opening if that
+  // is known. If not it leaves have(); of a file that changed all pieces do.
+  Result<void> check_piece(PieceIndex piece);
+
   std::string name_of(FileIndex file) const {
     return (directory_ / manifest_->file(file).path).string();
   }
@@ -63,6 +67,7 @@ class DirectoryStore : public Store, public std::enable_shared_from_this<Directo
   Layout layout_ = Layout::kOriginal;
   PieceSet have_;
   std::vector<Fd> files_;  // by FileIndex; closed where there is no such file
+  std::vector<std::optional<FileIdentity>> expected_;  // by FileIndex; empty: files may change
   StoreProgress progress_;
   Fd lock_;
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "piece/limits.h"
+#include "storage/digest_index.h"
 #include "storage/file.h"
 #include "storage/index_walk.h"
 #include "storage/ledger.h"
@@ -267,9 +268,9 @@ std::shared_ptr<Manifest> unchanged(const fs::path& state, const fs::path& ledge
 }
 
 Result<void> remember(const fs::path& state, const fs::path& ledger_path, const Manifest& manifest,
-                      const std::vector<FileWork>& files) {
-  if (auto saved = save_manifest(model_meta_dir(state, manifest.id()), manifest); !saved)
-    return saved;
+                      const std::vector<FileWork>& files, std::vector<std::string>& warnings) {
+  const fs::path meta = model_meta_dir(state, manifest.id());
+  if (auto saved = save_manifest(meta, manifest); !saved) return saved;
   std::error_code ec;
   fs::create_directories(ledger_path.parent_path(), ec);
   if (ec) return fail_errno(ec.value(), "cannot make " + ledger_path.parent_path().string());
@@ -285,6 +286,10 @@ Result<void> remember(const fs::path& state, const fs::path& ledger_path, const 
     auto appended = records.empty() ? Result<void>{} : ledger->append_pieces(records);
     if (appended) appended = ledger->append_file(FileIndex(i), files[i].identity);
     if (!appended) return appended;
+  }
+  // Whoever needs it and does not find it makes it.
+  if (const auto made = DigestIndex::write(meta / kDigestIndexName, manifest); !made) {
+    warnings.push_back("no digest index was kept: " + made.error().message);
   }
   return {};
 }
@@ -329,7 +334,9 @@ Result<IndexReport> index_directory(const IndexOptions& options, Workers& worker
     }
     auto manifest = make_manifest(files);
     if (!manifest) return std::unexpected(manifest.error());
-    if (auto kept = remember(options.state_directory, *ledger_path, **manifest, files); !kept) {
+    if (auto kept =
+            remember(options.state_directory, *ledger_path, **manifest, files, report.warnings);
+        !kept) {
       return std::unexpected(kept.error());
     }
     report.manifest = std::move(*manifest);

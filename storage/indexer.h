@@ -1,7 +1,8 @@
 // Makes the manifest of a directory, and remembers it in the state directory.
 //
-// State directory: models/<id>/root, models/<id>/blobs/<digest>, directories/<sha256 of the
-// canonical path> (a ledger: model id, file identities, XXH3 of every piece).
+// State directory: models/<id>/root, models/<id>/blobs/<digest>, models/<id>/digests,
+// directories/<sha256 of the canonical path> (a ledger: model id, file identities, XXH3 of every
+// piece).
 #pragma once
 
 #include <atomic>
@@ -9,6 +10,8 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "piece/manifest.h"
 #include "storage/workers.h"
@@ -28,7 +31,8 @@ struct IndexReport {
   std::uint64_t tensors = 0;
   std::uint64_t bytes = 0;
   std::uint64_t pieces = 0;
-  bool reused = false;  // nothing had changed since the last time: not hashed again
+  bool reused = false;                // nothing had changed since the last time: not hashed again
+  std::vector<std::string> warnings;  // what could not be kept and can be done without
 };
 
 // Which files belong: regular files below the directory, symbolic links resolved, dot-paths left

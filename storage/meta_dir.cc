@@ -3,6 +3,7 @@
 #include "piece/limits.h"
 #include "storage/file.h"
 #include "storage/indexer.h"
+#include "storage/ledger.h"
 
 namespace shardswarm {
 namespace {
@@ -52,13 +53,30 @@ Result<void> save_manifest(const fs::path& meta, const Manifest& manifest) {
   return replace_file(meta / "root", *manifest.root_blob());
 }
 
-Result<std::shared_ptr<Manifest>> load_manifest_from(const fs::path& meta) {
+Result<Manifest> load_root(const fs::path& meta) {
   const auto root = read_small_file(meta / "root", limits::kRootBytesMax);
   if (!root) return std::unexpected(root.error());
   auto manifest = Manifest::from_root(*root);
   if (!manifest) {
     return fail(manifest.error().code, (meta / "root").string() + ": " + manifest.error().message);
   }
+  return manifest;
+}
+
+std::uint32_t kept_pieces(const fs::path& meta, const Manifest& root) {
+  std::uint32_t pieces = 0;
+  for (const FileEntry& file : root.root().files) {
+    if (file.pieces == 0) continue;
+    std::error_code ec;
+    const auto bytes = fs::file_size(blob_path(meta, file.piece_list_digest), ec);
+    if (!ec && bytes == std::uint64_t{file.pieces} * sizeof(Digest)) pieces += file.pieces;
+  }
+  return pieces;
+}
+
+Result<std::shared_ptr<Manifest>> load_manifest_from(const fs::path& meta) {
+  auto manifest = load_root(meta);
+  if (!manifest) return std::unexpected(manifest.error());
   auto shared = std::make_shared<Manifest>(std::move(*manifest));
   for (std::uint32_t i = 0; i < shared->file_count(); ++i) {
     const FileIndex index(i);
@@ -88,6 +106,24 @@ Result<fs::path> directory_ledger(const fs::path& state, const fs::path& directo
   if (ec) return fail_errno(ec.value(), "cannot open " + directory.string());
   const std::string text = canonical.string();
   return state / "directories" / to_hex(sha256(std::as_bytes(std::span(text))));
+}
+
+Result<DirectoryRecord> find_record(const fs::path& directory, const fs::path& state) {
+  std::error_code ec;
+  if (!fs::is_directory(directory, ec)) {
+    return fail(ec ? Errc::kNotFound : Errc::kUsage, directory.string() + " is no directory");
+  }
+  const fs::path own = directory / kMetaDirName;
+  if (fs::exists(own / "root", ec)) return DirectoryRecord{own, own / "ledger", true};
+  const auto ledger = directory_ledger(state, directory);
+  if (!ledger) return std::unexpected(ledger.error());
+  const auto head = Ledger::read_head(*ledger);
+  if (!head) {
+    return fail(Errc::kNotFound, directory.string() +
+                                     " was not indexed yet: run `shardswarm index " +
+                                     directory.string() + "`");
+  }
+  return DirectoryRecord{model_meta_dir(state, head->model), *ledger, false};
 }
 
 Result<std::shared_ptr<const Manifest>> load_manifest(const fs::path& state, const ModelId& id) {

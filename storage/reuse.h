@@ -2,8 +2,10 @@
 // revisions, fine-tunes, an earlier or narrower fetch of the same model.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "storage/store.h"
@@ -13,8 +15,8 @@ namespace shardswarm {
 // A directory with equal pieces. `pieces[i].first` of the wanted model is `pieces[i].second` of
 // store->manifest(); digests were compared, bytes were not.
 struct ReuseSource {
-  std::shared_ptr<Store> store;  // open for reading, locked shared
-  std::vector<std::pair<PieceIndex, PieceIndex>> pieces;
+  std::shared_ptr<Store> store;                           // open for reading, locked shared
+  std::vector<std::pair<PieceIndex, PieceIndex>> pieces;  // in the order they lie there
 };
 
 // Where each of the pieces `missing` of `manifest` (of those whose lists it knows) can be had on
@@ -22,7 +24,8 @@ struct ReuseSource {
 // directories in use by a writer, and what cannot be read; pieces of changed files are not named
 // (see Store::open_source), and a directory that is gone is dropped from the catalogue. Blocks; not
 // to be called on one of the environment's workers. Opening nothing but directories with a match,
-// it costs a few reads per wanted piece and model.
+// it costs a few reads per wanted piece and model; where a digest index is missing or knows too
+// little it is made first. Sources that give most come first. Nothing once `cancel` is set.
 std::vector<ReuseSource> find_reusable(const StorageEnvironment& environment,
                                        const std::filesystem::path& state_directory,
                                        const Manifest& manifest, const PieceSet& missing,

@@ -13,31 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Where the manifest and the ledger of a directory are.
-struct Record {
-  fs::path meta;
-  fs::path ledger;
-  bool fetched = false;  // has a .shardswarm/ of its own
-};
-
-Result<Record> find_record(const fs::path& directory, const fs::path& state) {
-  std::error_code ec;
-  if (!fs::is_directory(directory, ec)) {
-    return fail(ec ? Errc::kNotFound : Errc::kUsage, directory.string() + " is no directory");
-  }
-  const fs::path own = directory / kMetaDirName;
-  if (fs::exists(own / "root", ec)) return Record{own, own / "ledger", true};
-  const auto ledger = directory_ledger(state, directory);
-  if (!ledger) return std::unexpected(ledger.error());
-  const auto head = Ledger::read_head(*ledger);
-  if (!head) {
-    return fail(Errc::kNotFound, directory.string() +
-                                     " was not indexed yet: run `shardswarm index " +
-                                     directory.string() + "`");
-  }
-  return Record{model_meta_dir(state, head->model), *ledger, false};
-}
-
 }  // namespace
 
 // Opens files and ledger; friend of the store that it makes.
@@ -78,13 +53,17 @@ class SourceOpener {
     return opened;
   }
 
-  static void trust(Opened& opened, std::vector<std::string>& warnings) {
-    opened.store->trust(opened.ledger, opened.identities, &warnings);
+  static void trust(Opened& opened, std::vector<std::string>& warnings,
+                    const std::atomic<bool>* cancel) {
+    opened.store->trust(opened.ledger, opened.identities, &warnings, cancel);
+    // As found before anything was read again: what changes later shows.
+    opened.store->expected_ = opened.identities;
   }
   static const std::vector<Fd>& files(const Opened& opened) { return opened.store->files_; }
 
  private:
-  static void open_files(Opened& opened, const Record& record, std::vector<std::string>& warnings) {
+  static void open_files(Opened& opened, const DirectoryRecord& record,
+                         std::vector<std::string>& warnings) {
     DirectoryStore& store = *opened.store;
     const Manifest& manifest = store.manifest();
     opened.identities.resize(manifest.file_count());
@@ -112,10 +91,14 @@ class SourceOpener {
 Result<std::shared_ptr<Store>> Store::open_source(StorageEnvironment environment,
                                                   const fs::path& directory,
                                                   const fs::path& state_directory,
-                                                  std::vector<std::string>& warnings) {
+                                                  std::vector<std::string>& warnings,
+                                                  const std::atomic<bool>* cancel) {
   auto opened = SourceOpener::open(std::move(environment), directory, state_directory, warnings);
   if (!opened) return std::unexpected(opened.error());
-  SourceOpener::trust(*opened, warnings);
+  SourceOpener::trust(*opened, warnings, cancel);
+  if (cancel != nullptr && cancel->load()) {
+    return fail(Errc::kCancelled, "opening " + directory.string() + " was interrupted");
+  }
   return std::move(opened->store);
 }
 

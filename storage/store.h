@@ -67,13 +67,15 @@ class Store {
                                                     const ResolvedSelection& selection);
 
   // A directory to serve from, read-only: one that was fetched (its own .shardswarm/ tells the
-  // model and what it holds), or one that was indexed (storage/state.h knows it). Files whose
+  // model and what it holds), or one that was indexed (the state directory knows it). Files whose
   // identity changed since are hashed again; pieces that do not match are left out, with a line in
-  // `warnings`. A fetched directory is locked shared.
+  // `warnings`. A file that changes later is not served any more. A fetched directory is locked
+  // shared. kCancelled soon after `cancel` is set.
   static Result<std::shared_ptr<Store>> open_source(StorageEnvironment environment,
                                                     const std::filesystem::path& directory,
                                                     const std::filesystem::path& state_directory,
-                                                    std::vector<std::string>& warnings);
+                                                    std::vector<std::string>& warnings,
+                                                    const std::atomic<bool>* cancel = nullptr);
 
   virtual ~Store() = default;
 
@@ -93,7 +95,8 @@ class Store {
   virtual void on_durable(std::function<void()> callback) = 0;
 
   // Makes a piece ready to be sent: read-ahead for `kRange`, its bytes in `buffer` for `kBuffer`.
-  // kIo when the file shrank or cannot be read: the piece leaves have().
+  // kIo when the file shrank or cannot be read: the piece leaves have(). kIo, too, when a file that
+  // is only read is not what it was at opening: all its pieces leave have().
   virtual void prepare_range(PieceIndex piece, std::function<void(Result<FileRange>)> done) = 0;
   virtual void read_piece(PieceIndex piece, PieceBuffer buffer,
                           std::function<void(Result<PieceBuffer>)> done) = 0;

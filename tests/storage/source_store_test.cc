@@ -195,24 +195,53 @@ TEST_F(SourceStoreTest, ATruncatedFilesLostPiecesAreLeftOutWithAWarning) {
 
 // --- changed after opening ---
 
-TEST_F(SourceStoreTest, AFileThatShrinksWhileServedLosesThePiecesThatAreAskedFor) {
-  index();
-  auto store = must(open());
-  fs::resize_file(source_ / "notes.txt", limits::kMiB + 1);
-  const PieceIndex first = piece_in("notes.txt", 0);
-  const PieceIndex second = piece_in("notes.txt", 1);
-  ASSERT_TRUE(store->have().contains(second));
-  EXPECT_TRUE(rig_.read_piece(*store, second).empty());
-  EXPECT_FALSE(store->have().contains(second));
-  EXPECT_TRUE(same(rig_.read_piece(*store, first), piece_of(files_, *manifest_, first)));
+// STO-34: none of its pieces, those neither that could still be read.
+TEST_F(SourceStoreTest, AFileThatShrinksWhileServedIsNotServedAnyMore) {
+  for (const bool range : {false, true}) {
+    SCOPED_TRACE(range);
+    fs::remove_all(source_);
+    index();
+    auto store = must(open());
+    fs::resize_file(source_ / "notes.txt", limits::kMiB + 1);
+    const PieceIndex first = piece_in("notes.txt", 0);
+    ASSERT_TRUE(store->have().contains(first));
+    if (range) {
+      const auto refused = rig_.prepare_range(*store, first);
+      ASSERT_FALSE(refused);
+      EXPECT_EQ(refused.error().code, Errc::kIo);
+      EXPECT_THAT(refused.error().message, HasSubstr("notes.txt"));
+    } else {
+      EXPECT_TRUE(rig_.read_piece(*store, first).empty());
+    }
+    EXPECT_FALSE(store->have().contains(first));
+    EXPECT_FALSE(store->have().contains(piece_in("notes.txt", 1)));
+    EXPECT_TRUE(store->have().contains(piece_in("a.safetensors"))) << "other files stay";
+  }
+}
 
-  fs::resize_file(source_ / "notes.txt", 10);
-  const auto range = rig_.prepare_range(*store, first);
-  ASSERT_FALSE(range);
-  EXPECT_EQ(range.error().code, Errc::kIo);
-  EXPECT_THAT(range.error().message, HasSubstr("notes.txt"));
-  EXPECT_FALSE(store->have().contains(first));
-  EXPECT_TRUE(store->have().contains(piece_in("a.safetensors"))) << "other files stay";
+TEST_F(SourceStoreTest, AFileRewrittenInPlaceWhileServedIsNotServedAnyMore) {
+  for (const bool fetched : {false, true}) {
+    SCOPED_TRACE(fetched);
+    fs::remove_all(source_);
+    fetched ? fetch() : index();
+    auto store = must(open());
+    const PieceIndex asked = piece_in("a.safetensors", 1);
+    const PieceIndex other = piece_in("a.safetensors", 2);
+    flip_byte(source_ / "a.safetensors", manifest_->extent(asked).offset);
+    // Clocks of file systems tick slowly.
+    fs::last_write_time(source_ / "a.safetensors",
+                        fs::last_write_time(source_ / "a.safetensors") + std::chrono::hours(1));
+    ASSERT_TRUE(store->have().contains(asked));
+    EXPECT_TRUE(rig_.read_piece(*store, asked).empty());
+    EXPECT_FALSE(store->have().contains(asked));
+    EXPECT_FALSE(store->have().contains(other)) << "nobody knows what else was written";
+    const auto refused = rig_.prepare_range(*store, other);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::kIo);
+    const PieceIndex elsewhere = piece_in("part/b.safetensors");
+    EXPECT_TRUE(rig_.prepare_range(*store, elsewhere));
+    EXPECT_TRUE(same(rig_.read_piece(*store, elsewhere), piece_of(files_, *manifest_, elsewhere)));
+  }
 }
 
 TEST_F(SourceStoreTest, ARangeIsThePieceInItsFile) {
