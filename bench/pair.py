@@ -66,8 +66,8 @@ def ours(programs, source, target, place, key):
     seed = Watched([programs / "shardswarm", "seed", source, *trust], env)
     ticket = seed.line()
     before = seed.cpu()
-    fetch = Watched([programs / "shardswarm", "fetch", ticket, "--to", target, "--json", "--linger", "forever",
-                     *trust], env)
+    fetch = Watched([programs / "shardswarm", "fetch", ticket, "--to", target, "--json", "--no-reuse",
+                     "--linger", "forever", *trust], env)
     while True:
         event = json.loads(fetch.line())
         if event["event"] == "done":

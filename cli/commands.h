@@ -16,6 +16,8 @@ void add_seed(CLI::App& app, Context& context);
 void add_fetch(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
 void add_verify(CLI::App& app, Context& context);
+void add_drop(CLI::App& app, Context& context);
+void add_convert(CLI::App& app, Context& context);
 void add_list(CLI::App& app, Context& context);
 void add_forget(CLI::App& app, Context& context);
 void add_key(CLI::App& app, Context& context);

@@ -26,6 +26,8 @@ struct FetchArguments {
   std::vector<std::string> peers;
   std::string linger = "0";
   double stall_timeout = 60;
+  std::string layout;
+  bool no_reuse = false;
   bool dry_run = false;
   bool json = false;
   SelectionFlags selection;
@@ -79,12 +81,14 @@ Json done_event(const FetchReport& report) {
   return {{"event", "done"},
           {"id", to_hex(report.id)},
           {"seconds", report.seconds},
+          {"selected_bytes", report.selected_bytes},
           {"wanted_bytes", report.wanted_bytes},
           {"fetched_bytes", report.fetched_bytes},
           {"duplicate_bytes", report.duplicate_bytes},
           {"control_bytes", report.control_bytes},
           {"manifest_bytes", report.manifest_bytes},
           {"reused_bytes", report.reused_bytes},
+          {"copied_bytes", report.copied_bytes},
           {"sent_bytes", report.sent_bytes},
           {"peak_private_bytes", report.peak_private_bytes},
           {"layout", layout_name(report.layout)},
@@ -122,7 +126,9 @@ int dry_run(Node& node, const Ticket& ticket, FetchOptions options, EventLines& 
   if (!plan) return events.error(plan.error(), report_error(plan.error()));
   if (arguments.json) {
     events.print({{"event", "plan"},
+                  {"selected_bytes", plan->selected_bytes},
                   {"wanted_bytes", plan->wanted_bytes},
+                  {"manifest_bytes", plan->manifest_bytes},
                   {"pieces", plan->pieces},
                   {"tensors", plan->tensors},
                   {"files", plan->files}});
@@ -157,13 +163,17 @@ int run(const FetchArguments& arguments, Context& context) {
   if (ticket->peers.empty() && arguments.peers.empty()) {
     return refuse({Errc::kUsage, "the ticket names no peer: add --peer HOST:PORT"});
   }
-  auto node = Node::start(node_options(context.common, arguments.network));
+  NodeOptions node_settings = node_options(context.common, arguments.network);
+  node_settings.share = node_settings.share && !arguments.dry_run;
+  auto node = Node::start(std::move(node_settings));
   if (!node) return refuse(node.error());
 
   ProgressView view(context.common.quiet || arguments.json);
   FetchOptions options{
       .directory = arguments.directory,
       .selection = *selection,
+      .layout = layout_from_name(arguments.layout),
+      .reuse = !arguments.no_reuse,
       .peers = arguments.peers,
       .stall_timeout = milliseconds(static_cast<std::int64_t>(arguments.stall_timeout * 1000))};
   if (arguments.dry_run) return dry_run(**node, *ticket, std::move(options), events, arguments);
@@ -202,6 +212,9 @@ void add_fetch(CLI::App& app, Context& context) {
       app.add_subcommand("fetch", "Fetch a checkpoint, or the part that this machine needs");
   command->add_option("TICKET", arguments->ticket, "As `shardswarm seed` prints it")->required();
   command->add_option("--to", arguments->directory, "Directory to fetch into")->required();
+  add_layout(*command, arguments->layout);
+  command->add_flag("--no-reuse", arguments->no_reuse,
+                    "Take nothing from other directories of this machine");
   command->add_option("--peer", arguments->peers, "A peer to ask, HOST:PORT (repeatable)");
   command->add_option("--linger", arguments->linger,
                       "Seconds to go on serving when done, or 'forever'");
@@ -210,7 +223,7 @@ void add_fetch(CLI::App& app, Context& context) {
                    "Seconds without any progress before giving up, resumable")
       ->check(CLI::Range(0.1, 1e6))
       ->capture_default_str();
-  command->add_flag("--dry-run", arguments->dry_run, "Say what would be fetched; write nothing");
+  command->add_flag("--dry-run", arguments->dry_run, "Say what the selection amounts to; write nothing");
   command->add_flag("--json", arguments->json, "One JSON object a line on stdout");
   add_selection(*command, arguments->selection);
   add_network(*command, arguments->network);

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/format.h"
+#include "cli/inspect_selection.h"
 #include "node/directory.h"
 
 namespace shardswarm::cli {
@@ -45,9 +46,9 @@ struct Model {
       : manifest(std::move(of)),
         outline(make_outline(*manifest)),
         stacks(outline.stacks.size()),
-        layers(outline.layers()) {
+        layers(outline.stacks.empty() ? 0 : outline.stacks[0].numbered) {
     for (const OutlineTensor& tensor : outline.tensors) {
-      if (tensor.stack == OutlineTensor::kNoStack) {
+      if (tensor.stack == kNoStack) {
         outside.push_back(&tensor);
         continue;
       }
@@ -57,6 +58,12 @@ struct Model {
   }
   const TensorEntry& entry(const OutlineTensor& tensor) const {
     return manifest->tensors(tensor.file)[tensor.tensor.value];
+  }
+  // What a tensor outside the layers stands beside, if not the stack that --layers means.
+  const Stack* other_stack(const OutlineTensor& tensor) const {
+    const std::uint32_t main = outline.components[tensor.component].main;
+    const std::uint32_t stack = tensor.home != kNoStack ? tensor.home : main;
+    return stack == kNoStack || stack == 0 ? nullptr : &outline.stacks[stack];
   }
 };
 
@@ -111,27 +118,39 @@ void print_layers(const Model& model) {
   fmt::print("{}\n", table(rows));
 }
 
+// "0-60" or, with layers for multi-token prediction behind the others, "0-60, MTP 61".
+std::string layers_text(const Stack& stack) {
+  std::string text = fmt::format("0-{}", stack.layers - 1);
+  if (stack.numbered > stack.layers) text += fmt::format(", MTP {}", stack.layers);
+  return text;
+}
+
 void print_model(const Model& model) {
   const Manifest& manifest = *model.manifest;
   fmt::print("model   {}\nsize    {} in {} files, {} tensors, {} pieces\n\n", to_hex(manifest.id()),
              bytes_text(manifest.total_bytes()), manifest.file_count(),
              model.outline.tensors.size(), manifest.piece_count());
-  std::vector<std::vector<std::string>> rows = {{"stack", "layers", "tensors", "bytes", "pieces"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"stack", "layers", "experts", "tensors", "bytes", "pieces"}};
   for (std::size_t i = 0; i < model.stacks.size(); ++i) {
     auto row = sum_row(model.outline.stacks[i].name, model.stacks[i]);
-    row.insert(row.begin() + 1, fmt::format("0-{}", model.outline.stacks[i].layers - 1));
+    const Stack& stack = model.outline.stacks[i];
+    row.insert(row.begin() + 1, layers_text(stack));
+    row.insert(row.begin() + 2, stack.experts > 0 ? std::to_string(stack.experts) : "-");
     rows.push_back(std::move(row));
   }
   if (!model.stacks.empty()) {
-    fmt::print("{}--layers and --stage mean {}.\n\n", table(rows), model.outline.stacks[0].name);
+    fmt::print("{}--layers and --stage mean {}{}.\n\n", table(rows), model.outline.stacks[0].name,
+               model.stacks.size() > 1 ? "; --stack NAME picks another" : "");
     print_layers(model);
   }
   if (!model.outside.empty()) {
-    rows = {{"outside the layers", "side", "dtype and shape", "bytes"}};
+    rows = {{"outside the layers", "side", "beside", "dtype and shape", "bytes"}};
     for (const OutlineTensor* tensor : model.outside) {
       const TensorInfo& info = model.entry(*tensor).info;
-      rows.push_back({info.name, std::string(side_name(tensor->side)), shape_text(info),
-                      bytes_text(info.bytes())});
+      const Stack* beside = model.other_stack(*tensor);
+      rows.push_back({info.name, std::string(side_name(tensor->main_side)),
+                      beside ? beside->name : "-", shape_text(info), bytes_text(info.bytes())});
     }
     fmt::print("{}\n", table(rows));
   }
@@ -143,14 +162,6 @@ void print_model(const Model& model) {
   fmt::print("{}", table(rows));
 }
 
-std::vector<std::string> selected_files(const Manifest& manifest, const ResolvedSelection& chosen) {
-  std::vector<std::string> paths;
-  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
-    if (chosen.files[i]) paths.push_back(manifest.file(FileIndex(i)).path);
-  }
-  return paths;
-}
-
 Json sum_json(const Sum& sum) {
   return {{"tensors", sum.tensors}, {"bytes", sum.bytes}, {"pieces", sum.pieces}};
 }
@@ -159,7 +170,9 @@ Json model_json(const Model& model) {
   Json stacks = Json::array();
   for (std::size_t i = 0; i < model.stacks.size(); ++i) {
     Json stack = {{"name", model.outline.stacks[i].name},
-                  {"layers", model.outline.stacks[i].layers}};
+                  {"layers", model.outline.stacks[i].layers},
+                  {"numbered", model.outline.stacks[i].numbered},
+                  {"experts", model.outline.stacks[i].experts}};
     stack.update(sum_json(model.stacks[i]));
     stacks.push_back(std::move(stack));
   }
@@ -168,11 +181,13 @@ Json model_json(const Model& model) {
   Json outside = Json::array();
   for (const OutlineTensor* tensor : model.outside) {
     const TensorInfo& info = model.entry(*tensor).info;
-    outside.push_back({{"name", info.name},
-                       {"side", side_name(tensor->side)},
-                       {"dtype", dtype_name(info.dtype)},
-                       {"shape", info.shape},
-                       {"bytes", info.bytes()}});
+    Json row = {{"name", info.name},
+                {"side", side_name(tensor->main_side)},
+                {"dtype", dtype_name(info.dtype)},
+                {"shape", info.shape},
+                {"bytes", info.bytes()}};
+    if (const Stack* beside = model.other_stack(*tensor)) row["stack"] = beside->name;
+    outside.push_back(std::move(row));
   }
   Json files = Json::array();
   for (const FileEntry& file : model.manifest->root().files) {
@@ -198,7 +213,9 @@ Result<std::shared_ptr<const Manifest>> look_up(const InspectArguments& argument
   const auto ticket = Ticket::parse(arguments.place);
   if (!ticket) return std::unexpected(ticket.error());
   if (auto known = find_manifest(to_hex(ticket->id), state)) return known;
-  auto node = Node::start(node_options(context.common, arguments.network));
+  NodeOptions only_looks = node_options(context.common, arguments.network);
+  only_looks.share = false;
+  auto node = Node::start(std::move(only_looks));
   if (!node) return std::unexpected(node.error());
   return (*node)->learn(*ticket, std::chrono::milliseconds(
                                      static_cast<std::int64_t>(arguments.timeout_seconds * 1000)));
@@ -216,7 +233,7 @@ int run(const InspectArguments& arguments, Context& context) {
                                               ": inspect the ticket instead"});
   }
   const Model model(*manifest);
-  if (arguments.selection.empty()) {
+  if (*selection == Selection{}) {
     if (arguments.json) {
       fmt::print("{}\n", model_json(model).dump());
     } else {
@@ -226,18 +243,11 @@ int run(const InspectArguments& arguments, Context& context) {
   }
   const auto chosen = resolve(*selection, **manifest, model.outline);
   if (!chosen) return report_error(chosen.error());
-  const auto files = selected_files(**manifest, *chosen);
   if (arguments.json) {
-    const Json object = {{"id", to_hex((*manifest)->id())},  {"selection", describe(*selection)},
-                         {"wanted_bytes", chosen->bytes},    {"tensors", chosen->tensors},
-                         {"pieces", chosen->pieces.count()}, {"files", files}};
-    fmt::print("{}\n", object.dump());
-    return kExitDone;
+    fmt::print("{}\n", selection_report(*selection, *chosen, **manifest, model.outline).dump());
+  } else {
+    print_selection(*selection, *chosen, **manifest, model.outline);
   }
-  fmt::print("{}: {} of {} in {} pieces: {} tensors, {} files\n", describe(*selection),
-             bytes_text(chosen->bytes), bytes_text((*manifest)->total_bytes()),
-             chosen->pieces.count(), chosen->tensors, files.size());
-  for (const std::string& file : files) fmt::print("  {}\n", file);
   return kExitDone;
 }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 
@@ -27,10 +28,20 @@ void set_up_log(const shardswarm::cli::Common& common) {
   spdlog::set_default_logger(std::move(log));
 }
 
+// A model's files stay open while it is fetched or served; one per layer in the compact layout. The
+// usual soft limit of 1024 is for programs that select().
+void allow_many_files() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &files);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   using namespace shardswarm::cli;
+  allow_many_files();
   Signals signals;
   Context context{.common = {}, .signals = signals};
   CLI::App app(
@@ -49,6 +60,8 @@ int main(int argc, char** argv) {
   add_fetch(app, context);
   add_inspect(app, context);
   add_verify(app, context);
+  add_drop(app, context);
+  add_convert(app, context);
   add_list(app, context);
   add_forget(app, context);
   add_key(app, context);

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include "cli/exit_code.h"
+#include "node/directory.h"
 
 namespace shardswarm::cli {
 
@@ -17,6 +18,8 @@ void add_network(CLI::App& command, Network& network) {
   command.add_option("--advertise", network.advertise,
                      "Address to tell others instead of the listening one (repeatable)");
   add_trust(command, network);
+  command.add_flag("--no-share", network.no_share,
+                   "Serve no pieces of models that were neither seeded nor fetched here");
   command.add_option("--io", network.io, "Disk engine: uring or posix")
       ->check(CLI::IsMember({"uring", "posix"}));
 }
@@ -32,33 +35,56 @@ void add_trust(CLI::App& command, Network& network) {
 }
 
 void add_selection(CLI::App& command, SelectionFlags& flags) {
-  command.add_option("--layers", flags.layers, "Layers A-B, both inclusive, from 0 (repeatable)");
-  command.add_option("--stage", flags.stages, "Pipeline stage K/N, from 1 (repeatable)");
-  command.add_option("--tensors", flags.tensors, "Tensors by name, a glob (repeatable)");
-  command.add_option("--files", flags.files,
-                     "Further files by path, a glob (repeatable): large ones and other formats");
+  // A function, so that an empty text is there, too.
+  auto* json = command.add_option_function<std::string>(
+      "--selection", [&flags](const std::string& text) { flags.json = text; },
+      "The selection as JSON, in place of the flags below");
+  json->group("Selection");
+  const auto add = [&](const std::string& flag, const char* text) {
+    command.add_option(flag, flags.lists[flag], text)->excludes(json)->group("Selection");
+  };
+  add("--layers", "Layers A-B, both inclusive, from 0 (repeatable)");
+  add("--stage", "Pipeline stage K/N, from 1 (repeatable)");
+  add("--tensors", "Tensors by name, a glob (repeatable)");
+  add("--stack",
+      "The stack that layers and stages count in, or all of it (repeatable; `inspect` lists them)");
+  add("--experts", "Of the experts only A-B, both inclusive, from 0 (repeatable)");
+  add("--slice", "GLOB:R/N: of these tensors rank R of N along dim 0, from 0 (repeatable)");
+  add("--exclude", "Not these tensors, a glob (repeatable)");
+  add("--files", "Further files by path, a glob (repeatable): large ones and other formats");
   command
       .add_option("--shared", flags.shared,
                   "Tensors outside the layers: with the layers at their edge, or all with any")
+      ->excludes(json)
+      ->group("Selection")
       ->check(CLI::IsMember({"edges", "all"}))
       ->capture_default_str();
 }
 
+CLI::Option* add_layout(CLI::App& command, std::string& layout) {
+  return command
+      .add_option(
+          "--layout", layout,
+          "original: the files as they were; compact: one file per layer, with just what is "
+          "selected; mirror: original names and offsets, sparse")
+      ->check(CLI::IsMember({"original", "compact", "mirror"}));
+}
+
 Result<Selection> selection_of(const SelectionFlags& flags) {
+  if (flags.json) {
+    if (!flags.json->empty()) return parse_selection_json(*flags.json);
+    return fail(Errc::kUsage,
+                "--selection is empty: write '{\"layers\":[\"8-15\"]}', or '{}' for everything");
+  }
   Selection selection;
-  for (const std::string& text : flags.layers) {
-    const auto range = parse_layer_range(text);
-    if (!range) return std::unexpected(range.error());
-    selection.layers.push_back(*range);
+  for (const auto& [flag, values] : flags.lists) {
+    for (const std::string& value : values) {
+      auto added = add_to_selection(selection, flag, value);
+      if (!added) return std::unexpected(added.error());
+    }
   }
-  for (const std::string& text : flags.stages) {
-    const auto stage = parse_stage(text);
-    if (!stage) return std::unexpected(stage.error());
-    selection.stages.push_back(*stage);
-  }
-  selection.tensors = flags.tensors;
-  selection.files = flags.files;
-  selection.shared = flags.shared == "all" ? SharedTensors::kAll : SharedTensors::kEdges;
+  auto added = add_to_selection(selection, "--shared", flags.shared);
+  if (!added) return std::unexpected(added.error());
   return selection;
 }
 
@@ -68,6 +94,7 @@ NodeOptions node_options(const Common& common, const Network& network) {
   options.advertise = network.advertise;
   options.key_file = network.key;
   options.insecure = network.insecure;
+  options.share = !network.no_share;
   options.state_directory = common.state_directory();
   options.io = engine_kind_from_name(network.io).value_or(EngineKind::kAuto);
   options.log = [](LogLevel level, std::string_view text) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,24 +26,21 @@ struct Network {
   std::vector<std::string> advertise;
   std::string key;
   bool insecure = false;
+  bool no_share = false;
   std::string io;
 };
 
 struct SelectionFlags {
-  std::vector<std::string> layers;
-  std::vector<std::string> stages;
-  std::vector<std::string> tensors;
-  std::vector<std::string> files;
+  std::map<std::string, std::vector<std::string>> lists;  // by flag, "--layers"
   std::string shared = "edges";
-  bool empty() const {
-    return layers.empty() && stages.empty() && tensors.empty() && files.empty();
-  }
+  std::optional<std::string> json;  // in place of the others
 };
 
 void add_state(CLI::App& command, Common& common);
 void add_network(CLI::App& command, Network& network);
 void add_trust(CLI::App& command, Network& network);  // of it, --key and --insecure alone
 void add_selection(CLI::App& command, SelectionFlags& flags);
+CLI::Option* add_layout(CLI::App& command, std::string& layout);
 
 Result<Selection> selection_of(const SelectionFlags& flags);
 NodeOptions node_options(const Common& common, const Network& network);

@@ -217,7 +217,7 @@ void Core::settle(Time now) {
   }
   dial_due(now);
   for (auto& [key, model] : models_) {
-    if (model->state == Model::State::kLearning && model->fetching) learn(*model, now);
+    if (model->is_learning()) learn(*model, now);
     if (model->state == Model::State::kActive) {
       if (model->fetching) ask(*model, now);
       pump_uploads(*model, now);
@@ -227,6 +227,7 @@ void Core::settle(Time now) {
     tell_peers(*model, now);
     check_stalled(*model, now);
   }
+  end_left_shared(now);
 }
 
 std::vector<Action> Core::take_actions() { return std::exchange(actions_, {}); }
@@ -254,7 +255,10 @@ std::optional<Time> Core::next_deadline() const {
       if (model->state != Model::State::kOpening && !model->finishing) {
         at(model->last_progress + model->stall_timeout);
       }
-      if (model->state == Model::State::kLearning) at(model->learning->next_deadline());
+    }
+    if (model->is_learning()) {
+      at(model->learning->next_deadline());
+      if (model->sharing) at(model->learning_until);
     }
     if (model->state == Model::State::kActive) {
       if (model->fetching && model->download) at(model->download->next_deadline());

@@ -70,19 +70,29 @@ struct FetchEnded {
   ModelKey model;
   std::optional<Error> error;
 };
+// Which of these pieces do other models of this machine have? Open them and call shared_found.
+struct FindShared {
+  ModelKey model;
+  PieceSet pieces;
+};
+struct ShareEnded {
+  ModelKey model;
+};
 struct Log {
   bool warning = false;
   std::string text;
 };
 }  // namespace action
 
-using Action = std::variant<action::Dial, action::CloseConnection, action::ManifestReady,
-                            action::StorePiece, action::PreparePiece, action::ReleasePiece,
-                            action::FinishStore, action::FetchEnded, action::Log>;
+using Action =
+    std::variant<action::Dial, action::CloseConnection, action::ManifestReady, action::StorePiece,
+                 action::PreparePiece, action::ReleasePiece, action::FinishStore,
+                 action::FetchEnded, action::FindShared, action::ShareEnded, action::Log>;
 
 struct CoreOptions {
   Hello hello;
   std::uint64_t seed = 1;  // of all randomness
+  bool share = false;      // serve models that nobody asked for here, for what others have of them
   DownloadOptions download;
   UploadOptions upload;
 };
@@ -95,12 +105,13 @@ struct PeerTally {
 };
 
 struct ModelStatus {
-  bool learned = false;  // the manifest is known as far as needed
-  bool active = false;   // a store is open
-  bool ended = false;    // a fetch: complete or failed
-  std::uint64_t wanted_bytes = 0;
-  std::uint64_t present_bytes = 0;  // of the wanted
-  std::uint64_t reused_bytes = 0;   // of the present, when the store was opened
+  bool learned = false;              // the manifest is known as far as needed
+  bool active = false;               // a store is open
+  bool ended = false;                // a fetch: complete or failed
+  std::uint64_t selected_bytes = 0;  // of the selected tensors and files
+  std::uint64_t wanted_bytes = 0;    // of the pieces that hold them
+  std::uint64_t present_bytes = 0;   // of the wanted
+  std::uint64_t reused_bytes = 0;    // of the present, when the store was opened
   std::uint64_t fetched_bytes = 0;
   std::uint64_t duplicate_bytes = 0;
   std::uint64_t sent_bytes = 0;
@@ -132,9 +143,12 @@ class Core {
   // kBusy if this model is here already; kUsage if `kept` tells that the selection does not fit.
   Result<ModelKey> add_fetch(FetchRequest request, Time now);
   void add_address(const std::string& address, Time now);
-  void store_opened(ModelKey model, const PieceSet& have, Time now);
+  // `wanted`: pieces that the store needs beside the selection's.
+  void store_opened(ModelKey model, const PieceSet& have, const PieceSet& wanted, Time now);
   void fetch_failed(ModelKey model, Error error, Time now);
   void store_finished(ModelKey model, Time now);
+  // `have`: all that was found of it so far.
+  void shared_found(ModelKey model, const PieceSet& have, Time now);
   void remove_model(ModelKey model);
   std::shared_ptr<const Manifest> manifest(ModelKey model) const;  // null before the root
   const ResolvedSelection& resolved(ModelKey model) const;         // REQUIRES: ManifestReady
@@ -232,6 +246,18 @@ class Core {
   void announce(Model& model, Time now);
   void tell_peers(Model& model, Time now);
 
+  // core_share.cc: models that nobody asked for here
+  Model* add_shared(Link& link, const ModelId& id, Time now);
+  void wanted_of_shared(Model& model, std::span<const PieceRun> pieces, Time now);
+  void look_for(Model& model, std::span<const PieceRun> pieces);
+  void learn_shared(Model& model, std::vector<FileIndex> files);
+  bool admit_shared(Model& model, std::uint64_t bytes);
+  void look_on(Model& model);
+  void shared_manifest_known(Model& model, Time now);
+  void end_shared(ModelKey key, bool nothing_found, Time now);
+  void end_shared_of(const ModelId& id, Time now);
+  void end_left_shared(Time now);
+
   // core_transfer.cc: pieces in and out
   bool try_accept(Link& link, Time now);  // whether it is accepted
   void end_receive(Link& link, bool wasted);
@@ -248,6 +274,7 @@ class Core {
   std::map<ModelKey, std::unique_ptr<Model>> models_;
   std::map<ModelId, ModelKey> model_by_id_;
   std::map<NodeId, ConnectionId> link_by_node_;
+  std::map<ModelId, Time> nothing_shared_;  // since when
   std::set<NodeId> banned_;
   AddressBook addresses_;
   std::set<ConnectionId> output_ready_;

@@ -74,11 +74,14 @@ void Core::on(Link& link, event::Ready&& e, Time now) {
   link.session.ping(++link.ping_token);
   link.ping_sent = now;
   link.ping_pending = true;
-  for (auto& [key, model] : models_) open_on(link, *model);
+  for (auto& [key, model] : models_) {
+    if (!model->sharing) open_on(link, *model);
+  }
 }
 
 void Core::on(Link& link, event::Opened&& e, Time now) {
   Model* model = find_model(e.model);
+  if (model == nullptr) model = add_shared(link, e.model, now);
   if (model == nullptr) {
     link.session.unknown_model(e.channel);
     return;
@@ -99,7 +102,9 @@ void Core::on(Link& link, event::Have&& e, Time /*now*/) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
   LinkModel& at = link.models.at(model->key);
+  model->reached = true;
   if (!at.introduced) {
+    if (model->sharing) return;  // nothing is asked for
     if (at.early_have.size() + e.pieces.size() > kEarlyRunsMax) {
       protocol_error(link, "too many piece runs before the manifest");
       return;
@@ -120,15 +125,21 @@ void Core::on(Link& link, event::Lost&& e, Time /*now*/) {
   if (model->fetching) model->download->peer_lost(link.id, e.pieces);
 }
 
-void Core::on(Link& link, event::Want&& e, Time /*now*/) {
+void Core::on(Link& link, event::Want&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
   LinkModel& at = link.models.at(model->key);
+  at.wants = !e.pieces.empty();
+  if (!at.wants) model->left = true;
+  if (model->manifest && !within(link, *model, e.pieces)) return;
   if (!at.introduced) {
     at.early_want = std::move(e.pieces);
+    if (!model->sharing) return;
+    if (at.early_want.size() > kSharedEarlyRunsMax) at.early_want.resize(kSharedEarlyRunsMax);
+    wanted_of_shared(*model, at.early_want, now);
     return;
   }
-  if (!within(link, *model, e.pieces)) return;
+  if (model->sharing) wanted_of_shared(*model, e.pieces, now);
   model->upload->peer_wants(link.id, e.pieces);
   model->uploads_due = true;
 }
@@ -201,8 +212,8 @@ void Core::on(Link& link, event::BlobRequest&& e, Time /*now*/) {
   if (blob) {
     const Blob shorter = zstd ? compressed(*model, e.digest, blob) : nullptr;
     link.session.send_blob(e.channel, e.request, shorter ? shorter : blob, shorter != nullptr);
-  } else if (model != nullptr) {
-    link.session.reject_blob(e.channel, e.request);
+  } else {
+    link.session.reject_blob(e.channel, e.request);  // also of a model that was just given up
   }
 }
 
@@ -210,7 +221,8 @@ void Core::on(Link& link, event::BlobChunk&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
   model->counters.manifest_bytes += e.bytes.size();
-  if (model->state != Model::State::kLearning || !model->fetching) return;
+  if (!model->is_learning()) return;
+  model->reached = true;
   // Drops that keep a fetch from counting as stalled are no progress.
   if (e.last || e.bytes.size() >= 64 * limits::kKiB) model->last_progress = now;
   const auto taken = model->learning->chunk(link.id,
@@ -229,12 +241,21 @@ void Core::on(Link& link, event::BlobChunk&& e, Time now) {
         ban(link, taken.error().message);
         break;
       default:
-        fetch_failed(model->key, taken.error(), now);
+        if (model->sharing) {
+          end_shared(model->key, true, now);
+        } else {
+          fetch_failed(model->key, taken.error(), now);
+        }
         break;
     }
     return;
   }
-  if (model->learning->done()) manifest_known(*model);
+  if (!model->learning->done()) return;
+  if (model->sharing) {
+    shared_manifest_known(*model, now);
+  } else {
+    manifest_known(*model);
+  }
 }
 
 void Core::on(Link& link, event::BlobReject&& e, Time now) {

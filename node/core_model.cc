@@ -8,6 +8,7 @@ namespace shardswarm {
 
 Result<ModelKey> Core::add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet& have,
                                 Time now) {
+  end_shared_of(manifest->id(), now);
   if (find_model(manifest->id()) != nullptr) {
     return fail(Errc::kBusy,
                 "model " + to_hex(manifest->id()) + " is being fetched or seeded by this node");
@@ -21,6 +22,7 @@ Result<ModelKey> Core::add_seed(std::shared_ptr<const Manifest> manifest, const 
   Model& added = *model;
   model_by_id_[added.id] = key;
   models_.emplace(key, std::move(model));
+  added.wanted = PieceSet(added.manifest->piece_count());
   activate(added, have);
   meet_everybody(added, now);
   return key;
@@ -28,6 +30,7 @@ Result<ModelKey> Core::add_seed(std::shared_ptr<const Manifest> manifest, const 
 
 Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
   const ModelId id = request.id;
+  end_shared_of(id, now);
   if (find_model(id) != nullptr) {
     return fail(Errc::kBusy, "model " + to_hex(id) + " is being fetched or seeded by this node");
   }
@@ -122,7 +125,7 @@ bool Core::may_leave(ModelKey key) const {
 // --- learning ---
 
 void Core::open_on(Link& link, Model& model) {
-  if (!link.hello || link.close_asked) return;
+  if (!link.hello || link.close_asked || !link.session.may_open(model.id)) return;
   const Channel channel = link.session.open(model.id);
   link.models.try_emplace(
       model.key,
@@ -134,7 +137,7 @@ void Core::open_on(Link& link, Model& model) {
 // Opens a new model on every link, and takes up with the peers that opened it before we knew it.
 void Core::meet_everybody(Model& model, Time now) {
   for (auto& [id, link] : links_) {
-    open_on(*link, model);
+    if (!model.sharing) open_on(*link, model);
     const auto at = link->models.find(model.key);
     if (at != link->models.end() && link->session.peer_opened(at->second.channel)) {
       introduce(*link, model, at->second, now);
@@ -145,6 +148,8 @@ void Core::meet_everybody(Model& model, Time now) {
 // The peer is gone, or knows the model no more.
 void Core::part(Link& link, Model& model, LinkModel& at) {
   if (model.learning) model.learning->remove_peer(link.id);
+  model.left = true;
+  at.wants = false;
   at.early_have.clear();
   at.early_want.clear();
   if (!std::exchange(at.introduced, false)) return;
@@ -158,11 +163,8 @@ void Core::part(Link& link, Model& model, LinkModel& at) {
 
 // The peer knows the model too: from now on they may exchange what they have.
 void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
-  model.reached = true;
-  if (model.state != Model::State::kActive) {
-    if (model.learning && model.state == Model::State::kLearning) model.learning->add_peer(link.id);
-    return;
-  }
+  if (model.is_learning()) model.learning->add_peer(link.id);
+  if (model.state != Model::State::kActive) return;
   if (at.introduced) return;
   const auto early_have = std::exchange(at.early_have, {});
   const auto early_want = std::exchange(at.early_want, {});
@@ -207,14 +209,16 @@ void Core::manifest_known(Model& model) {
   model.manifest = model.learning->manifest();
   model.state = Model::State::kOpening;
   model.counters.learned = true;
-  model.counters.wanted_bytes = model.learning->resolved().bytes;
+  model.counters.selected_bytes = model.learning->resolved().bytes;
+  model.counters.wanted_bytes = model.counters.selected_bytes;
   actions_.push_back(action::ManifestReady{model.key});
 }
 
-void Core::store_opened(ModelKey key, const PieceSet& have, Time now) {
+void Core::store_opened(ModelKey key, const PieceSet& have, const PieceSet& wanted, Time now) {
   Model* model = find_model(key);
   if (model == nullptr || !model->fetching || model->state != Model::State::kOpening) return;
   model->last_progress = now;
+  model->wanted = model->learning->resolved().pieces | wanted;
   activate(*model, have);
   meet_everybody(*model, now);
 }
@@ -223,17 +227,15 @@ void Core::activate(Model& model, const PieceSet& have) {
   model.state = Model::State::kActive;
   model.have = have;
   model.unannounced = model.storing = PieceSet(model.manifest->piece_count());
-  const auto bytes = [manifest = model.manifest](PieceIndex piece) {
-    return manifest->extent(piece).length;
-  };
+  const auto bytes = [&model](PieceIndex piece) { return model.piece_bytes(piece); };
   model.upload =
       std::make_unique<UploadScheduler>(model.manifest->piece_count(), bytes, options_.upload);
   model.upload->have(have.runs());
-  model.wanted = PieceSet(model.manifest->piece_count());
   if (model.fetching) {
-    model.wanted = model.learning->resolved().pieces;
-    (model.wanted & have).for_each([&](PieceIndex piece) {
-      model.counters.present_bytes += model.piece_bytes(piece);
+    model.counters.wanted_bytes = 0;
+    model.wanted.for_each([&](PieceIndex piece) {
+      model.counters.wanted_bytes += model.piece_bytes(piece);
+      if (have.contains(piece)) model.counters.present_bytes += model.piece_bytes(piece);
     });
     model.counters.reused_bytes = model.counters.present_bytes;
     DownloadOptions download = options_.download;

@@ -23,6 +23,16 @@ inline constexpr std::uint32_t kAnnounceAtOnce = 64;                      // pie
 inline constexpr Duration kTellPeersEveryPerLink = std::chrono::milliseconds(5);
 inline constexpr std::size_t kDialsMax = 32;  // under way
 inline constexpr std::size_t kTalliesMax = 1024;
+// Models that nobody asked for here: a peer may open so many on a connection, so many of them may
+// be learned and served, and their manifests may have so many bytes together.
+inline constexpr std::uint32_t kSharedPerLinkMax = 64;
+inline constexpr std::size_t kSharedModelsMax = 16;
+inline constexpr std::uint64_t kSharedManifestBytesMax = 64 * limits::kMiB;
+inline constexpr Duration kSharedLearnTime = std::chrono::seconds(60);
+inline constexpr std::size_t kSharedEarlyRunsMax = std::size_t{1} << 16;
+// A model of which nothing was found is not looked for again at once.
+inline constexpr Duration kNothingSharedFor = std::chrono::seconds(60);
+inline constexpr std::size_t kNothingSharedMax = 1024;
 inline constexpr std::uint32_t kBlobRequestsPerFetch = 1U << 18;  // their numbers differ by fetch
 // Kept of a model's compressed blobs; DeepSeek-V3's headers come to 1.2 MB. Further blobs are sent
 // as they are.
@@ -52,6 +62,7 @@ struct Core::LinkModel {
   std::vector<PieceRun> early_have;
   std::vector<PieceRun> early_want;
   std::vector<NodeId> connected_to;
+  bool wants = false;  // its last WANT named pieces
 };
 
 struct Core::Link {
@@ -97,6 +108,9 @@ struct Core::Model {
   ModelId id;
   State state = State::kLearning;
   bool fetching = false;   // a fetch that has not ended
+  bool sharing = false;    // nobody asked for it here: served for what other models have of it
+  bool finding = false;    // of a shared one: the shell looks for its pieces
+  bool left = false;       // of a shared one: perhaps nobody wants anything of it any more
   bool finishing = false;  // all is stored; the store makes it durable
   bool reached = false;    // some peer had the model
   bool to_peers_changed = false;
@@ -107,6 +121,10 @@ struct Core::Model {
   Time unannounced_since{};
   std::shared_ptr<const Manifest> manifest;
   std::unique_ptr<ManifestFetch> learning;  // of fetches; kept for its resolved selection
+  std::set<FileIndex> looked_for;           // of shared ones: files that peers want pieces of
+  std::set<FileIndex> looked_at;            // of these, what was found of them here is known
+  Time learning_until{};                    // of a shared one: else it is given up
+  std::uint64_t shared_bytes = 0;           // of a shared one: its manifest, so far as looked for
   std::map<Digest, Blob> compressed;        // null: that blob is sent as it is
   std::size_t compressed_bytes = 0;
   PieceSet have;
@@ -120,6 +138,9 @@ struct Core::Model {
   std::map<NodeId, PeerTally> tallies;
 
   std::uint32_t piece_bytes(PieceIndex piece) const { return manifest->extent(piece).length; }
+  bool is_learning() const {
+    return (fetching || sharing) && learning != nullptr && !learning->done();
+  }
 };
 
 }  // namespace shardswarm

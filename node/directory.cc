@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "storage/catalogue.h"
+#include "storage/convert.h"
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
 
@@ -16,62 +17,44 @@ unsigned cores() { return std::max(1U, std::thread::hardware_concurrency()); }
 
 // Files that are not as they were recorded. One that is still being fetched has no name yet, and
 // nothing to compare with.
-bool any_changed(const fs::path& directory, const DirectoryRecord& record, const Manifest& manifest,
-                 const LedgerContent& ledger) {
-  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
-    if (!ledger.files[i]) continue;
-    const std::string name = (directory / manifest.file(FileIndex(i)).path).string();
-    const auto fd = open_for_reading(name);
+bool any_changed(const fs::path& directory, const DirectoryRecord& record,
+                 const Placement& placement, const LedgerContent& ledger) {
+  for (std::uint32_t i = 0; i < placement.file_count(); ++i) {
+    if (!ledger.files[i] || !placement.exists(PlacedIndex(i))) continue;
+    const auto identity = file_identity(directory / placement.file(PlacedIndex(i)).path);
     std::error_code ec;
-    if (!fd && record.fetched && fs::exists(record.meta / "incoming" / std::to_string(i), ec)) {
-      continue;
-    }
-    const auto identity = fd ? identity_of(fd->get(), name) : fail(Errc::kNotFound, name);
+    const bool incoming =
+        record.fetched && fs::exists(record.meta / "incoming" / std::to_string(i), ec);
+    if (!identity && incoming) continue;
     if (!identity || *identity != *ledger.files[i]) return true;
   }
   return false;
-}
-
-// Of a file that is here whole the root tells the bytes; else headers tell the pieces' lengths.
-std::uint64_t recorded_bytes(const fs::path& meta, const Manifest& root, const PieceSet& recorded) {
-  std::vector<std::uint32_t> here(root.file_count());
-  recorded.for_each([&](PieceIndex piece) { ++here[root.file_of(piece).value]; });
-  std::uint64_t bytes = 0;
-  bool parts = false;
-  for (std::uint32_t i = 0; i < root.file_count(); ++i) {
-    const FileEntry& file = root.file(FileIndex(i));
-    if (here[i] == file.pieces) {
-      if (file.pieces > 0) bytes += file.size - file.header_bytes;
-    } else if (here[i] > 0) {
-      parts = true;
-    }
-  }
-  if (!parts) return bytes;
-  const auto manifest = load_manifest_from(meta);
-  if (!manifest) return bytes;
-  recorded.for_each([&](PieceIndex piece) {
-    const FileIndex file = root.file_of(piece);
-    if (here[file.value] == root.file(file).pieces || (*manifest)->needs_header(file)) return;
-    bytes += (*manifest)->extent(piece).length;
-  });
-  return bytes;
 }
 
 HeldDirectory look_at(const CatalogueEntry& entry, const fs::path& state) {
   HeldDirectory held{.directory = entry.directory, .model = entry.model, .changed = true};
   const auto record = find_record(entry.directory, state);
   if (!record) return held;
-  const auto root = load_root(record->meta);
-  if (!root || root->id() != entry.model) return held;
-  for (const FileEntry& file : root->root().files) {
+  const auto manifest = load_manifest_from(record->meta);
+  const auto head = Ledger::read_head(record->ledger);
+  if (!manifest || (*manifest)->id() != entry.model || !head || head->model != entry.model) {
+    return held;
+  }
+  for (const FileEntry& file : (*manifest)->root().files) {
     held.total_bytes += file.size - file.header_bytes;
   }
-  const auto ledger = Ledger::read(record->ledger, root->piece_count(), root->file_count());
-  if (!ledger || ledger->model != entry.model) return held;
-  held.layout = ledger->layout;
-  held.present_bytes = recorded_bytes(record->meta, *root, ledger->recorded);
+  held.layout = head->layout;
+  const auto placement = Placement::of_directory(head->layout, record->meta, **manifest);
+  if (!placement) return held;
+  const auto ledger =
+      Ledger::read(record->ledger, (*manifest)->piece_count(), placement->file_count());
+  if (!ledger) return held;
+  ledger->recorded.for_each([&](PieceIndex piece) {
+    if ((*manifest)->needs_header((*manifest)->file_of(piece))) return;
+    if (const auto place = placement->home(piece)) held.present_bytes += place->length;
+  });
   held.complete = ledger->recorded.complete();
-  held.changed = any_changed(entry.directory, *record, *root, *ledger);
+  held.changed = any_changed(entry.directory, *record, *placement, *ledger);
   return held;
 }
 
@@ -94,6 +77,36 @@ Result<VerifyReport> verify_directory(const std::filesystem::path& directory,
   Workers workers(cores());
   return verify_directory({.engine = *engine, .workers = workers, .post = {}}, directory,
                           state_directory, full);
+}
+
+Result<void> drop_from_directory(const std::filesystem::path& directory,
+                                 const Selection& selection) {
+  const std::filesystem::path meta = directory / kMetaDirName;
+  auto manifest = load_manifest_from(meta);
+  if (!manifest) {
+    return fail(manifest.error().code, "nothing was fetched into " + directory.string() + " (" +
+                                           manifest.error().message + ")");
+  }
+  for (const FileIndex file : headers_needed(selection, (*manifest)->root())) {
+    if (!(*manifest)->needs_header(file)) continue;
+    return fail(Errc::kMalformed, meta.string() + " lacks the header of " +
+                                      (*manifest)->file(file).path + ": fetch into it again first");
+  }
+  const auto resolved = resolve(selection, **manifest, make_outline(**manifest));
+  if (!resolved) return std::unexpected(resolved.error());
+  BlockingStorage storage(cores());
+  auto store = Store::open_target(
+      storage.environment(),
+      {.directory = directory, .step = HoldingStep{.drop = true, .selection = selection}},
+      *manifest, *resolved);
+  if (!store) return std::unexpected(store.error());
+  return storage.finish(**store);
+}
+
+Result<void> convert_directory(const std::filesystem::path& directory, Layout layout,
+                               const std::atomic<bool>* cancel) {
+  BlockingStorage storage(cores());
+  return convert_directory(storage, directory, layout, cancel);
 }
 
 Result<std::shared_ptr<const Manifest>> find_manifest(

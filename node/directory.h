@@ -13,6 +13,7 @@
 
 #include "piece/outline.h"
 #include "piece/selection.h"
+#include "piece/selection_text.h"
 #include "storage/indexer.h"
 #include "storage/store.h"
 
@@ -26,6 +27,15 @@ Result<IndexReport> index_directory(const IndexOptions& options);
 // Re-checks every present piece; what is wrong stands in the report (see storage/store.h).
 Result<VerifyReport> verify_directory(const std::filesystem::path& directory,
                                       const std::filesystem::path& state_directory, bool full);
+
+// Takes tensors away from a fetched directory and frees their space. kNotFound when nothing was
+// fetched into it, kUsage when the selection does not fit or the layout has whole files.
+Result<void> drop_from_directory(const std::filesystem::path& directory,
+                                 const Selection& selection);
+
+// Changes the layout of a fetched directory (see storage/convert.h).
+Result<void> convert_directory(const std::filesystem::path& directory, Layout layout,
+                               const std::atomic<bool>* cancel = nullptr);
 
 // The manifest that `place` stands for: an indexed or fetched directory, a file `root` of a kept
 // manifest (its blobs beside it), or an id that the state directory knows. kNotFound says how to

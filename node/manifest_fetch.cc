@@ -24,6 +24,13 @@ ManifestFetch::ManifestFetch(const ModelId& id, Selection selection, Until until
   wanted_.emplace(id_, Wanted{.digest = id_, .bytes = limits::kRootBytesMax, .files = {}});
 }
 
+ManifestFetch ManifestFetch::of_files(const ModelId& id, std::vector<FileIndex> files,
+                                      std::uint32_t first_request) {
+  ManifestFetch fetch(id, {}, Until::kPieceLists, first_request);
+  fetch.files_ = std::move(files);
+  return fetch;
+}
+
 Result<void> ManifestFetch::know(const Manifest& kept) {
   if (kept.id() != id_) return {};
   wanted_.clear();
@@ -185,7 +192,7 @@ Result<void> ManifestFetch::take_root(std::vector<std::byte> bytes) {
 
 Result<void> ManifestFetch::enter_headers() {
   stage_ = Stage::kHeaders;
-  for (const FileIndex file : headers_needed(selection_, manifest_->root())) {
+  for (const FileIndex file : files_ ? *files_ : headers_needed(selection_, manifest_->root())) {
     if (!manifest_->needs_header(file)) continue;
     const FileEntry& entry = manifest_->file(file);
     want_blob(entry.header_digest, entry.header_bytes, file);
@@ -194,6 +201,10 @@ Result<void> ManifestFetch::enter_headers() {
 }
 
 Result<void> ManifestFetch::enter_piece_lists() {
+  if (files_) {
+    want_lists(*files_);
+    return {};
+  }
   outline_ = make_outline(*manifest_);
   auto resolved = resolve(selection_, *manifest_, outline_);
   if (!resolved) return std::unexpected(resolved.error());
@@ -202,15 +213,22 @@ Result<void> ManifestFetch::enter_piece_lists() {
     stage_ = Stage::kDone;
     return {};
   }
-  stage_ = Stage::kPieceLists;
+  std::vector<FileIndex> files;
   for (std::uint32_t i = 0; i < manifest_->file_count(); ++i) {
-    const FileIndex file(i);
-    if (!resolved_.files[i] || !manifest_->needs_piece_list(file)) continue;
+    if (resolved_.files[i]) files.push_back(FileIndex(i));
+  }
+  want_lists(files);
+  return {};
+}
+
+void ManifestFetch::want_lists(const std::vector<FileIndex>& files) {
+  stage_ = Stage::kPieceLists;
+  for (const FileIndex file : files) {
+    if (!manifest_->needs_piece_list(file)) continue;
     const FileEntry& entry = manifest_->file(file);
     want_blob(entry.piece_list_digest, std::uint64_t{entry.pieces} * sizeof(Digest), file);
   }
   if (wanted_.empty()) stage_ = Stage::kDone;
-  return {};
 }
 
 void ManifestFetch::want_blob(const Digest& digest, std::uint64_t bytes, FileIndex file) {

@@ -1,7 +1,7 @@
 // Learning a model's manifest from peers: the root, then the safetensors headers that the selection
-// needs, then the piece lists of the files that it touches. Blobs are content-addressed, so any
-// peer that opened the model may be asked for any of them, and none is believed before it is
-// checked. Not thread-safe; no I/O, time is handed in.
+// needs, then the piece lists of the files that it touches; or just headers and lists of certain
+// files. Blobs are content-addressed, so any peer that opened the model may be asked for any of
+// them, and none is believed before it is checked. Not thread-safe; no I/O, time is handed in.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,11 @@ class ManifestFetch {
   // Requests are numbered from `first_request`: answers to an earlier fetch's must not match.
   ManifestFetch(const ModelId& id, Selection selection, Until until,
                 std::uint32_t first_request = 1);
+
+  // Headers and piece lists of these files; of none: the root alone. resolved() and outline() mean
+  // nothing then. REQUIRES: with files, know() tells a root that has them.
+  static ManifestFetch of_files(const ModelId& id, std::vector<FileIndex> files,
+                                std::uint32_t first_request);
 
   // Starts from what this machine kept of the manifest. Before anything else. Errors are those that
   // end the fetch, as of chunk().
@@ -60,6 +65,7 @@ class ManifestFetch {
   void rejected(PeerKey peer, std::uint32_t request, Time now);
 
   bool done() const { return stage_ == Stage::kDone; }
+  std::uint32_t next_request() const { return next_request_; }
   // What is known so far; null before the root.
   const std::shared_ptr<Manifest>& manifest() const { return manifest_; }
   const Outline& outline() const { return outline_; }              // REQUIRES: done()
@@ -85,12 +91,14 @@ class ManifestFetch {
   Result<void> take_root(std::vector<std::byte> bytes);
   Result<void> enter_headers();
   Result<void> enter_piece_lists();
+  void want_lists(const std::vector<FileIndex>& files);
   void want_blob(const Digest& digest, std::uint64_t bytes, FileIndex file);
   void give_back(std::uint32_t request);
   static Time slow_at(const Pending& pending);
 
   ModelId id_;
   Selection selection_;
+  std::optional<std::vector<FileIndex>> files_;  // in place of the selection
   Until until_;
   Stage stage_ = Stage::kRoot;
   std::shared_ptr<Manifest> manifest_;

@@ -149,8 +149,9 @@ class NodeImpl final : public Node {
       if (!indexed) return std::unexpected(indexed.error());
       warnings = std::move(indexed->warnings);
     }
-    auto store = Store::open_source(shell_->storage(), options.directory, options_.state_directory,
-                                    warnings);
+    auto store = Store::open_source(
+        shell_->storage(),
+        {.directory = options.directory, .state_directory = options_.state_directory}, warnings);
     if (!store) return std::unexpected(store.error());
     const Manifest& manifest = (*store)->manifest();
     if (fetched) {

@@ -54,6 +54,7 @@ struct NodeOptions {
   bool insecure = false;                  // plaintext, beyond loopback too
   std::filesystem::path state_directory;  // empty: $XDG_STATE_HOME/shardswarm
   EngineKind io = EngineKind::kAuto;
+  bool share = true;  // serve peers that want another model what this machine's models have of it
   std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
 };
 
@@ -77,7 +78,7 @@ enum class FetchPhase : std::uint8_t {
 
 struct FetchProgress {
   FetchPhase phase = FetchPhase::kConnecting;
-  std::uint64_t wanted_bytes = 0;   // of the selected tensors and files; 0 until it is known
+  std::uint64_t wanted_bytes = 0;   // of the pieces that hold the selection; 0 until it is known
   std::uint64_t present_bytes = 0;  // of these, verified and written; never goes down
   std::uint64_t fetched_bytes = 0;  // piece payload received, duplicates included
   double bytes_per_second = 0;      // over the last seconds
@@ -87,12 +88,14 @@ struct FetchProgress {
 struct FetchReport {
   ModelId id;
   double seconds = 0;
-  std::uint64_t wanted_bytes = 0;
+  std::uint64_t selected_bytes = 0;      // of the selected tensors and files
+  std::uint64_t wanted_bytes = 0;        // of the pieces that hold them: more where slices cut them
   std::uint64_t fetched_bytes = 0;       // all piece payload received
   std::uint64_t duplicate_bytes = 0;     // of these, pieces that were here already or came twice
   std::uint64_t control_bytes = 0;       // all else that the node received and sent since its start
   std::uint64_t manifest_bytes = 0;      // of these, the model's manifest as it was received
   std::uint64_t reused_bytes = 0;        // present before: not fetched
+  std::uint64_t copied_bytes = 0;        // of these, from other directories of this machine
   std::uint64_t sent_bytes = 0;          // piece payload sent to others
   std::uint64_t peak_private_bytes = 0;  // anonymous resident memory of the process, sampled
   Layout layout = Layout::kOriginal;
@@ -104,7 +107,9 @@ struct FetchReport {
 struct FetchOptions {
   std::filesystem::path directory;
   Selection selection;
-  std::vector<std::string> peers;                   // beside the ticket's
+  std::optional<Layout> layout;    // nothing: as the directory is; else original or compact
+  bool reuse = true;               // take equal pieces from other directories of this machine
+  std::vector<std::string> peers;  // beside the ticket's
   std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable
   std::function<void(const FetchProgress&)> on_progress;  // about ten times a second
 };
@@ -116,7 +121,9 @@ struct SeedOptions {
 };
 
 struct FetchPlan {  // of a dry run
+  std::uint64_t selected_bytes = 0;
   std::uint64_t wanted_bytes = 0;
+  std::uint64_t manifest_bytes = 0;  // received to tell this: root and headers, as they came
   std::uint32_t pieces = 0;
   std::uint32_t tensors = 0;
   std::vector<std::string> files;

@@ -14,7 +14,8 @@ namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(100);
 constexpr auto kStopTimeout = std::chrono::seconds(3);
-constexpr std::uint32_t kSendBuffersLarge = 12;  // under TLS: two pieces for six peers at a time
+// Where sendfile will not do: two pieces for six peers at a time.
+constexpr std::uint32_t kSendBuffersLarge = 12;
 constexpr std::uint32_t kSendBuffersSmall = 64;
 
 CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
@@ -22,6 +23,7 @@ CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   core.hello.node_id = id;
   core.hello.agent = "shardswarm/0.1.0";
   core.hello.advertised = options.advertise;
+  core.share = options.share;
   core.hello.features = kFeatureZstdBlobs;
   std::memcpy(&core.seed, id.bytes.data(), sizeof core.seed);  // another order on every node
   return core;
@@ -33,7 +35,7 @@ Shell::Shell(NodeOptions options, std::optional<Identity> identity, NodeId id)
     : options_(std::move(options)),
       identity_(std::move(identity)),
       receive_buffers_(limits::kBuffersLarge, limits::kBuffersSmall),
-      send_buffers_(identity_ ? kSendBuffersLarge : 0, identity_ ? kSendBuffersSmall : 0),
+      send_buffers_(kSendBuffersLarge, kSendBuffersSmall),
       io_(1),
       acceptor_(io_),
       resolver_(io_),
@@ -47,6 +49,7 @@ Shell::Shell(NodeOptions options, std::optional<Identity> identity, NodeId id)
   if (!notice.empty()) log(LogLevel::kWarning, notice);
   hashing_ = std::make_unique<Workers>(std::max(2U, std::thread::hardware_concurrency()));
   opening_ = std::make_unique<Workers>(1);
+  finding_ = std::make_unique<Workers>(1);
   receive_buffers_.on_release([this] { post([this] { schedule_settle(); }); });
   send_buffers_.on_release([this] {
     post([this] {
@@ -60,6 +63,8 @@ Shell::Shell(NodeOptions options, std::optional<Identity> identity, NodeId id)
 Shell::~Shell() {
   receive_buffers_.on_release({});
   send_buffers_.on_release({});
+  stop_finding_ = true;
+  finding_.reset();
   opening_.reset();
   hashing_.reset();
   engine_.reset();
@@ -178,7 +183,7 @@ void Shell::store_opened(const std::shared_ptr<FetchState>& fetch,
     if (const auto bytes = store.progress().rechecked_bytes; bytes > 0) {
       log(LogLevel::kInfo, "re-checked " + std::to_string(bytes) + " bytes of an earlier run");
     }
-    core_->store_opened(key, store.have(), now());
+    core_->store_opened(key, store.have(), store.wanted(), now());
   }
   schedule_settle();
 }
@@ -215,6 +220,7 @@ FetchReport Shell::report(const FetchState& fetch) const {
   report.id = fetch.ticket.id;
   report.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - fetch.started).count();
+  report.selected_bytes = status.selected_bytes;
   report.wanted_bytes = status.wanted_bytes;
   report.fetched_bytes = status.fetched_bytes;
   report.duplicate_bytes = status.duplicate_bytes;
@@ -228,6 +234,7 @@ FetchReport Shell::report(const FetchState& fetch) const {
   report.peers = peers_of(*fetch.model);
   if (const auto store = stores_.find(*fetch.model); store != stores_.end()) {
     report.layout = store->second->layout();
+    report.copied_bytes = store->second->progress().copied_bytes;
   }
   return report;
 }
@@ -337,6 +344,7 @@ void Shell::arm_timer() {
 void Shell::stop() {
   if (stopping_) return;
   stopping_ = true;
+  stop_finding_ = true;
   asio::error_code ignored;
   acceptor_.close(ignored);
   for (auto& [key, fetch] : fetches_) {

@@ -18,7 +18,7 @@
 #include "node/fetch_state.h"
 #include "node/identity.h"
 #include "node/shardswarm.h"
-#include "storage/store.h"
+#include "storage/shared_store.h"
 #include "storage/workers.h"
 
 namespace shardswarm {
@@ -77,7 +77,11 @@ class Shell {
   void carry_out(action::ReleasePiece&& a);
   void carry_out(action::FinishStore&& a);
   void carry_out(action::FetchEnded&& a);
+  void carry_out(action::FindShared&& a);
+  void carry_out(action::ShareEnded&& a);
   void carry_out(action::Log&& a);
+  void add_shared(ModelKey model, std::shared_ptr<const Manifest> manifest,
+                  std::vector<ReuseSource> sources);
   void prepare_bytes(const action::PreparePiece& a);
   void store_opened(const std::shared_ptr<FetchState>& fetch,
                     Result<std::shared_ptr<Store>> opened);
@@ -90,7 +94,7 @@ class Shell {
   std::optional<Identity> identity_;
   // Buffers outlive everything that may hold one, posted jobs included.
   BufferPool receive_buffers_;
-  BufferPool send_buffers_;  // under TLS
+  BufferPool send_buffers_;  // under TLS, and of shared models
   asio::io_context io_;
   asio::ip::tcp::acceptor acceptor_;
   asio::ip::tcp::resolver resolver_;
@@ -100,6 +104,7 @@ class Shell {
   std::unique_ptr<Core> core_;
   std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
   std::map<ModelKey, std::shared_ptr<Store>> stores_;
+  std::map<ModelKey, std::shared_ptr<SharedStore>> shared_;  // of the stores, those that grow
   std::map<ModelKey, std::shared_ptr<FetchState>> fetches_;
   std::map<ModelId, ModelKey> ended_;  // fetches that are over; complete ones are still served
   std::deque<action::PreparePiece> waiting_for_send_buffer_;
@@ -119,6 +124,8 @@ class Shell {
   std::unique_ptr<IoEngine> engine_;
   std::unique_ptr<Workers> hashing_;
   std::unique_ptr<Workers> opening_;  // blocking calls: one at a time
+  std::unique_ptr<Workers> finding_;  // what peers cause; fetches do not wait for it
+  std::atomic<bool> stop_finding_{false};
 };
 
 }  // namespace shardswarm

@@ -24,10 +24,14 @@ void Shell::carry_out(action::ManifestReady&& a) {
     {
       const std::scoped_lock lock(fetch->mutex);
       fetch->manifest = manifest;
-      fetch->plan = {.wanted_bytes = resolved.bytes,
+      fetch->plan = {.selected_bytes = resolved.bytes,
+                     .wanted_bytes = 0,
+                     .manifest_bytes = core_->status(a.model).manifest_bytes,
                      .pieces = resolved.pieces.count(),
-                     .tensors = resolved.tensors,
+                     .tensors = tensor_count(resolved.tensors),
                      .files = {}};
+      resolved.pieces.for_each(
+          [&](PieceIndex piece) { fetch->plan.wanted_bytes += manifest->extent(piece).length; });
       for (std::uint32_t i = 0; i < manifest->file_count(); ++i) {
         if (resolved.files[i]) fetch->plan.files.push_back(manifest->file(FileIndex(i)).path);
       }
@@ -40,7 +44,10 @@ void Shell::carry_out(action::ManifestReady&& a) {
   fetch->opening = true;
   const Store::TargetOptions target{
       .directory = fetch->options.directory,
-      .layout = resolved.everything ? Layout::kOriginal : Layout::kMirror,
+      .layout = fetch->options.layout,
+      .step = HoldingStep{.drop = false, .selection = fetch->options.selection},
+      .state_directory = options_.state_directory,
+      .reuse = fetch->options.reuse,
       .cancel = &fetch->cancel_opening};
   opening_->post([this, fetch, manifest, target, resolved] {
     auto opened = std::make_shared<Result<std::shared_ptr<Store>>>(
@@ -70,7 +77,9 @@ void Shell::carry_out(action::PreparePiece&& a) {
     core_->piece_prepared(a.connection, a.model, a.piece, false, now());
     return;
   }
-  if (!connection->second->can_send_file()) {
+  // Directories of shared models are not locked: what is read is checked after reading, a range
+  // might change until it is sent.
+  if (!connection->second->can_send_file() || shared_.contains(a.model)) {
     prepare_bytes(a);
     return;
   }
@@ -83,7 +92,7 @@ void Shell::carry_out(action::PreparePiece&& a) {
         }
         if (!range) {
           log(LogLevel::kWarning, range.error().message);
-          core_->piece_lost(a.model, a.piece);
+          piece_lost(a.model, a.piece);
         }
         core_->piece_prepared(a.connection, a.model, a.piece, range.has_value(), now());
         schedule_settle();
@@ -111,7 +120,7 @@ void Shell::prepare_bytes(const action::PreparePiece& a) {
     }
     if (!ok) {
       log(LogLevel::kWarning, bytes.error().message);
-      core_->piece_lost(a.model, a.piece);
+      piece_lost(a.model, a.piece);
     }
     core_->piece_prepared(a.connection, a.model, a.piece, ok, now());
     schedule_settle();
@@ -127,8 +136,14 @@ void Shell::carry_out(action::ReleasePiece&& a) {
 void Shell::carry_out(action::FinishStore&& a) {
   const auto it = stores_.find(a.model);
   if (it == stores_.end()) return;
-  it->second->finish([this, model = a.model](const Result<void>& finished) {
-    if (finished) {
+  it->second->finish([this, model = a.model, store = it->second](const Result<void>& finished) {
+    const std::uint32_t lost = (store->wanted() - store->have()).count();
+    if (finished && lost > 0) {
+      core_->fetch_failed(
+          model,
+          {Errc::kIo, std::to_string(lost) + " pieces could not be read any more: run it again"},
+          now());
+    } else if (finished) {
       core_->store_finished(model, now());
     } else {
       core_->fetch_failed(model, finished.error(), now());
@@ -141,6 +156,43 @@ void Shell::carry_out(action::FetchEnded&& a) {
   if (const auto it = fetches_.find(a.model); it != fetches_.end()) {
     end_fetch(std::shared_ptr<FetchState>(it->second), std::move(a.error));
   }
+}
+
+void Shell::carry_out(action::FindShared&& a) {
+  const auto manifest = core_->manifest(a.model);
+  if (!manifest) return;  // given up since
+  finding_->post([this, model = a.model, pieces = std::move(a.pieces), manifest] {
+    const ReuseQuery query{.state_directory = options_.state_directory,
+                           .not_here = {},
+                           .for_copying = false,
+                           .cancel = &stop_finding_};
+    auto sources = std::make_shared<std::vector<ReuseSource>>(
+        find_reusable(storage(), query, *manifest, pieces));
+    post([this, model, manifest, sources] {
+      if (core_->manifest(model)) add_shared(model, manifest, std::move(*sources));
+      schedule_settle();
+    });
+  });
+}
+
+void Shell::add_shared(ModelKey model, std::shared_ptr<const Manifest> manifest,
+                       std::vector<ReuseSource> sources) {
+  std::shared_ptr<SharedStore>& store = shared_[model];
+  if (!store) {
+    store = std::make_shared<SharedStore>(storage(), std::move(manifest));
+    stores_[model] = store;
+  }
+  store->add(std::move(sources));
+  if (const PieceSet& have = store->have(); !have.empty()) {
+    log(LogLevel::kInfo, "serving " + std::to_string(have.count()) + " pieces of model " +
+                             to_hex(store->manifest().id()).substr(0, 12) + " out of other models");
+  }
+  core_->shared_found(model, store->have(), now());
+}
+
+void Shell::carry_out(action::ShareEnded&& a) {
+  shared_.erase(a.model);
+  stores_.erase(a.model);
 }
 
 void Shell::carry_out(action::Log&& a) {

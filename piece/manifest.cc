@@ -234,6 +234,7 @@ Result<void> Manifest::add_header(FileIndex index, Blob bytes) {
   }
   if (pieces != file.pieces) return bad(file, "its tensors do not make as many pieces as stated");
   state.tensors = std::move(tensors);
+  state.metadata = std::move(header->metadata);
   state.header = std::move(bytes);
   return {};
 }
@@ -285,12 +286,7 @@ PieceExtent Manifest::extent(PieceIndex piece) const {
     const Tiling tiling = tile_bytes(file.size);
     return {index, tiling.piece_offset(within), tiling.piece_bytes(within)};
   }
-  const auto& tensors = files_[index.value].tensors;
-  assert(!tensors.empty());
-  // Tensors without bytes share the first piece of their successor: the last one that begins at or
-  // before the piece holds it.
-  const auto next = std::ranges::upper_bound(tensors, piece, {}, &TensorEntry::first_piece);
-  const TensorEntry& tensor = *std::prev(next);
+  const TensorEntry& tensor = files_[index.value].tensors[tensor_of(piece)->value];
   const std::uint32_t i = piece.value - tensor.first_piece.value;
   return {index, file.header_bytes + tensor.info.begin + tensor.tiling.piece_offset(i),
           tensor.tiling.piece_bytes(i)};
@@ -309,6 +305,21 @@ Digest Manifest::digest(PieceIndex piece) const {
 
 std::span<const TensorEntry> Manifest::tensors(FileIndex file) const {
   return files_[file.value].tensors;
+}
+
+std::optional<TensorIndex> Manifest::tensor_of(PieceIndex piece) const {
+  const FileIndex file = file_of(piece);
+  if (root_.files[file.value].kind == FileKind::kPlain) return std::nullopt;
+  const auto& tensors = files_[file.value].tensors;
+  assert(!tensors.empty());
+  // Tensors without bytes share the first piece of their successor: the last one that begins at or
+  // before the piece holds it.
+  const auto next = std::ranges::upper_bound(tensors, piece, {}, &TensorEntry::first_piece);
+  return TensorIndex(static_cast<std::uint32_t>(std::prev(next) - tensors.begin()));
+}
+
+std::span<const std::pair<std::string, std::string>> Manifest::metadata(FileIndex file) const {
+  return files_[file.value].metadata;
 }
 
 }  // namespace shardswarm

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "piece/digest.h"
@@ -49,6 +50,11 @@ struct ManifestRoot {
 // Relative, UTF-8, no NUL or control bytes, no backslash, no empty, "." or ".." component, no
 // component starting with '.', at most kPathBytesMax bytes.
 Result<void> check_path(std::string_view path);
+
+// "vae/" of "vae/x.safetensors"; "" of a path without a folder.
+inline std::string_view folder_of(std::string_view path) {
+  return path.substr(0, path.rfind('/') + 1);
+}
 
 // Canonical bytes of a root. kMalformed/kLimit if `root` breaks a rule that decode would refuse.
 Result<std::vector<std::byte>> encode_root(const ManifestRoot& root);
@@ -109,12 +115,18 @@ class Manifest {
   Digest digest(PieceIndex piece) const;
   // Tensors by offset; empty for plain files. REQUIRES: !needs_header(file).
   std::span<const TensorEntry> tensors(FileIndex file) const;
+  // The tensor that this piece is part of; nothing for pieces of plain files.
+  // REQUIRES: !needs_header(file_of(piece)).
+  std::optional<TensorIndex> tensor_of(PieceIndex piece) const;
+  // Entries of the header's __metadata__. REQUIRES: !needs_header(file).
+  std::span<const std::pair<std::string, std::string>> metadata(FileIndex file) const;
 
  private:
   struct FileState {
     Blob header;
     Blob piece_list;
     std::vector<TensorEntry> tensors;
+    std::vector<std::pair<std::string, std::string>> metadata;
   };
 
   ModelId id_;

@@ -1,10 +1,14 @@
 #include "piece/outline.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <map>
+#include <tuple>
+#include <unordered_map>
 #include <utility>
+
+#include "piece/outline_experts.h"
+#include "piece/outline_roles.h"
 
 namespace shardswarm {
 namespace {
@@ -12,127 +16,305 @@ namespace {
 // A layer number beyond this is no layer number.
 constexpr std::uint32_t kLayerMax = 100'000;
 
-// Words that stand in the names of tensors outside the layers, by family (llama, qwen, mistral,
-// gemma, mixtral, deepseek; gpt2, falcon; bloom; gpt-neox; mpt, dbrx; mamba; chatglm; t5).
-constexpr std::array<std::string_view, 12> kTokenEmbeddings = {
-    "embed_tokens", "wte",    "word_embeddings", "embed_in", "tok_embeddings", "embedding",
-    "embeddings",   "shared", "token_embd",      "embedder", "tokens_embed",   "word_embedding",
-};
-constexpr std::array<std::string_view, 8> kOtherInput = {
-    "wpe",           "embed_positions", "position_embeddings", "word_embeddings_layernorm",
-    "emb_layernorm", "rotary_pos_emb",  "embed_norm",          "position_embedding",
-};
-constexpr std::array<std::string_view, 7> kHeads = {
-    "lm_head", "embed_out", "output_layer", "score", "classifier", "output", "head",
-};
-constexpr std::array<std::string_view, 8> kFinalNorms = {
-    "norm",   "ln_f",     "final_layer_norm", "final_layernorm",
-    "norm_f", "ln_final", "final_norm",       "output_norm",
-};
+// Makes an outline in steps, each over all tensors once. Lives for one call of make_outline(), on
+// its caller's thread.
+class Outliner {
+ public:
+  explicit Outliner(const Manifest& manifest) : manifest_(manifest) {}
 
-template <std::size_t N>
-bool has_word(std::string_view name, const std::array<std::string_view, N>& words) {
-  while (!name.empty()) {
-    const std::size_t dot = std::min(name.find('.'), name.size());
-    const std::string_view word = name.substr(0, dot);
-    if (std::find(words.begin(), words.end(), word) != words.end()) return true;
-    name.remove_prefix(std::min(dot + 1, name.size()));
+  Outline run() {
+    find_components();
+    find_tensors();
+    order_stacks();
+    measure_layers();
+    find_experts();
+    find_neighbours();
+    find_sides();
+    add_up_sides();
+    return std::move(outline_);
   }
-  return false;
-}
 
-enum class Role : std::uint8_t { kTokenEmbedding, kInput, kHead, kFinalNorm, kUnknown };
-
-Role role_of(std::string_view name) {
-  // The more telling word first: "word_embeddings_layernorm" is no embedding, "output_norm" no
-  // head.
-  if (has_word(name, kOtherInput)) return Role::kInput;
-  if (has_word(name, kTokenEmbeddings)) return Role::kTokenEmbedding;
-  if (has_word(name, kFinalNorms)) return Role::kFinalNorm;
-  if (has_word(name, kHeads)) return Role::kHead;
-  return Role::kUnknown;
-}
-
-Side side_of(Role role, bool tied) {
-  switch (role) {
-    case Role::kTokenEmbedding:
-      return tied ? Side::kBoth : Side::kInput;
-    case Role::kInput:
-      return Side::kInput;
-    case Role::kHead:
-    case Role::kFinalNorm:
-      return Side::kOutput;
-    case Role::kUnknown:
-      break;
+ private:
+  const TensorInfo& info(const OutlineTensor& tensor) const {
+    return manifest_.tensors(tensor.file)[tensor.tensor.value].info;
   }
-  return Side::kEverybody;
-}
 
-// Tensors and their stacks as found, before the stacks are ordered by size.
-struct Found {
-  std::vector<OutlineTensor> tensors;
-  std::vector<Stack> stacks;
-};
-
-// Words that two dotted names begin with alike.
-std::size_t common_words(std::string_view a, std::string_view b) {
-  std::size_t words = 0;
-  while (!a.empty() && !b.empty()) {
-    const std::size_t a_dot = std::min(a.find('.'), a.size());
-    const std::size_t b_dot = std::min(b.find('.'), b.size());
-    if (a.substr(0, a_dot) != b.substr(0, b_dot)) break;
-    ++words;
-    a.remove_prefix(std::min(a_dot + 1, a.size()));
-    b.remove_prefix(std::min(b_dot + 1, b.size()));
+  // Where the words within the layer begin in the name of a layer's tensor.
+  std::size_t inside(const OutlineTensor& tensor) const {
+    const Stack& stack = outline_.stacks[tensor.stack];
+    const std::size_t bare = stack.name.size() - folder(stack.component).size();
+    const std::string& name = info(tensor).name;
+    return std::min(name.find('.', bare + 1), name.size() - 1) + 1;
   }
-  return words;
-}
 
-// Closer to another stack than to the main one: a vision tower's own head and norms, the encoder's
-// final norm of a T5. Their words say nothing about the model's input and output.
-bool beside(std::string_view name, const std::vector<Stack>& stacks) {
-  const std::size_t main = stacks.empty() ? 0 : common_words(name, stacks[0].name);
-  return std::any_of(stacks.begin(), stacks.end(),
-                     [&](const Stack& stack) { return common_words(name, stack.name) > main; });
-}
+  const std::string& folder(std::uint32_t component) const {
+    return outline_.components[component].folder;
+  }
+  std::string_view bare_name(const Stack& stack) const {
+    return std::string_view(stack.name).substr(folder(stack.component).size());
+  }
 
-Found find_tensors(const Manifest& manifest) {
-  Found found;
-  std::map<std::string, std::uint32_t, std::less<>> by_name;
-  for (std::uint32_t f = 0; f < manifest.file_count(); ++f) {
-    if (manifest.file(FileIndex(f)).kind != FileKind::kTensors) continue;
-    const auto entries = manifest.tensors(FileIndex(f));
-    for (std::uint32_t t = 0; t < entries.size(); ++t) {
-      const TensorInfo& info = entries[t].info;
-      OutlineTensor tensor{
-          .file = FileIndex(f), .tensor = TensorIndex(t), .stack = OutlineTensor::kNoStack};
-      if (const auto unit = unit_of(info.name)) {
-        const auto [it, added] =
-            by_name.try_emplace(unit->stack, static_cast<std::uint32_t>(found.stacks.size()));
-        if (added) found.stacks.push_back({.name = unit->stack});
-        Stack& stack = found.stacks[it->second];
-        stack.layers = std::max(stack.layers, unit->index + 1);
-        stack.bytes += info.bytes();
-        ++stack.tensors;
-        tensor.stack = it->second;
-        tensor.layer = unit->index;
-      }
-      found.tensors.push_back(tensor);
+  void find_components() {
+    std::map<std::string_view, std::uint32_t> folders;
+    const auto& files = manifest_.root().files;
+    for (const FileEntry& file : files) {
+      if (file.kind == FileKind::kTensors) folders.try_emplace(folder_of(file.path), 0);
+    }
+    for (auto& [path, index] : folders) {
+      index = static_cast<std::uint32_t>(outline_.components.size());
+      outline_.components.push_back({.folder = std::string(path)});
+    }
+    for (const FileEntry& file : files) {
+      const bool tensors = file.kind == FileKind::kTensors;
+      component_of_.push_back(tensors ? folders.at(folder_of(file.path)) : 0);
     }
   }
-  return found;
-}
 
-std::vector<Role> roles_of(const Found& found, const std::vector<Stack>& stacks,
-                           const Manifest& manifest) {
-  std::vector<Role> roles;
-  for (const OutlineTensor& tensor : found.tensors) {
-    const std::string& name = manifest.tensors(tensor.file)[tensor.tensor.value].info.name;
-    const bool outside = tensor.stack == OutlineTensor::kNoStack && !beside(name, stacks);
-    roles.push_back(outside ? role_of(name) : Role::kUnknown);
+  void find_tensors() {
+    // By component: its stacks by their names.
+    std::vector<std::unordered_map<std::string_view, std::uint32_t>> by_name(
+        outline_.components.size());
+    for (std::uint32_t f = 0; f < manifest_.file_count(); ++f) {
+      if (manifest_.file(FileIndex(f)).kind != FileKind::kTensors) continue;
+      const auto entries = manifest_.tensors(FileIndex(f));
+      for (std::uint32_t t = 0; t < entries.size(); ++t) {
+        OutlineTensor tensor{
+            .file = FileIndex(f), .tensor = TensorIndex(t), .component = component_of_[f]};
+        const std::string_view name = entries[t].info.name;
+        const auto unit = unit_of(name);
+        if (unit && !names_projector(unit->stack)) {
+          const auto [it, added] = by_name[tensor.component].try_emplace(
+              name.substr(0, unit->stack.size()), static_cast<std::uint32_t>(found_.size()));
+          if (added) found_.push_back({.name = it->first, .component = tensor.component});
+          Found& stack = found_[it->second];
+          stack.numbered = std::max(stack.numbered, unit->index + 1);
+          stack.bytes += entries[t].info.bytes();
+          ++stack.tensors;
+          tensor.stack = it->second;
+          tensor.layer = unit->index;
+        }
+        outline_.tensors.push_back(tensor);
+      }
+    }
   }
-  return roles;
-}
+
+  void order_stacks() {
+    std::vector<std::uint32_t> order(found_.size());
+    for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+      const Found& one = found_[a];
+      const Found& other = found_[b];
+      if (one.bytes != other.bytes) return one.bytes > other.bytes;
+      return std::tie(one.component, one.name) < std::tie(other.component, other.name);
+    });
+    std::vector<std::uint32_t> place(order.size(), kNoStack);
+    std::uint32_t left = kNumberedLayersMax;
+    for (const std::uint32_t i : order) {
+      if (outline_.stacks.size() == kStacksMax) break;
+      const Found& found = found_[i];
+      if (found.numbered > left) continue;
+      left -= found.numbered;
+      place[i] = static_cast<std::uint32_t>(outline_.stacks.size());
+      std::uint32_t& main = outline_.components[found.component].main;
+      if (main == kNoStack) main = place[i];
+      outline_.stacks.push_back({.name = folder(found.component) + std::string(found.name),
+                                 .component = found.component,
+                                 .numbered = found.numbered,
+                                 .bytes = found.bytes,
+                                 .tensors = found.tensors});
+    }
+    for (Stack& stack : outline_.stacks) {
+      stack.main_words =
+          static_cast<std::uint32_t>(common_words(bare_name(stack), main_name(stack.component)));
+      stack.tower = names_tower(bare_name(stack));
+    }
+    for (OutlineTensor& tensor : outline_.tensors) {
+      if (tensor.stack != kNoStack) tensor.stack = place[tensor.stack];
+      if (tensor.stack == kNoStack) tensor.layer = 0;
+    }
+  }
+
+  // Of its main stack without the folder; empty without a stack.
+  std::string_view main_name(std::uint32_t component) const {
+    const std::uint32_t main = outline_.components[component].main;
+    return main == kNoStack ? std::string_view() : bare_name(outline_.stacks[main]);
+  }
+
+  void measure_layers() {
+    std::vector<std::vector<bool>> mtp;
+    for (Stack& stack : outline_.stacks) {
+      stack.layer_bytes.resize(stack.numbered);
+      mtp.emplace_back(stack.numbered);
+    }
+    for (const OutlineTensor& tensor : outline_.tensors) {
+      if (tensor.stack == kNoStack) continue;
+      outline_.stacks[tensor.stack].layer_bytes[tensor.layer] += info(tensor).bytes();
+      if (marks_mtp_layer(info(tensor).name)) mtp[tensor.stack][tensor.layer] = true;
+    }
+    for (std::size_t i = 0; i < mtp.size(); ++i) {
+      Stack& stack = outline_.stacks[i];
+      stack.layers = stack.numbered;
+      while (stack.layers > 0 && mtp[i][stack.layers - 1]) --stack.layers;
+      // Nothing before them that they could stand behind.
+      if (stack.layers == 0) stack.layers = stack.numbered;
+    }
+  }
+
+  void find_experts() {
+    // Routers of equal names in different components are different ones.
+    std::vector<ExpertFinder> finders(outline_.components.size());
+    for (const OutlineTensor& tensor : outline_.tensors) {
+      if (tensor.stack == kNoStack) continue;
+      finders[tensor.component].learn(info(tensor).name, inside(tensor), info(tensor));
+    }
+    for (OutlineTensor& tensor : outline_.tensors) {
+      if (tensor.stack == kNoStack) continue;
+      tensor.experts =
+          finders[tensor.component].find(info(tensor).name, inside(tensor), info(tensor));
+      std::uint32_t& most = outline_.stacks[tensor.stack].experts;
+      if (tensor.experts.count == 0) continue;
+      most = std::max(most, tensor.experts.first + tensor.experts.count);
+    }
+  }
+
+  // Which stack a tensor outside all layers stands beside, if not the main one: the largest of
+  // those whose name begins with the most words alike.
+  void find_neighbours() {
+    // By component: beginnings of stacks' names, whole words, with the largest stack of each.
+    std::vector<std::unordered_map<std::string_view, std::uint32_t>> beginnings(
+        outline_.components.size());
+    for (std::uint32_t s = 0; s < outline_.stacks.size(); ++s) {
+      const std::string_view name = bare_name(outline_.stacks[s]);
+      std::size_t end = 0;
+      for (std::size_t words = 1; words <= kWordsMax && end < name.size(); ++words) {
+        end = std::min(name.find('.', words == 1 ? 0 : end + 1), name.size());
+        beginnings[outline_.stacks[s].component].try_emplace(name.substr(0, end), s);
+      }
+    }
+    for (OutlineTensor& tensor : outline_.tensors) {
+      if (tensor.stack != kNoStack) continue;
+      const std::string_view name = info(tensor).name;
+      const auto& known = beginnings[tensor.component];
+      const std::size_t main = words_with_main(tensor);
+      std::size_t end = 0;
+      for (std::size_t words = 1; words <= kWordsMax && end < name.size(); ++words) {
+        end = std::min(name.find('.', words == 1 ? 0 : end + 1), name.size());
+        const auto it = known.find(name.substr(0, end));
+        if (it == known.end()) break;
+        if (words > main) tensor.home = it->second;
+      }
+    }
+  }
+
+  std::size_t words_with_main(const OutlineTensor& tensor) const {
+    return common_words(info(tensor).name, main_name(tensor.component));
+  }
+
+  // To the main stack of its component, by words that say it whatever stands beside. `shared`: as
+  // many words of its name are the main stack's; `words`: the rest.
+  std::optional<Side> side_by_sense(std::uint32_t component, std::size_t shared,
+                                    std::string_view words) const {
+    const std::uint32_t main = outline_.components[component].main;
+    const bool tower = main != kNoStack && outline_.stacks[main].tower;
+    if (!tower && names_tower(words)) return Side::kInput;
+    // The encoder runs before the decoder, whichever is the larger: T5 and BART, Whisper.
+    const std::string_view own = first_word(words);
+    const std::string_view mains = first_word(after_words(main_name(component), shared));
+    if (own == "encoder" && mains == "decoder") return Side::kInput;
+    if (own == "decoder" && mains == "encoder") return Side::kOutput;
+    if (names_mtp(words)) return Side::kOutput;
+    return std::nullopt;
+  }
+
+  void find_sides() {
+    std::vector<Role> roles(outline_.tensors.size(), Role::kUnknown);
+    std::vector<bool> embedded(outline_.components.size());
+    std::vector<bool> headed(outline_.components.size());
+    for (std::size_t i = 0; i < roles.size(); ++i) {
+      OutlineTensor& tensor = outline_.tensors[i];
+      if (in_main_layer(tensor)) {
+        tensor.side = tensor.main_side = layer_side(tensor);
+        continue;
+      }
+      const std::size_t shared = words_with_main(tensor);
+      const std::string_view words = after_words(info(tensor).name, shared);
+      const auto sense = side_by_sense(tensor.component, shared, words);
+      tensor.main_side = sense.value_or(Side::kEverybody);
+      if (tensor.stack != kNoStack) {
+        tensor.side = layer_side(tensor);
+      } else if (tensor.home != kNoStack) {
+        const std::string_view home = bare_name(outline_.stacks[tensor.home]);
+        const std::string_view name = info(tensor).name;
+        tensor.side = side_of(role_of(after_words(name, common_words(name, home))), false);
+      } else if (!sense) {
+        roles[i] = role_of(words);
+        const bool embeds = roles[i] == Role::kTokenEmbedding;
+        if (embeds) embedded[tensor.component] = true;
+        if (embeds) tensor.embedding_words = static_cast<std::uint32_t>(shared);
+        if (roles[i] == Role::kHead) headed[tensor.component] = true;
+      }
+    }
+    for (std::size_t c = 0; c < embedded.size(); ++c) {
+      Component& component = outline_.components[c];
+      component.tied = embedded[c] && !headed[c] && component.main != kNoStack;
+    }
+    for (std::size_t i = 0; i < roles.size(); ++i) {
+      OutlineTensor& tensor = outline_.tensors[i];
+      if (tensor.stack != kNoStack || tensor.home != kNoStack) continue;
+      if (roles[i] != Role::kUnknown) {
+        tensor.main_side = side_of(roles[i], outline_.components[tensor.component].tied);
+      }
+      tensor.side = tensor.main_side;
+    }
+  }
+
+  bool in_main_layer(const OutlineTensor& tensor) const {
+    return tensor.stack != kNoStack && tensor.stack == outline_.components[tensor.component].main;
+  }
+  Side layer_side(const OutlineTensor& tensor) const {
+    return tensor.layer < outline_.stacks[tensor.stack].layers ? Side::kLayer : Side::kOutput;
+  }
+
+  static void add(Stack& stack, Side side, std::uint64_t bytes) {
+    if (side == Side::kInput || side == Side::kBoth) stack.input_bytes += bytes;
+    if (side == Side::kOutput || side == Side::kBoth) stack.output_bytes += bytes;
+    if (side == Side::kEverybody) stack.everybody_bytes += bytes;
+  }
+
+  void add_up_sides() {
+    // Of token embeddings, by component and by the words that they share with the main stack.
+    std::vector<std::map<std::uint32_t, std::uint64_t>> embeddings(outline_.components.size());
+    for (const OutlineTensor& tensor : outline_.tensors) {
+      const std::uint64_t bytes = info(tensor).bytes();
+      const std::uint32_t main = outline_.components[tensor.component].main;
+      if (main != kNoStack) add(outline_.stacks[main], tensor.main_side, bytes);
+      const std::uint32_t own = tensor.stack != kNoStack ? tensor.stack : tensor.home;
+      if (own != kNoStack && own != main) add(outline_.stacks[own], tensor.side, bytes);
+      if (tensor.embedding_words) embeddings[tensor.component][*tensor.embedding_words] += bytes;
+    }
+    for (std::uint32_t s = 0; s < outline_.stacks.size(); ++s) {
+      Stack& stack = outline_.stacks[s];
+      if (s == outline_.components[stack.component].main) continue;
+      for (const auto& [words, bytes] : embeddings[stack.component]) {
+        if (outline_.reads_embedding(s, words)) stack.input_bytes += bytes;
+      }
+    }
+  }
+
+  // What may become a stack.
+  struct Found {
+    std::string_view name;  // without the folder
+    std::uint32_t component = 0;
+    std::uint32_t numbered = 0;
+    std::uint64_t bytes = 0;
+    std::uint32_t tensors = 0;
+  };
+
+  const Manifest& manifest_;
+  std::vector<std::uint32_t> component_of_;  // by file
+  std::vector<Found> found_;
+  Outline outline_;
+};
 
 }  // namespace
 
@@ -153,58 +335,35 @@ std::optional<Unit> unit_of(std::string_view name) {
   return std::nullopt;
 }
 
-Outline make_outline(const Manifest& manifest) {
-  Found found = find_tensors(manifest);
-  Outline outline;
-
-  std::vector<std::uint32_t> order(found.stacks.size());
-  for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    const Stack& left = found.stacks[a];
-    const Stack& right = found.stacks[b];
-    return left.bytes != right.bytes ? left.bytes > right.bytes : left.name < right.name;
-  });
-  std::vector<std::uint32_t> place(order.size());
-  for (std::uint32_t i = 0; i < order.size(); ++i) {
-    place[order[i]] = i;
-    outline.stacks.push_back(std::move(found.stacks[order[i]]));
-  }
-  if (!outline.stacks.empty()) outline.layer_bytes.resize(outline.stacks[0].layers);
-
-  const std::vector<Role> roles = roles_of(found, outline.stacks, manifest);
-  const auto any = [&](Role role) { return std::ranges::count(roles, role) > 0; };
-  outline.tied = any(Role::kTokenEmbedding) && !any(Role::kHead) && !outline.stacks.empty();
-
-  for (std::size_t i = 0; i < found.tensors.size(); ++i) {
-    OutlineTensor& tensor = found.tensors[i];
-    const std::uint64_t bytes = manifest.tensors(tensor.file)[tensor.tensor.value].info.bytes();
-    if (tensor.stack != OutlineTensor::kNoStack) {
-      tensor.stack = place[tensor.stack];
-      tensor.side = tensor.stack == 0 ? Side::kLayer : Side::kEverybody;
-    } else {
-      tensor.side = side_of(roles[i], outline.tied);
-    }
-    switch (tensor.side) {
-      case Side::kLayer:
-        outline.layer_bytes[tensor.layer] += bytes;
-        break;
-      case Side::kBoth:
-        outline.input_bytes += bytes;
-        outline.output_bytes += bytes;
-        break;
-      case Side::kInput:
-        outline.input_bytes += bytes;
-        break;
-      case Side::kOutput:
-        outline.output_bytes += bytes;
-        break;
-      case Side::kEverybody:
-        outline.everybody_bytes += bytes;
-        break;
-    }
-  }
-  outline.tensors = std::move(found.tensors);
-  return outline;
+std::optional<std::uint32_t> Outline::find_stack(std::string_view name) const {
+  const auto it = std::ranges::find(stacks, name, &Stack::name);
+  if (it == stacks.end()) return std::nullopt;
+  return static_cast<std::uint32_t>(it - stacks.begin());
 }
+
+bool Outline::reads_embedding(std::uint32_t stack, std::uint32_t words) const {
+  // It shares no more words with this stack, else it would stand beside it: as many exactly if
+  // the stacks share them.
+  return !stacks[stack].tower && stacks[stack].main_words >= words;
+}
+
+std::optional<Side> Outline::side(const OutlineTensor& tensor, std::uint32_t stack) const {
+  if (tensor.component != stacks[stack].component) return std::nullopt;
+  if (stack == components[tensor.component].main) return tensor.main_side;
+  if (tensor.stack == stack) return tensor.side;
+  if (tensor.stack != kNoStack) return std::nullopt;
+  if (tensor.home == stack) return tensor.side;
+  if (tensor.embedding_words && reads_embedding(stack, *tensor.embedding_words)) {
+    return Side::kInput;
+  }
+  return std::nullopt;
+}
+
+std::string Outline::full_name(const OutlineTensor& tensor, const Manifest& manifest) const {
+  return components[tensor.component].folder +
+         manifest.tensors(tensor.file)[tensor.tensor.value].info.name;
+}
+
+Outline make_outline(const Manifest& manifest) { return Outliner(manifest).run(); }
 
 }  // namespace shardswarm

@@ -79,12 +79,16 @@ std::optional<std::uint64_t> bytes_of(Dtype dtype, const std::vector<std::uint64
   return bits / 8;
 }
 
-Result<void> parse_metadata(dom::element value) {
+Result<void> parse_metadata(dom::element value, SafetensorsHeader& header) {
   dom::object object;
   if (value.get(object) != simdjson::SUCCESS) return bad("__metadata__ is no object");
   std::unordered_set<std::string_view> keys;
   for (const auto& [key, text] : object) {
-    if (!text.is_string()) return bad("__metadata__ entry " + shown(key) + " is no string");
+    std::string_view content;
+    if (text.get(content) != simdjson::SUCCESS) {
+      return bad("__metadata__ entry " + shown(key) + " is no string");
+    }
+    header.metadata.emplace_back(key, content);
     if (!keys.insert(key).second) return bad("__metadata__ names " + shown(key) + " twice");
   }
   return {};
@@ -262,7 +266,9 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> by
   for (const auto& [key, value] : entries) {
     if (!names.insert(key).second) return bad("the header names " + shown(key) + " twice");
     if (key == "__metadata__") {
-      if (auto parsed = parse_metadata(value); !parsed) return std::unexpected(parsed.error());
+      if (auto parsed = parse_metadata(value, header); !parsed) {
+        return std::unexpected(parsed.error());
+      }
       continue;
     }
     auto tensor = parse_tensor(key, value);

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "piece/error.h"
@@ -37,6 +38,7 @@ struct SafetensorsHeader {
   std::uint64_t header_bytes = 0;   // the 8 length bytes and the JSON with its padding
   std::uint64_t data_bytes = 0;     // bytes of all tensors: what follows the header
   std::vector<TensorInfo> tensors;  // by offset; zero-size ones before others, then by name
+  std::vector<std::pair<std::string, std::string>> metadata;  // of __metadata__, as it stands there
 };
 
 // The length of the header, 8 bytes included, told by the first 8 bytes of a file.

@@ -1,4 +1,4 @@
-// What a node wants of a model, and what that means in pieces.
+// What a node wants of a model, and what that means in tensors and pieces.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include "piece/manifest.h"
 #include "piece/outline.h"
 #include "piece/piece_set.h"
+#include "piece/tensor_set.h"
 
 namespace shardswarm {
 
@@ -26,60 +27,94 @@ struct Stage {
   friend bool operator==(const Stage&, const Stage&) = default;
 };
 
-// Policy for tensors outside the main stack, with layers and stages.
+// Experts first..last, both inclusive, counted from 0.
+struct ExpertRange {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+  friend bool operator==(const ExpertRange&, const ExpertRange&) = default;
+};
+
+// Of the tensors that the glob names, rank `rank` (counted from 0) of `count` equal parts of dim 0.
+struct Slice {
+  std::string tensors;
+  std::uint32_t rank = 0;
+  std::uint32_t count = 1;
+  friend bool operator==(const Slice&, const Slice&) = default;
+};
+
+// Policy for tensors outside the layers, with layers and stages.
 enum class SharedTensors : std::uint8_t {
   kEdges,  // input side with the first layer, output side with the last, tied with both, unknown
            // ones with everybody
   kAll,    // all of them with any layer (engines that want embedding and head on every rank)
 };
 
-// A union of its parts; with no layers, stages and tensors it means the whole model. Every
-// selection brings the small plain files (see resolve).
+// A union of parts (layers, stages, tensors), narrowed by filters (experts, slices, excludes). With
+// no part it means the whole model; stacks named without layers or stages come whole, beside the
+// tensors that globs name. Every selection brings the small plain files (see resolve).
 struct Selection {
   std::vector<LayerRange> layers;
   std::vector<Stage> stages;
   std::vector<std::string> tensors;  // globs over tensor names: * ? [set]; alone they bring no
-                                     // other tensor
-  std::vector<std::string> files;    // globs over paths, beside the small ones: '*' crosses '/'
+                                     // other tensor; of a component's: "vae/" and the name
+  std::vector<std::string> stacks;   // what layers and stages count in; none: the main stack
+  std::vector<ExpertRange> experts;  // of experts' tensors only these
+  std::vector<Slice> slices;
+  std::vector<std::string> excludes;  // globs over tensor names: these not
+  std::vector<std::string> files;     // globs over paths, beside the small ones: '*' crosses '/'
   SharedTensors shared = SharedTensors::kEdges;
 
-  bool whole() const { return layers.empty() && stages.empty() && tensors.empty(); }
+  // All tensors of the model.
+  bool whole() const {
+    return layers.empty() && stages.empty() && tensors.empty() && stacks.empty() &&
+           experts.empty() && slices.empty() && excludes.empty();
+  }
   friend bool operator==(const Selection&, const Selection&) = default;
 };
 
 // "8-15" or "7". kUsage with an example otherwise.
 Result<LayerRange> parse_layer_range(std::string_view text);
+Result<ExpertRange> parse_expert_range(std::string_view text);
 // "2/4". kUsage unless 1 <= K <= N.
 Result<Stage> parse_stage(std::string_view text);
-// One line, as the command line would take it: "--layers 8-15 --shared all"; "everything".
-std::string describe(const Selection& selection);
+// "*.q_proj.weight:0/2". kUsage unless R < N.
+Result<Slice> parse_slice(std::string_view text);
 
 // Shell-style match over the whole text; '*' matches any run, also of '.' and '/'.
 bool glob_match(std::string_view pattern, std::string_view text);
 
 // A selection applied to a model.
 struct ResolvedSelection {
-  PieceSet pieces;          // size: manifest.piece_count()
-  std::vector<bool> files;  // by FileIndex: to be made, even with no pieces (empty files)
-  std::uint64_t bytes = 0;  // of the selected tensors and plain files
-  std::uint32_t tensors = 0;
-  bool everything = false;  // each file of the model is wanted whole
+  TensorSet tensors;        // of kTensors files
+  PieceSet pieces;          // every piece with a byte of these; size: manifest.piece_count()
+  std::vector<bool> files;  // by FileIndex: has something selected, even with no pieces
+  std::uint64_t bytes = 0;  // of the selected rows and plain files: at most that of the pieces
+  bool everything = false;  // each kTensors file is wanted whole, whatever else is left out
 };
 
 // Files whose header resolve() needs: all kTensors files, and kSpareTensors ones named by a glob.
 std::vector<FileIndex> headers_needed(const Selection& selection, const ManifestRoot& root);
 
-// Layer ranges of stages 1..count: contiguous, the largest stage's bytes as small as possible
-// (tensors outside counted with their side), on ties the earlier stage gets more. kUsage if count
-// exceeds the layers.
-Result<std::vector<LayerRange>> split_stages(const Outline& outline, std::uint32_t count);
+// Layer ranges of stages 1..count of a stack: contiguous, the largest stage's bytes as small as
+// possible (tensors outside counted with their side), on ties the earlier stage gets more. kUsage
+// if count exceeds the layers.
+Result<std::vector<LayerRange>> split_stages(const Stack& stack, std::uint32_t count);
 
 // REQUIRES: the headers of headers_needed() are there. kUsage, naming what the model has (valid
-// range, stacks), when a part of the selection matches nothing or lies outside the model.
+// ranges, stacks, experts, divisors), when a part of the selection matches nothing, lies outside
+// the model, contradicts another part, or leaves nothing; or when a glob is not UTF-8.
+// The last stage of a stack brings the MTP layers behind it; layer ranges bring them when they name
+// them. Tensors of other components come only when a part names them, or with everything. Tensors
+// files that a file glob names come whole: filters do not apply to them.
 // Beside the tensors it brings every plain file of at most kSmallFileBytesMax that is not weights
 // of another format (*.bin *.pt *.pth *.gguf *.onnx *.h5 *.msgpack *.npz), and those that a file
 // glob names.
 Result<ResolvedSelection> resolve(const Selection& selection, const Manifest& manifest,
                                   const Outline& outline);
+// The same for rows that are known already, with these files beside the small ones. kUsage also for
+// rows that the model has not. Any order, overlaps allowed.
+Result<ResolvedSelection> resolve_tensors(const TensorSet& tensors,
+                                          const std::vector<std::string>& files,
+                                          const Manifest& manifest);
 
 }  // namespace shardswarm

@@ -12,6 +12,8 @@ constexpr Duration kSlack = std::chrono::milliseconds(20);
 // An offer whose peer claimed nothing for this long does not block the window: all of it may be
 // leased to others.
 constexpr Duration kOfferQuiet = std::chrono::milliseconds(100);
+// After this long the two sides count credit differently, or a message went astray between them.
+constexpr Duration kOfferRenewed = std::chrono::seconds(2);
 constexpr std::size_t kPiecesAheadMin = 2;
 constexpr Duration kLateMin = std::chrono::milliseconds(500);
 
@@ -89,6 +91,13 @@ void DownloadScheduler::Impl::expire_refusals(Peer& peer, Time now) {
 
 void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision& decision) {
   if (peer.offerable.empty() && peer.offered.empty()) return;
+  // No claim is in sight when the other side counts credit differently than we do, be it for a
+  // message that crossed ours: what was offered is offered again.
+  const bool quiet = now - peer.last_claim >= kOfferRenewed;
+  if (quiet && peer.outstanding == 0 && !peer.offered.empty()) {
+    peer.credit = 0;
+    peer.offerable |= peer.offered;
+  }
   const std::uint64_t room = window(peer);
   const std::uint64_t used = peer.outstanding + peer.credit;
   // More credit in portions: one message for a quarter of the window, not one a piece.
@@ -206,6 +215,7 @@ std::optional<Time> DownloadScheduler::Impl::next_deadline() const {
   const bool ending = in_endgame();
   for (const auto& [key, peer] : peers_) {
     if (!peer.asked.empty()) at(peer.last_byte + options_.stall);
+    if (peer.outstanding == 0 && !peer.offered.empty()) at(peer.last_claim + kOfferRenewed);
     for (const auto& [piece, until] : peer.refused) at(until);
     // Pulls that wait for an offer to fall quiet.
     if (peer.credit > 0 && rarity_.size() > 0 && peer.scanned_epoch != epoch_) {

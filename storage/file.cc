@@ -34,6 +34,12 @@ Result<FileIdentity> identity_of(int fd, const std::string& name) {
                       .mtime_ns = std::int64_t{mtime.tv_sec} * 1'000'000'000 + mtime.tv_nsec};
 }
 
+Result<FileIdentity> file_identity(const std::filesystem::path& path) {
+  auto fd = open_for_reading(path);
+  if (!fd) return std::unexpected(fd.error());
+  return identity_of(fd->get(), path.string());
+}
+
 Result<Fd> open_for_reading(const std::filesystem::path& path) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return fail_errno(errno, "cannot open " + path.string());
@@ -131,6 +137,40 @@ Result<void> replace_file(const std::filesystem::path& path, std::span<const std
     return fail_errno(errno, "cannot rename " + temporary.string());
   }
   return sync_directory(path.parent_path());
+}
+
+Result<void> replace_file_beneath(int root, const std::filesystem::path& path,
+                                  std::span<const std::byte> bytes) {
+  auto folder = open_parent_beneath(root, path);
+  if (!folder) return std::unexpected(folder.error());
+  const std::string name = path.filename().string();
+  const std::string temporary = "." + name + ".new";
+  Fd fd(::openat(folder->get(), temporary.c_str(),
+                 O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666));
+  if (!fd) return fail_errno(errno, "cannot write " + path.string());
+  if (auto written = write_exactly(fd.get(), 0, bytes, path.string()); !written) return written;
+  if (::fsync(fd.get()) != 0) return fail_errno(errno, "cannot sync " + path.string());
+  if (::renameat(folder->get(), temporary.c_str(), folder->get(), name.c_str()) != 0) {
+    return fail_errno(errno, "cannot rename to " + path.string());
+  }
+  if (::fsync(folder->get()) != 0 && errno != EINVAL) {
+    return fail_errno(errno, "cannot sync the folder of " + path.string());
+  }
+  return {};
+}
+
+Result<void> remove_file_beneath(int root, const std::filesystem::path& path) {
+  const auto folder = open_folder_beneath(root, path.parent_path(), false);
+  if (!folder && folder.error().code == Errc::kNotFound) return {};
+  if (!folder) return std::unexpected(folder.error());
+  if (::unlinkat(folder->get(), path.filename().c_str(), 0) != 0) {
+    if (errno == ENOENT) return {};
+    return fail_errno(errno, "cannot remove " + path.string());
+  }
+  if (::fsync(folder->get()) != 0 && errno != EINVAL) {
+    return fail_errno(errno, "cannot sync the folder of " + path.string());
+  }
+  return {};
 }
 
 Result<void> sync_directory(const std::filesystem::path& path) {

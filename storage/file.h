@@ -36,6 +36,7 @@ struct FileIdentity {
   friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
 };
 Result<FileIdentity> identity_of(int fd, const std::string& name);
+Result<FileIdentity> file_identity(const std::filesystem::path& path);
 
 Result<Fd> open_for_reading(const std::filesystem::path& path);
 // Opens `path` below the directory `root` component by component, following no link; missing
@@ -55,6 +56,11 @@ Result<std::vector<std::byte>> read_small_file(const std::filesystem::path& path
                                                std::uint64_t most);
 // Written under another name, synced and renamed: either the old content or the new.
 Result<void> replace_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
+// The same below the directory `root`, following no link.
+Result<void> replace_file_beneath(int root, const std::filesystem::path& path,
+                                  std::span<const std::byte> bytes);
+// Durable when it returns; no link is followed on the way. What is not there is no error.
+Result<void> remove_file_beneath(int root, const std::filesystem::path& path);
 Result<void> sync_directory(const std::filesystem::path& path);
 
 }  // namespace shardswarm

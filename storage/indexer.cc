@@ -284,7 +284,7 @@ Result<void> remember(const fs::path& state, const fs::path& ledger_path, const 
       records.push_back({PieceIndex(first + p), files[i].xxh3[p]});
     }
     auto appended = records.empty() ? Result<void>{} : ledger->append_pieces(records);
-    if (appended) appended = ledger->append_file(FileIndex(i), files[i].identity);
+    if (appended) appended = ledger->append_file(PlacedIndex(i), files[i].identity);
     if (!appended) return appended;
   }
   // Whoever needs it and does not find it makes it.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -16,12 +17,14 @@ namespace {
 constexpr std::array<char, 8> kMagic = {'S', 'S', 'L', 'E', 'D', 'G', 'R', '1'};
 constexpr std::size_t kHeadBytes = 64;    // magic, layout, reserved, model, salt, checksum
 constexpr std::size_t kRecordBytes = 16;  // length, type, checksum: around each body
+constexpr std::array<std::string_view, 3> kLayoutNames = {"original", "mirror", "compact"};
 constexpr std::uint32_t kTypePieces = 1;
 constexpr std::uint32_t kTypeFile = 2;
 constexpr std::uint32_t kTypeLost = 3;
 constexpr std::size_t kPieceRecordBytes = 12;
 constexpr std::size_t kFileRecordBytes = 28;
-// A record never holds more than a sync's worth of the smallest pieces.
+// More pieces take several records.
+constexpr std::size_t kPiecesPerRecord = std::size_t{1} << 20;
 constexpr std::uint32_t kBodyBytesMax = 64 * limits::kMiB;
 constexpr std::uint64_t kLedgerBytesMax = 4 * limits::kGiB;
 
@@ -68,8 +71,8 @@ Result<ParsedHead> parse_head(std::span<const std::byte> bytes, const std::files
   parsed.salt = get(bytes, 48, 8);
   if (get(bytes, 56, 8) != checksum(parsed.salt, 0, bytes.first(56))) return bad();
   const std::uint32_t layout = get_u32(bytes, 8);
-  if (layout != static_cast<std::uint32_t>(Layout::kOriginal) &&
-      layout != static_cast<std::uint32_t>(Layout::kMirror)) {
+  if (layout < static_cast<std::uint32_t>(Layout::kOriginal) ||
+      layout > static_cast<std::uint32_t>(Layout::kCompact)) {
     return fail(Errc::kVersion, file.string() + " has a layout that this program does not know");
   }
   parsed.head.layout = static_cast<Layout>(layout);
@@ -90,11 +93,13 @@ bool take_pieces(std::span<const std::byte> body, LedgerContent& content) {
 
 bool take_file(std::span<const std::byte> body, LedgerContent& content) {
   if (body.size() != kFileRecordBytes) return false;
+  if (content.files.empty()) return true;  // nobody asks
   const std::uint32_t file = get_u32(body, 0);
   if (file >= content.files.size()) return false;
-  content.files[file] = FileIdentity{.inode = get(body, 4, 8),
-                                     .size = get(body, 12, 8),
-                                     .mtime_ns = static_cast<std::int64_t>(get(body, 20, 8))};
+  const FileIdentity identity{.inode = get(body, 4, 8),
+                              .size = get(body, 12, 8),
+                              .mtime_ns = static_cast<std::int64_t>(get(body, 20, 8))};
+  content.files[file] = identity == FileIdentity{} ? std::nullopt : std::optional(identity);
   return true;
 }
 
@@ -163,7 +168,13 @@ Result<Loaded> load(const std::filesystem::path& file, std::uint32_t pieces, std
 }  // namespace
 
 std::string_view layout_name(Layout layout) {
-  return layout == Layout::kOriginal ? "original" : "mirror";
+  return kLayoutNames[static_cast<std::size_t>(layout) - 1];
+}
+
+std::optional<Layout> layout_from_name(std::string_view name) {
+  const auto found = std::ranges::find(kLayoutNames, name);
+  if (found == kLayoutNames.end()) return std::nullopt;
+  return static_cast<Layout>(found - kLayoutNames.begin() + 1);
 }
 
 Result<Ledger::Head> Ledger::read_head(const std::filesystem::path& file) {
@@ -183,6 +194,12 @@ Result<LedgerContent> Ledger::read(const std::filesystem::path& file, std::uint3
   auto loaded = load(file, pieces, files);
   if (!loaded) return std::unexpected(loaded.error());
   return std::move(loaded->content);
+}
+
+Result<PieceSet> Ledger::read_recorded(const std::filesystem::path& file, std::uint32_t pieces) {
+  auto loaded = load(file, pieces, 0);
+  if (!loaded) return std::unexpected(loaded.error());
+  return std::move(loaded->content.recorded);
 }
 
 Result<Ledger> Ledger::create(const std::filesystem::path& file, const ModelId& model,
@@ -234,16 +251,21 @@ Result<void> Ledger::append(std::uint32_t type, std::span<const std::byte> body)
 }
 
 Result<void> Ledger::append_pieces(std::span<const PieceRecord> records) {
-  std::vector<std::byte> body;
-  body.reserve(records.size() * kPieceRecordBytes);
-  for (const PieceRecord& record : records) {
-    put_u32(body, record.piece.value);
-    put_u64(body, record.xxh3);
+  while (!records.empty()) {
+    const auto some = records.first(std::min(records.size(), kPiecesPerRecord));
+    records = records.subspan(some.size());
+    std::vector<std::byte> body;
+    body.reserve(some.size() * kPieceRecordBytes);
+    for (const PieceRecord& record : some) {
+      put_u32(body, record.piece.value);
+      put_u64(body, record.xxh3);
+    }
+    if (auto appended = append(kTypePieces, body); !appended) return appended;
   }
-  return append(kTypePieces, body);
+  return {};
 }
 
-Result<void> Ledger::append_file(FileIndex file, const FileIdentity& identity) {
+Result<void> Ledger::append_file(PlacedIndex file, const FileIdentity& identity) {
   std::vector<std::byte> body;
   put_u32(body, file.value);
   put_u64(body, identity.inode);
@@ -252,10 +274,17 @@ Result<void> Ledger::append_file(FileIndex file, const FileIdentity& identity) {
   return append(kTypeFile, body);
 }
 
+Result<void> Ledger::append_gone(PlacedIndex file) { return append_file(file, FileIdentity{}); }
+
 Result<void> Ledger::append_lost(std::span<const PieceIndex> pieces) {
-  std::vector<std::byte> body;
-  for (const PieceIndex piece : pieces) put_u32(body, piece.value);
-  return append(kTypeLost, body);
+  while (!pieces.empty()) {
+    const auto some = pieces.first(std::min(pieces.size(), kPiecesPerRecord));
+    pieces = pieces.subspan(some.size());
+    std::vector<std::byte> body;
+    for (const PieceIndex piece : some) put_u32(body, piece.value);
+    if (auto appended = append(kTypeLost, body); !appended) return appended;
+  }
+  return {};
 }
 
 }  // namespace shardswarm

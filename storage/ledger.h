@@ -15,6 +15,7 @@
 #include "piece/ids.h"
 #include "piece/piece_set.h"
 #include "storage/file.h"
+#include "storage/placement.h"
 #include "storage/store.h"
 
 namespace shardswarm {
@@ -30,7 +31,7 @@ struct LedgerContent {
   Layout layout = Layout::kOriginal;
   PieceSet recorded;
   std::vector<std::uint64_t> xxh3;                 // by piece, where recorded
-  std::vector<std::optional<FileIdentity>> files;  // by file, as last recorded
+  std::vector<std::optional<FileIdentity>> files;  // by number, as last recorded
 };
 
 class Ledger {
@@ -46,6 +47,9 @@ class Ledger {
   static Result<LedgerContent> read(const std::filesystem::path& file, std::uint32_t pieces,
                                     std::uint32_t files);
 
+  // The pieces alone, for who does not know the files.
+  static Result<PieceSet> read_recorded(const std::filesystem::path& file, std::uint32_t pieces);
+
   // A new, empty one, durable under its name; an old one of that name is replaced.
   static Result<Ledger> create(const std::filesystem::path& file, const ModelId& model,
                                Layout layout);
@@ -53,9 +57,10 @@ class Ledger {
   static Result<Ledger> open(const std::filesystem::path& file, std::uint32_t pieces,
                              std::uint32_t files, LedgerContent& content);
 
-  // Appended with one write each; durable after a sync of fd().
+  // Appended with one write a record; durable after a sync of fd().
   Result<void> append_pieces(std::span<const PieceRecord> records);
-  Result<void> append_file(FileIndex file, const FileIdentity& identity);
+  Result<void> append_file(PlacedIndex file, const FileIdentity& identity);
+  Result<void> append_gone(PlacedIndex file);  // it is not ours any more
   Result<void> append_lost(std::span<const PieceIndex> pieces);
   int fd() const { return fd_.get(); }
 

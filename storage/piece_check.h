@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "piece/manifest.h"
+#include "storage/placement.h"
 #include "storage/workers.h"
 
 namespace shardswarm {
@@ -16,7 +17,7 @@ namespace shardswarm {
 struct PieceCheck {
   PieceIndex piece;
   int fd = -1;
-  PieceExtent extent;
+  Place place;  // of the whole piece in that file
   std::optional<std::uint64_t> xxh3;
 };
 
@@ -32,6 +33,7 @@ std::vector<CheckedPiece> check_pieces(const Manifest& manifest,
                                        const std::atomic<bool>* cancel = nullptr);
 
 // "model.safetensors: tensor 'x', piece 7 (bytes 100-199)" for messages.
-std::string describe_piece(const Manifest& manifest, PieceIndex piece);
+// REQUIRES: the piece has a place.
+std::string describe_piece(const Manifest& manifest, const Placement& placement, PieceIndex piece);
 
 }  // namespace shardswarm

@@ -142,14 +142,16 @@ Result<Candidate> look_into(const CatalogueEntry& entry, const fs::path& state) 
   if (!record) return std::unexpected(record.error());
   const auto root = load_root(record->meta);
   if (!root) return std::unexpected(root.error());
-  auto ledger = Ledger::read(record->ledger, root->piece_count(), root->file_count());
-  if (!ledger) return std::unexpected(ledger.error());
-  if (root->id() != entry.model || ledger->model != entry.model) {
+  const auto head = Ledger::read_head(record->ledger);
+  if (!head) return std::unexpected(head.error());
+  auto recorded = Ledger::read_recorded(record->ledger, root->piece_count());
+  if (!recorded) return std::unexpected(recorded.error());
+  if (root->id() != entry.model || head->model != entry.model) {
     return fail(Errc::kMalformed, record->meta.string() + " is of another model");
   }
   auto index = index_of(record->meta, *root);
   if (!index) return std::unexpected(index.error());
-  return Candidate{entry, std::move(*index), std::move(ledger->recorded)};
+  return Candidate{entry, std::move(*index), std::move(*recorded)};
 }
 
 // Directories that may have something, those that may have most first. What cannot be looked into
@@ -169,27 +171,34 @@ std::vector<Candidate> candidates(const fs::path& state, const fs::path& not_her
     candidate->matches = count(finder.matches(*candidate));
     if (candidate->matches > 0) found.push_back(std::move(*candidate));
   }
-  std::ranges::stable_sort(found, std::ranges::greater(), &Candidate::matches);
+  std::ranges::sort(found, [](const Candidate& a, const Candidate& b) {
+    return a.matches != b.matches ? a.matches > b.matches : a.entry.directory < b.entry.directory;
+  });
   return found;
 }
 
 }  // namespace
 
 std::vector<ReuseSource> find_reusable(const StorageEnvironment& environment,
-                                       const fs::path& state_directory, const Manifest& manifest,
-                                       const PieceSet& missing, const fs::path& not_here,
-                                       const std::atomic<bool>* cancel) {
+                                       const ReuseQuery& query, const Manifest& manifest,
+                                       const PieceSet& missing) {
+  const std::atomic<bool>* cancel = query.cancel;
   std::vector<ReuseSource> sources;
   Finder finder(manifest, missing);
   if (finder.done()) return sources;
-  for (Candidate& candidate : candidates(state_directory, not_here, finder, cancel)) {
+  for (Candidate& candidate : candidates(query.state_directory, query.not_here, finder, cancel)) {
     if (cancel != nullptr && cancel->load()) return {};
     if (finder.done()) break;
     const auto matches = finder.matches(candidate);
     if (matches.empty()) continue;     // others gave it all
     std::vector<std::string> ignored;  // of files that changed: their pieces come from elsewhere
-    auto store = Store::open_source(environment, candidate.entry.directory, state_directory,
-                                    ignored, cancel);
+    auto store = Store::open_source(environment,
+                                    {.directory = candidate.entry.directory,
+                                     .state_directory = query.state_directory,
+                                     .recheck = query.for_copying,
+                                     .lock = query.for_copying,
+                                     .cancel = cancel},
+                                    ignored);
     // Busy, unreadable, or another model's by now.
     if (!store || (*store)->manifest().id() != candidate.entry.model) continue;
     auto pieces = finder.take(matches, **store);

@@ -3,17 +3,14 @@
 #include <cerrno>
 #include <utility>
 
+#include "storage/convert.h"
 #include "storage/directory_store.h"
 #include "storage/indexer.h"
 #include "storage/meta_dir.h"
 #include "storage/piece_check.h"
 
 namespace shardswarm {
-namespace {
-
 namespace fs = std::filesystem;
-
-}  // namespace
 
 // Opens files and ledger; friend of the store that it makes.
 class SourceOpener {
@@ -24,59 +21,91 @@ class SourceOpener {
     std::vector<std::optional<FileIdentity>> identities;
   };
 
-  static Result<Opened> open(StorageEnvironment environment, const fs::path& directory,
-                             const fs::path& state, std::vector<std::string>& warnings) {
-    const auto record = find_record(directory, state);
+  static Result<Opened> open(StorageEnvironment environment, const Store::SourceOptions& options,
+                             std::vector<std::string>& warnings) {
+    const fs::path& directory = options.directory;
+    const auto record = find_record(directory, options.state_directory);
     if (!record) return std::unexpected(record.error());
-    Fd lock;
-    if (record->fetched) {
-      auto locked = lock_meta(record->meta, false);
-      if (!locked) return std::unexpected(locked.error());
-      lock = std::move(*locked);
-    }
+    auto lock = lock_source(*record, directory, options.lock);
+    if (!lock) return std::unexpected(lock.error());
     auto manifest = load_manifest_from(record->meta);
     if (!manifest) return std::unexpected(manifest.error());
-    auto ledger =
-        Ledger::read(record->ledger, (*manifest)->piece_count(), (*manifest)->file_count());
-    if (!ledger) return std::unexpected(ledger.error());
-    if (ledger->model != (*manifest)->id()) {
+    const auto head = Ledger::read_head(record->ledger);
+    if (!head) return std::unexpected(head.error());
+    if (head->model != (*manifest)->id()) {
       return fail(Errc::kMalformed, record->ledger.string() + " is of another model");
     }
     Opened opened;
     opened.store = std::shared_ptr<DirectoryStore>(
         new DirectoryStore(std::move(environment), std::move(*manifest)));
-    opened.store->directory_ = directory;
-    opened.store->lock_ = std::move(lock);
-    opened.store->layout_ = ledger->layout;
+    DirectoryStore& store = *opened.store;
+    store.directory_ = directory;
+    store.lock_ = std::move(*lock);
+    auto placement = Placement::of_directory(head->layout, record->meta, store.manifest());
+    if (!placement) return std::unexpected(placement.error());
+    store.place(head->layout, std::move(*placement));
+    auto ledger =
+        Ledger::read(record->ledger, store.manifest().piece_count(), store.placement_.file_count());
+    if (!ledger) return std::unexpected(ledger.error());
     opened.ledger = std::move(*ledger);
     open_files(opened, *record, warnings);
     return opened;
   }
 
-  static void trust(Opened& opened, std::vector<std::string>& warnings,
-                    const std::atomic<bool>* cancel) {
-    opened.store->trust(opened.ledger, opened.identities, &warnings, cancel);
+  static void trust(Opened& opened, const Store::SourceOptions& options,
+                    std::vector<std::string>& warnings) {
+    opened.store->trust(opened.ledger, opened.identities, options.recheck, &warnings,
+                        options.cancel);
     // As found before anything was read again: what changes later shows.
     opened.store->expected_ = opened.identities;
   }
   static const std::vector<Fd>& files(const Opened& opened) { return opened.store->files_; }
+  static const Placement& placement(const Opened& opened) { return opened.store->placement_; }
 
  private:
+  // Nothing where there is nothing to lock.
+  static Result<Fd> lock_source(const DirectoryRecord& record, const fs::path& directory,
+                                bool lock) {
+    if (!record.fetched) return Fd();
+    if (conversion_is_due(directory)) {
+      const auto locked = lock_meta(record.meta, true);
+      if (!locked) return std::unexpected(locked.error());
+      // Another process may have been faster.
+      if (conversion_is_due(directory)) {
+        if (auto completed = complete_conversion(directory); !completed) {
+          return std::unexpected(completed.error());
+        }
+      }
+    }
+    return lock ? lock_meta(record.meta, false) : Result<Fd>(Fd());
+  }
+
+  // Whether pieces lie in the file, be they here or not.
+  static bool lies_in(const DirectoryStore& store, std::uint32_t file) {
+    return file >= store.manifest().file_count() ||
+           store.manifest().file(FileIndex(file)).pieces > 0;
+  }
+
   static void open_files(Opened& opened, const DirectoryRecord& record,
                          std::vector<std::string>& warnings) {
     DirectoryStore& store = *opened.store;
-    const Manifest& manifest = store.manifest();
-    opened.identities.resize(manifest.file_count());
-    std::vector<bool> recorded(manifest.file_count());
-    opened.ledger.recorded.for_each(
-        [&](PieceIndex piece) { recorded[manifest.file_of(piece).value] = true; });
-    for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
-      if (!recorded[i] && !opened.ledger.files[i]) continue;
-      auto fd = open_for_reading(store.directory_ / manifest.file(FileIndex(i)).path);
+    const Placement& placement = store.placement_;
+    opened.identities.resize(placement.file_count());
+    std::vector<bool> recorded(placement.file_count());
+    opened.ledger.recorded.for_each([&](PieceIndex piece) {
+      if (store.manifest().needs_header(store.manifest().file_of(piece))) return;
+      if (const auto place = placement.home(piece)) recorded[place->file.value] = true;
+    });
+    for (std::uint32_t i = 0; i < placement.file_count(); ++i) {
+      if (!placement.exists(PlacedIndex(i)) || (!recorded[i] && !opened.ledger.files[i])) continue;
+      auto fd = open_for_reading(store.directory_ / placement.file(PlacedIndex(i)).path);
       if (!fd && record.fetched) {
         if (auto incoming = open_for_reading(record.meta / "incoming" / std::to_string(i))) {
           fd = std::move(incoming);
         }
+      }
+      if (!fd && fd.error().code == Errc::kNotFound && !recorded[i] && lies_in(store, i)) {
+        continue;  // all of it was dropped
       }
       if (!fd) {
         warnings.push_back(fd.error().message + ": its pieces are left out");
@@ -89,15 +118,13 @@ class SourceOpener {
 };
 
 Result<std::shared_ptr<Store>> Store::open_source(StorageEnvironment environment,
-                                                  const fs::path& directory,
-                                                  const fs::path& state_directory,
-                                                  std::vector<std::string>& warnings,
-                                                  const std::atomic<bool>* cancel) {
-  auto opened = SourceOpener::open(std::move(environment), directory, state_directory, warnings);
+                                                  const SourceOptions& options,
+                                                  std::vector<std::string>& warnings) {
+  auto opened = SourceOpener::open(std::move(environment), options, warnings);
   if (!opened) return std::unexpected(opened.error());
-  SourceOpener::trust(*opened, warnings, cancel);
-  if (cancel != nullptr && cancel->load()) {
-    return fail(Errc::kCancelled, "opening " + directory.string() + " was interrupted");
+  SourceOpener::trust(*opened, options, warnings);
+  if (options.cancel != nullptr && options.cancel->load()) {
+    return fail(Errc::kCancelled, "opening " + options.directory.string() + " was interrupted");
   }
   return std::move(opened->store);
 }
@@ -114,23 +141,29 @@ Result<std::shared_ptr<const Manifest>> load_directory_manifest(const fs::path& 
 namespace {
 
 // What no piece covers: the length of a file, and a safetensors header.
-void check_frame(const Manifest& manifest, FileIndex file, int fd,
-                 std::vector<std::string>& wrong) {
-  const FileEntry& entry = manifest.file(file);
-  const auto identity = identity_of(fd, entry.path);
+void check_frame(const PlacedFile& file, int fd, std::vector<std::string>& wrong) {
+  const auto identity = identity_of(fd, file.path);
   if (!identity) {
     wrong.push_back(identity.error().message);
     return;
   }
-  if (identity->size != entry.size) {
-    wrong.push_back(entry.path + ": has " + std::to_string(identity->size) + " bytes instead of " +
-                    std::to_string(entry.size));
+  if (identity->size != file.size) {
+    wrong.push_back(file.path + ": has " + std::to_string(identity->size) + " bytes instead of " +
+                    std::to_string(file.size));
   }
-  std::vector<std::byte> header(entry.header_bytes);
-  const auto read = read_exactly(fd, 0, header, entry.path);
-  if (entry.kind != FileKind::kPlain && (!read || sha256(header) != entry.header_digest)) {
-    wrong.push_back(entry.path + ": the safetensors header is not the model's");
+  if (!file.head) return;
+  std::vector<std::byte> head(file.head->size());
+  if (!read_exactly(fd, 0, head, file.path) || head != *file.head) {
+    wrong.push_back(file.path + ": the safetensors header is not the model's");
   }
+}
+
+// Of a piece that a slice cuts through: whether the slice's file has the same bytes of it.
+bool part_matches(int whole_fd, const Place& whole, int part_fd, const Place& part) {
+  std::vector<std::byte> expected(part.length);
+  std::vector<std::byte> found(part.length);
+  return read_exactly(whole_fd, whole.offset + part.from, expected, "") &&
+         read_exactly(part_fd, part.offset, found, "") && expected == found;
 }
 
 }  // namespace
@@ -139,31 +172,38 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
                                       const fs::path& state_directory, bool full) {
   Workers& workers = environment.workers;
   VerifyReport report;
-  const auto opened =
-      SourceOpener::open(std::move(environment), directory, state_directory, report.wrong);
+  const auto opened = SourceOpener::open(
+      std::move(environment), {.directory = directory, .state_directory = state_directory},
+      report.wrong);
   if (!opened) return std::unexpected(opened.error());
   const Manifest& manifest = opened->store->manifest();
+  const Placement& placement = SourceOpener::placement(*opened);
   const auto& files = SourceOpener::files(*opened);
   for (std::uint32_t i = 0; i < files.size(); ++i) {
-    if (files[i]) check_frame(manifest, FileIndex(i), files[i].get(), report.wrong);
+    if (files[i]) check_frame(placement.file(PlacedIndex(i)), files[i].get(), report.wrong);
   }
   std::vector<PieceCheck> checks;
   opened->ledger.recorded.for_each([&](PieceIndex piece) {
-    const FileIndex file = manifest.file_of(piece);
-    if (!files[file.value] || manifest.needs_header(file) || manifest.needs_piece_list(file))
-      return;
-    PieceCheck check{
-        .piece = piece, .fd = files[file.value].get(), .extent = manifest.extent(piece)};
+    const FileIndex of = manifest.file_of(piece);
+    if (manifest.needs_header(of) || manifest.needs_piece_list(of)) return;
+    const auto place = placement.home(piece);
+    if (!place || !files[place->file.value]) return;
+    PieceCheck check{.piece = piece, .fd = files[place->file.value].get(), .place = *place};
     if (!full) check.xxh3 = opened->ledger.xxh3[piece.value];
     checks.push_back(check);
   });
   const auto checked = check_pieces(manifest, checks, workers);
   for (std::size_t i = 0; i < checks.size(); ++i) {
     ++report.pieces;
-    report.bytes += checks[i].extent.length;
+    report.bytes += checks[i].place.length;
+    const auto part = placement.part(checks[i].piece);
     if (!checked[i].ok) {
-      report.wrong.push_back(describe_piece(manifest, checks[i].piece) +
+      report.wrong.push_back(describe_piece(manifest, placement, checks[i].piece) +
                              ": does not match its digest");
+    } else if (part && files[part->file.value] &&
+               !part_matches(checks[i].fd, checks[i].place, files[part->file.value].get(), *part)) {
+      report.wrong.push_back(describe_piece(manifest, placement, checks[i].piece) + ": " +
+                             placement.file(part->file).path + " has other bytes of it");
     }
   }
   report.missing_pieces = manifest.piece_count() - opened->ledger.recorded.count();

@@ -16,16 +16,12 @@
 #include "piece/piece_set.h"
 #include "piece/selection.h"
 #include "storage/buffer_pool.h"
+#include "storage/holding.h"
 #include "storage/io_engine.h"
+#include "storage/layout.h"
 #include "storage/workers.h"
 
 namespace shardswarm {
-
-enum class Layout : std::uint8_t {
-  kOriginal = 1,  // the files as they were, bit for bit; each gets its name when it is complete
-  kMirror = 2,    // original names and offsets, sparse: only the selected ranges hold data
-};
-std::string_view layout_name(Layout layout);
 
 // What stores share; all of it must outlive them.
 struct StorageEnvironment {
@@ -44,6 +40,7 @@ struct FileRange {
 
 struct StoreProgress {
   std::uint64_t rechecked_bytes = 0;  // read again at open, where the ledger could not vouch
+  std::uint64_t copied_bytes = 0;     // taken from other directories of this machine
 };
 
 // Not thread-safe: all calls on the owner's thread, and all callbacks come there (through
@@ -53,35 +50,59 @@ class Store {
  public:
   struct TargetOptions {
     std::filesystem::path directory;
-    Layout layout = Layout::kOriginal;
+    // Nothing: as the directory is; of a new one original for everything, else compact.
+    std::optional<Layout> layout;
+    // What the resolved selection stands for: becomes part of what the directory is to hold. When
+    // it drops, the selection leaves; nothing is to be put then: finish() at once.
+    std::optional<HoldingStep> step;
+    // Another directory of this model, to be copied from with its history.
+    std::shared_ptr<const Store> source;
+    std::vector<HoldingStep> history;
+    // Whose catalogue the directory is entered into when it is complete, and, with `reuse`, has
+    // further directories to copy from. Empty: there is none.
+    std::filesystem::path state_directory;
+    bool reuse = false;
     const std::atomic<bool>* cancel = nullptr;  // set: ends soon with kCancelled
   };
   // A directory to fetch into: created if missing, locked (kBusy), refused if it holds another
   // model or anything that we did not put there under a name we would write (kForeign), checked for
   // space (kNoSpace: what is needed, what is there) and preallocated. Takes up what an earlier run
   // left: ledger entries of unchanged files are trusted; ranges written but not recorded, and files
-  // whose identity changed, are hashed again. An earlier run's layout is kept.
+  // whose identity changed, are hashed again. Then it takes equal pieces from other directories of
+  // this machine, hashing what it took. What was fetched into it before stays (kUsage when another
+  // layout is asked for than it has, or one that cannot hold the selection).
   static Result<std::shared_ptr<Store>> open_target(StorageEnvironment environment,
                                                     const TargetOptions& options,
                                                     std::shared_ptr<const Manifest> manifest,
                                                     const ResolvedSelection& selection);
 
+  struct SourceOptions {
+    std::filesystem::path directory;
+    std::filesystem::path state_directory;
+    // Files whose identity changed since are hashed again; without it their pieces are left out.
+    bool recheck = true;
+    // A fetched directory is locked shared, so that nobody writes to it. Without it the identity of
+    // each file must do.
+    bool lock = true;
+    const std::atomic<bool>* cancel = nullptr;  // set: ends soon with kCancelled
+  };
   // A directory to serve from, read-only: one that was fetched (its own .shardswarm/ tells the
-  // model and what it holds), or one that was indexed (the state directory knows it). Files whose
-  // identity changed since are hashed again; pieces that do not match are left out, with a line in
-  // `warnings`. A file that changes later is not served any more. A fetched directory is locked
-  // shared. kCancelled soon after `cancel` is set.
+  // model and what it holds), or one that was indexed (the state directory knows it). Pieces that
+  // do not match are left out, with a line in `warnings`. A file that changes later is not served
+  // any more.
   static Result<std::shared_ptr<Store>> open_source(StorageEnvironment environment,
-                                                    const std::filesystem::path& directory,
-                                                    const std::filesystem::path& state_directory,
-                                                    std::vector<std::string>& warnings,
-                                                    const std::atomic<bool>* cancel = nullptr);
+                                                    const SourceOptions& options,
+                                                    std::vector<std::string>& warnings);
 
   virtual ~Store() = default;
 
   virtual const Manifest& manifest() const = 0;
   virtual std::shared_ptr<const Manifest> shared_manifest() const = 0;
   virtual const PieceSet& have() const = 0;  // verified and readable here
+  // Of a target: the pieces of the selection, in the original layout of whole files, and what
+  // earlier ones brought and is lost. What of it is not here must be put until finish() completes
+  // it.
+  virtual PieceSet wanted() const = 0;
   virtual Layout layout() const = 0;
   virtual StoreProgress progress() const = 0;
 
@@ -94,6 +115,8 @@ class Store {
   virtual std::uint64_t undurable_bytes() const = 0;
   virtual void on_durable(std::function<void()> callback) = 0;
 
+  // Where a piece that is here lies; nothing if it is not.
+  virtual std::optional<FileRange> range(PieceIndex piece) const = 0;
   // Makes a piece ready to be sent: read-ahead for `kRange`, its bytes in `buffer` for `kBuffer`.
   // kIo when the file shrank or cannot be read: the piece leaves have(). kIo, too, when a file that
   // is only read is not what it was at opening: all its pieces leave have().

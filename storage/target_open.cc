@@ -1,4 +1,4 @@
-// Opening a directory to fetch into: whose is it, is there space, what is here already.
+// Opening a directory to fetch into: whose is it, what is it to hold, is there space.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -7,12 +7,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 #include <utility>
 
 #include "piece/limits.h"
+#include "storage/compact_files.h"
+#include "storage/compact_plan.h"
+#include "storage/convert.h"
 #include "storage/meta_dir.h"
-#include "storage/piece_check.h"
-#include "storage/sparse.h"
 #include "storage/target_store.h"
 
 namespace shardswarm {
@@ -23,33 +25,6 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kBlockBytes = 512;  // of st_blocks
 // Folders, ledger and the file system's own bookkeeping.
 constexpr std::uint64_t kSpaceReserve = limits::kMiB;
-
-std::string incoming_name(FileIndex file) {
-  return std::string(kMetaDirName) + "/incoming/" + std::to_string(file.value);
-}
-
-std::vector<PieceRun> runs_in(const PieceSet& set, PieceIndex first, std::uint32_t count) {
-  PieceSet part(set.size());
-  part.insert(PieceRun{first, count});
-  return (part & set).runs();
-}
-
-// Reserves a range on the disk. What the file system cannot do is left to the writes.
-Result<void> allocate(int fd, std::uint64_t offset, std::uint64_t bytes, const std::string& name) {
-#ifdef __linux__
-  if (bytes == 0) return {};
-  int result = 0;
-  do {
-    result = ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes));
-  } while (result != 0 && errno == EINTR);
-  if (result != 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL) {
-    return fail_errno(errno, "cannot reserve " + std::to_string(bytes) + " bytes for " + name);
-  }
-#else
-  (void)fd, (void)offset, (void)bytes, (void)name;
-#endif
-  return {};
-}
 
 }  // namespace
 
@@ -67,14 +42,16 @@ Result<std::shared_ptr<Store>> TargetStore::open(StorageEnvironment environment,
   std::shared_ptr<TargetStore> store(new TargetStore(std::move(environment), std::move(manifest)));
   store->directory_ = options.directory;
   store->meta_ = options.directory / kMetaDirName;
-  store->layout_ = options.layout;
-  store->selected_ = selection.pieces;
+  store->state_directory_ = options.state_directory;
   store->cancel_ = options.cancel;
-  for (std::uint32_t i = 0; i < store->state_.size(); ++i) {
-    store->state_[i].selected = selection.files[i];
-  }
+  LedgerContent content;
   auto opened = store->take_directory(options);
-  if (opened) opened = store->open_slots(selection);
+  if (opened) opened = store->decide_layout(options, selection);
+  if (opened) opened = store->open_ledger(content);
+  if (opened) opened = store->check_lists();
+  if (opened) opened = store->check_foreign();
+  if (opened) opened = store->check_space();
+  if (opened) opened = store->open_files(options, content);
   if (!opened) {
     store->undo_fresh();
     return std::unexpected(opened.error());
@@ -104,35 +81,264 @@ Result<void> TargetStore::take_directory(const TargetOptions& options) {
     return std::unexpected(lock.error());
   }
   lock_ = std::move(*lock);
+  if (conversion_is_due(directory_)) {
+    if (auto completed = complete_conversion(directory_); !completed) return completed;
+  }
   // Without a ledger nothing was ever recorded: an attempt that ended before it began. Its root may
   // be another model's.
   if (!fs::exists(meta_ / "ledger", ec)) {
+    if (ec) return fail_errno(ec.value(), "cannot look into " + meta_.string());
     fresh_ = true;
     fs::remove(meta_ / "root", ec);
+    fs::remove(meta_ / "holding", ec);
+  }
+  return {};
+}
+
+// REQUIRES: the directory is not fresh.
+Result<Ledger::Head> TargetStore::own_head() const {
+  const auto head = Ledger::read_head(meta_ / "ledger");
+  if (!head) {
+    return fail(Errc::kForeign, directory_.string() + " has a damaged .shardswarm/ (" +
+                                    head.error().message + "): fetch into another directory");
+  }
+  if (head->model != manifest_->id()) {
+    return fail(Errc::kForeign, directory_.string() + " holds model " + to_hex(head->model) +
+                                    ": fetch into another directory");
+  }
+  return *head;
+}
+
+Result<void> TargetStore::decide_layout(const TargetOptions& options,
+                                        const ResolvedSelection& selection) {
+  Layout layout =
+      options.layout.value_or(selection.everything ? Layout::kOriginal : Layout::kCompact);
+  if (!fresh_) {
+    const auto head = own_head();
+    if (!head) return std::unexpected(head.error());
+    if (options.layout && *options.layout != head->layout) {
+      return fail(Errc::kUsage, fmt::format("{} has the {} layout: leave out --layout, or run "
+                                            "`shardswarm convert {} --layout {}`",
+                                            directory_.string(), layout_name(head->layout),
+                                            directory_.string(), layout_name(layout)));
+    }
+    layout = head->layout;
+    auto before = load_holding(meta_, *manifest_);
+    if (!before) {
+      return fail(Errc::kForeign, before.error().message + ": fetch into another directory");
+    }
+    holding_ = std::move(*before);
+  }
+  layout_ = layout;
+  return decide_content(options, selection);
+}
+
+// What the directory is to hold, and so which files and pieces.
+Result<void> TargetStore::decide_content(const TargetOptions& options,
+                                         const ResolvedSelection& selection) {
+  drops_ = options.step && options.step->drop;
+  if (drops_ && holding_.steps.empty()) {  // what is to stay is not known
+    return fail(fresh_ ? Errc::kNotFound : Errc::kUsage,
+                "no fetch into " + directory_.string() +
+                    " was ever completed: complete it before anything is dropped");
+  }
+  if (drops_ && layout_ == Layout::kOriginal) {
+    return fail(Errc::kUsage, fmt::format("{0} has the original layout, whose files are whole: run "
+                                          "`shardswarm convert {0} --layout compact` first",
+                                          directory_.string()));
+  }
+  steps_ = options.history.empty() ? holding_.steps : options.history;
+  if (options.step || !steps_.empty() || layout_ == Layout::kCompact) {
+    outline_ = make_outline(*manifest_);
+    if (auto decided = decide_tensors(options, selection); !decided) return decided;
+  }
+  plain_.resize(manifest_->file_count());
+  for (std::uint32_t i = 0; i < plain_.size(); ++i) {
+    const bool plain = manifest_->file(FileIndex(i)).kind != FileKind::kTensors;
+    plain_[i] = plain && selection.files[i] && !drops_;
+    if (!plain_[i]) continue;
+    required_.insert(
+        PieceRun{manifest_->first_piece(FileIndex(i)), manifest_->file(FileIndex(i)).pieces});
+  }
+  for (const TensorRows& rows : tensors_) insert_pieces(rows, *manifest_, required_);
+  if (!drops_) wanted_ = selection.pieces;
+  if (layout_ == Layout::kCompact) return decide_compact(selection);
+
+  if (drops_) {
+    for (const TensorRows& rows : selection.tensors) insert_pieces(rows, *manifest_, dropped_);
+    dropped_ -= required_;
+  } else {
+    required_ |= selection.pieces;
+  }
+  place(layout_, Placement::as_original(*manifest_));
+  slots_.resize(placement_.file_count());
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    slots_[i].required = slots_[i].used = !drops_ && selection.files[i];
+  }
+  for (const TensorRows& rows : tensors_) {
+    Slot& slot = slots_[rows.file.value];
+    slot.required = slot.used = true;
+  }
+  for (std::uint32_t i = 0; i < slots_.size() && layout_ == Layout::kOriginal; ++i) {
+    // Bit for bit: files are whole.
+    const PieceRun whole{manifest_->first_piece(FileIndex(i)),
+                         manifest_->file(FileIndex(i)).pieces};
+    if (slots_[i].required) required_.insert(whole);
+    if (selection.files[i]) wanted_.insert(whole);
+  }
+  return {};
+}
+
+Result<void> TargetStore::decide_tensors(const TargetOptions& options,
+                                         const ResolvedSelection& selection) {
+  const auto before = replay(steps_, *manifest_, outline_);
+  if (!before) return std::unexpected(before.error());
+  tensors_ = drops_ ? *before : unite(*before, selection.tensors);
+  if (!options.step) return {};
+  std::vector<HoldingStep> steps = steps_;
+  steps.push_back(*options.step);
+  if (drops_) {
+    auto left = replay(steps, *manifest_, outline_);
+    if (!left) return std::unexpected(left.error());
+    tensors_ = std::move(*left);
+  }
+  // What changes nothing is no step.
+  if (steps_.empty() || tensors_ != *before) steps_ = std::move(steps);
+  return {};
+}
+
+Result<void> TargetStore::decide_compact(const ResolvedSelection& selection) {
+  struct stat status{};
+  const auto stands = [&](const CompactFile& file) {
+    return ::fstatat(root_.get(), file.path.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+  };
+  auto before = Placement::compact(*manifest_, holding_.files, holding_.next_number);
+  if (!before) return std::unexpected(before.error());
+  before_ = std::move(*before);
+  for (const TextFile& index : compact_indexes(*manifest_, holding_.files)) {
+    own_indexes_.insert(index.path);
+  }
+  auto planned = plan_compact(*manifest_, outline_, holding_, tensors_, stands, drops_);
+  if (!planned) return std::unexpected(planned.error());
+  holding_ = std::move(*planned);
+  auto placement = Placement::compact(*manifest_, holding_.files, holding_.next_number);
+  if (!placement) return std::unexpected(placement.error());
+  place(layout_, std::move(*placement));
+  slots_.resize(placement_.file_count());
+  for (std::uint32_t i = 0; i < manifest_->file_count(); ++i) {
+    slots_[i].required = slots_[i].used = slots_[i].early =
+        plain_[i] && selection.files[i] && placement_.exists(PlacedIndex(i));
+  }
+  std::set<std::pair<FileIndex, TensorIndex>> replaced;
+  for (const CompactFile& file : holding_.superseded) {
+    if (!stands(file)) continue;
+    for (const TensorRows& rows : file.tensors) replaced.emplace(rows.file, rows.tensor);
+  }
+  for (const CompactFile& file : holding_.files) {
+    Slot& slot = slots_[file.number];
+    slot.used = true;
+    slot.required = std::ranges::binary_search(tensors_, file.tensors.front());
+    // What takes another file's place waits until all do, so that no loader finds a tensor twice.
+    slot.early = std::ranges::none_of(file.tensors, [&](const TensorRows& rows) {
+      return replaced.contains({rows.file, rows.tensor});
+    });
+  }
+  bool cuts = false;
+  required_.for_each([&](PieceIndex piece) { cuts = cuts || placement_.part(piece).has_value(); });
+  slots_[manifest_->file_count()].used = cuts;
+  return {};
+}
+
+Result<void> TargetStore::open_ledger(LedgerContent& content) {
+  if (fresh_) {
+    content.recorded = PieceSet(manifest_->piece_count());
+    content.xxh3.resize(manifest_->piece_count());
+    content.files.resize(slots_.size());
+  } else {
+    auto opened =
+        Ledger::open(meta_ / "ledger", manifest_->piece_count(), placement_.file_count(), content);
+    if (!opened) return std::unexpected(opened.error());
+    ledger_ = std::move(*opened);
+  }
+  recorded_ = content.files;
+  if (layout_ == Layout::kCompact) forget_moved(content);
+  find_names(content);
+  return {};
+}
+
+// A record says that a piece was where the plan of then had it. Where another plan has it nothing
+// vouches for it, be the file the same.
+void TargetStore::forget_moved(LedgerContent& content) {
+  content.recorded.for_each([&](PieceIndex piece) {
+    if (manifest_->needs_header(manifest_->file_of(piece))) return;
+    if (before_.home(piece) != placement_.home(piece)) moved_.push_back(piece);
+  });
+  for (const PieceIndex piece : moved_) content.recorded.erase(piece);
+}
+
+// A file under its final name is ours if the ledger recorded its identity, or its pieces.
+void TargetStore::find_names(const LedgerContent& content) {
+  std::vector<bool> known(slots_.size());
+  content.recorded.for_each([&](PieceIndex piece) {
+    if (manifest_->needs_header(manifest_->file_of(piece))) return;
+    if (const auto place = placement_.home(piece)) known[place->file.value] = true;
+  });
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    const PlacedIndex file(i);
+    if (!placement_.exists(file) || (!known[i] && !content.files[i])) continue;
+    struct stat status{};
+    // While it waits for its name, what stands there is somebody else's.
+    if (::fstatat(root_.get(), incoming_name(file).c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+      continue;
+    }
+    slots_[i].named = ::fstatat(root_.get(), placement_.file(file).path.c_str(), &status,
+                                AT_SYMLINK_NOFOLLOW) == 0 &&
+                      S_ISREG(status.st_mode);
+    slots_[i].used = slots_[i].used || slots_[i].named;
+  }
+  // Of files outside the selection with nothing recorded in this layout nothing is opened.
+  const std::uint32_t cut = manifest_->file_count();
+  if (layout_ == Layout::kCompact && known[cut]) slots_[cut].used = true;
+}
+
+// Pieces whose list this machine lost cannot be verified. Only those of earlier selections can
+// lack theirs.
+Result<void> TargetStore::check_lists() const {
+  std::optional<PieceIndex> piece = required_.next(PieceIndex(0));
+  while (piece) {
+    const FileIndex file = manifest_->file_of(*piece);
+    if (manifest_->needs_piece_list(file)) {
+      return fail(Errc::kMalformed, meta_.string() + " has lost the piece list of " +
+                                        manifest_->file(file).path +
+                                        ": fetch the earlier selection again first");
+    }
+    const PieceIndex next(manifest_->first_piece(file).value + manifest_->file(file).pieces);
+    piece = next.value < required_.size() ? required_.next(next) : std::nullopt;
   }
   return {};
 }
 
 // Nothing that we did not put there is overwritten.
 Result<void> TargetStore::check_foreign() const {
-  if (!fresh_) {
-    const auto head = Ledger::read_head(meta_ / "ledger");
-    if (!head) {
-      return fail(Errc::kForeign, directory_.string() + " has a damaged .shardswarm/ (" +
-                                      head.error().message + "): fetch into another directory");
-    }
-    if (head->model != manifest_->id()) {
-      return fail(Errc::kForeign, directory_.string() + " holds model " + to_hex(head->model) +
-                                      ": fetch into another directory");
+  std::vector<std::string> paths;
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    const PlacedIndex file(i);
+    if (slots_[i].used && !slots_[i].named && !placement_.file(file).ours) {
+      paths.push_back(placement_.file(file).path);
     }
   }
-  for (std::uint32_t i = 0; i < state_.size(); ++i) {
-    if (!state_[i].selected || state_[i].named) continue;
+  if (layout_ == Layout::kCompact) {
+    const bool first = holding_.steps.empty();
+    if (first) paths.emplace_back(kShardFileName);
+    for (const TextFile& index : compact_indexes(*manifest_, holding_.files)) {
+      if (first || !own_indexes_.contains(index.path)) paths.push_back(index.path);
+    }
+  }
+  for (const std::string& path : paths) {
     // Whatever stands there, or a link or file where a folder should be.
-    const auto there =
-        open_beneath(root_.get(), manifest_->file(FileIndex(i)).path, O_RDONLY | O_NONBLOCK);
+    const auto there = open_beneath(root_.get(), path, O_RDONLY | O_NONBLOCK);
     if (there || there.error().code != Errc::kNotFound) {
-      return fail(Errc::kForeign, name_of(FileIndex(i)) +
+      return fail(Errc::kForeign, (directory_ / path).string() +
                                       " is there already and was not fetched by shardswarm: fetch "
                                       "into another directory, or move it away");
     }
@@ -140,69 +346,24 @@ Result<void> TargetStore::check_foreign() const {
   return {};
 }
 
-Result<void> TargetStore::open_slots(const ResolvedSelection& selection) {
-  LedgerContent content;
-  found_.resize(state_.size());
-  if (!fresh_) {
-    if (auto own = Ledger::read_head(meta_ / "ledger"); own && own->model == manifest_->id()) {
-      auto opened = Ledger::open(meta_ / "ledger", manifest_->piece_count(),
-                                 manifest_->file_count(), content);
-      if (!opened) return std::unexpected(opened.error());
-      ledger_ = std::move(*opened);
-      layout_ = content.layout;
-    }
-  }
-  recorded_ = content.files;
-  recorded_.resize(state_.size());
-  // A file under its final name is ours if the ledger recorded its identity, or its pieces.
-  if (ledger_) {
-    std::vector<bool> known(state_.size());
-    content.recorded.for_each([&](PieceIndex piece) { known[file_of(piece).value] = true; });
-    for (std::uint32_t i = 0; i < state_.size(); ++i) {
-      struct stat status{};
-      state_[i].named = (known[i] || content.files[i]) &&
-                        ::fstatat(root_.get(), manifest_->file(FileIndex(i)).path.c_str(), &status,
-                                  AT_SYMLINK_NOFOLLOW) == 0 &&
-                        S_ISREG(status.st_mode);
-    }
-  }
-  if (auto checked = check_foreign(); !checked) return checked;
-  if (auto checked = check_space(selection); !checked) return checked;
-  if (auto saved = save_manifest(meta_, *manifest_); !saved) return saved;
-  if (!ledger_) {
-    auto created = Ledger::create(meta_ / "ledger", manifest_->id(), layout_);
-    if (!created) return std::unexpected(created.error());
-    ledger_ = std::move(*created);
-    content.recorded = PieceSet(manifest_->piece_count());
-    content.xxh3.resize(manifest_->piece_count());
-    content.files.resize(state_.size());
-  }
-  for (std::uint32_t i = 0; i < state_.size(); ++i) {
-    if (!state_[i].selected && !state_[i].named) continue;
-    if (auto opened = open_slot(FileIndex(i)); !opened) return opened;
-  }
-  if (auto taken = take_up(selection, content); !taken) return taken;
-  return prepare_files(selection);
-}
-
-Result<void> TargetStore::check_space(const ResolvedSelection& selection) {
+Result<void> TargetStore::check_space() const {
+  std::vector<std::uint64_t> bytes(slots_.size());
+  required_.for_each([&](PieceIndex piece) {
+    const auto place = placement_.home(piece);
+    bytes[place->file.value] += place->length;
+    if (const auto part = placement_.part(piece)) bytes[part->file.value] += part->length;
+  });
   std::uint64_t needed = kSpaceReserve;
-  for (std::uint32_t i = 0; i < state_.size(); ++i) {
-    if (!state_[i].selected) continue;
-    const FileIndex file(i);
-    std::uint64_t bytes = manifest_->file(file).header_bytes;
-    for (const PieceRun& run :
-         runs_in(selection.pieces, manifest_->first_piece(file), manifest_->file(file).pieces)) {
-      for (std::uint32_t p = 0; p < run.count; ++p) {
-        bytes += manifest_->extent(PieceIndex(run.first.value + p)).length;
-      }
-    }
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    if (!slots_[i].used) continue;
+    const PlacedIndex file(i);
+    if (placement_.file(file).head) bytes[i] += placement_.file(file).head->size();
     struct stat status{};
-    const std::string name = state_[i].named ? manifest_->file(file).path : incoming_name(file);
-    const bool there = ::fstatat(root_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+    const bool there =
+        ::fstatat(root_.get(), current_name(file).c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
     const std::uint64_t allocated =
         there ? static_cast<std::uint64_t>(status.st_blocks) * kBlockBytes : 0;
-    needed += bytes - std::min(bytes, allocated);
+    needed += bytes[i] - std::min(bytes[i], allocated);
   }
   struct statvfs space{};
   if (::fstatvfs(root_.get(), &space) != 0) {
@@ -213,101 +374,11 @@ Result<void> TargetStore::check_space(const ResolvedSelection& selection) {
     constexpr double kMiB = limits::kMiB;
     return fail(Errc::kNoSpace,
                 fmt::format("not enough space in {}: {:.1f} MiB more are needed, {:.1f} MiB are "
-                            "free; make room, or fetch less",
+                            "free; {}",
                             directory_.string(), static_cast<double>(needed) / kMiB,
-                            static_cast<double>(available) / kMiB));
-  }
-  return {};
-}
-
-Result<void> TargetStore::open_slot(FileIndex file) {
-  const std::string path =
-      state_[file.value].named ? manifest_->file(file).path : incoming_name(file);
-  auto fd = open_beneath(root_.get(), path, O_RDWR | (state_[file.value].named ? 0 : O_CREAT));
-  if (!fd) return std::unexpected(fd.error());
-  const auto identity = identity_of(fd->get(), path);
-  if (!identity) return std::unexpected(identity.error());
-  found_[file.value] = *identity;
-  files_[file.value] = std::move(*fd);
-  return {};
-}
-
-// What an earlier run left: first what the ledger vouches for, then what was written and not yet
-// recorded, which only its SHA-256 can tell.
-Result<void> TargetStore::take_up(const ResolvedSelection& selection, const LedgerContent& ledger) {
-  trust(ledger, found_, nullptr, cancel_);
-  std::vector<PieceCheck> checks;
-  for (std::uint32_t i = 0; i < state_.size(); ++i) {
-    const FileIndex file(i);
-    if (!files_[i] || !found_[i] || found_[i]->size == 0 || manifest_->needs_piece_list(file))
-      continue;
-    PieceSet missing(manifest_->piece_count());
-    missing.insert(PieceRun{manifest_->first_piece(file), manifest_->file(file).pieces});
-    missing &= selection.pieces;
-    missing -= have_;
-    if (missing.empty()) continue;
-    const DataRanges data(files_[i].get(), found_[i]->size);
-    missing.for_each([&](PieceIndex piece) {
-      const PieceExtent extent = manifest_->extent(piece);
-      if (!data.all_data(extent.offset, extent.length)) return;
-      checks.push_back({.piece = piece, .fd = files_[i].get(), .extent = extent, .xxh3 = {}});
-    });
-  }
-  const auto checked = check_pieces(*manifest_, checks, environment_.workers, cancel_);
-  // What was not looked at is not lost.
-  if (cancel_ != nullptr && cancel_->load()) {
-    return fail(Errc::kCancelled, "cancelled; run it again to resume");
-  }
-  std::vector<PieceRecord> records;
-  for (std::size_t i = 0; i < checks.size(); ++i) {
-    progress_.rechecked_bytes += checks[i].extent.length;
-    if (!checked[i].ok) continue;
-    have_.insert(checks[i].piece);
-    records.push_back({checks[i].piece, checked[i].xxh3});
-  }
-  // Their bytes may be in the page cache only: recorded after the next sync, with what comes then.
-  unsynced_ = std::move(records);
-  std::vector<PieceIndex> lost;
-  (ledger.recorded - have_).for_each([&](PieceIndex piece) {
-    // Only of files that could be checked: of others an earlier selection knows more than we do.
-    const FileIndex file = file_of(piece);
-    const bool known = !manifest_->needs_header(file) && !manifest_->needs_piece_list(file);
-    if (known && files_[file.value]) lost.push_back(piece);
-  });
-  return lost.empty() ? Result<void>{} : ledger_->append_lost(lost);
-}
-
-Result<void> TargetStore::prepare_files(const ResolvedSelection& selection) {
-  for (std::uint32_t i = 0; i < state_.size(); ++i) {
-    if (!state_[i].selected) continue;
-    const FileIndex file(i);
-    const auto runs = runs_in(selection.pieces - have_, manifest_->first_piece(file),
-                              manifest_->file(file).pieces);
-    // A file with nothing missing that is as it was recorded is not touched. Else its header is
-    // written again: no piece covers it.
-    if (runs.empty() && state_[i].named && found_[i] == recorded_[i]) continue;
-    if (auto prepared = prepare_file(file, runs); !prepared) return prepared;
-  }
-  return {};
-}
-
-Result<void> TargetStore::prepare_file(FileIndex file, const std::vector<PieceRun>& runs) {
-  const FileEntry& entry = manifest_->file(file);
-  const int fd = files_[file.value].get();
-  if (found_[file.value]->size != entry.size &&
-      ::ftruncate(fd, static_cast<off_t>(entry.size)) != 0) {
-    return fail_errno(errno, "cannot size " + name_of(file));
-  }
-  if (const Blob header = manifest_->header_blob(file)) {
-    if (auto written = write_exactly(fd, 0, *header, name_of(file)); !written) return written;
-  }
-  for (const PieceRun& run : runs) {
-    const PieceExtent first = manifest_->extent(run.first);
-    const PieceExtent last = manifest_->extent(PieceIndex(run.first.value + run.count - 1));
-    const std::uint64_t end = last.offset + last.length;
-    if (auto reserved = allocate(fd, first.offset, end - first.offset, name_of(file)); !reserved) {
-      return reserved;
-    }
+                            static_cast<double>(available) / kMiB,
+                            drops_ ? "what stays of a layer is written anew: drop whole layers"
+                                   : "make room, or fetch less"));
   }
   return {};
 }

@@ -121,7 +121,12 @@ def verify(source, sums, copies):
         right = tensor_digests(source, wanted)
         if tensor_digests(copies[name], wanted) != right:
             raise Failed(f"{name}: tensors differ from the source's")
-        plain = {path: digest for path, digest in sums.items() if not path.endswith(".safetensors")}
+        # A part has files and an index of its own for the tensors.
+        plain = {path: digest for path, digest in sums.items()
+                 if not path.endswith((".safetensors", ".safetensors.index.json"))}
+        index = json.loads((copies[name] / "model.safetensors.index.json").read_text())
+        if index["weight_map"].keys() != right.keys():
+            raise Failed(f"{name}: its index does not name just its tensors")
         if not plain.items() <= sha256sums(copies[name]).items():
             raise Failed(f"{name}: configuration or tokenizer files differ")
         print(f"{name + ':':<12} all {len(right)} tensors and {len(plain)} other files are the source's")
@@ -176,7 +181,7 @@ def run(bin_directory, place, size):
         fetchers = []
         for name, flags in SHARDS:
             command = [bin_directory / "shardswarm", "fetch", ticket, "--to", place / name, "--json",
-                       "--linger", "forever", *flags]
+                       "--no-reuse", "--linger", "forever", *flags]
             fetchers.append(Fetcher(name, command, env))
             programs.append(fetchers[-1].process)
         show(fetchers)

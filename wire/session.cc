@@ -87,6 +87,12 @@ std::optional<ModelId> Session::Impl::model_of(Channel channel) const {
   return found->id;
 }
 
+bool Session::Impl::may_open(const ModelId& id) const {
+  const auto known = channels_.find(id);
+  const Model* opened = known == channels_.end() ? nullptr : find_model(known->second);
+  return declared_ < limits::kModelsPerConnectionMax || (opened != nullptr && opened->declared);
+}
+
 bool Session::Impl::peer_opened(Channel channel) const {
   const Model* found = find_model(channel);
   return found != nullptr && found->peer_open;
@@ -111,6 +117,7 @@ void Session::discard_piece(std::uint32_t length) { impl_->answer_piece({}, leng
 void Session::drop_receive() { impl_->drop_receive(); }
 
 Channel Session::open(const ModelId& model) { return impl_->open(model); }
+bool Session::may_open(const ModelId& model) const { return impl_->may_open(model); }
 void Session::unknown_model(Channel channel) { impl_->unknown_model(channel); }
 void Session::have(Channel channel, std::span<const PieceRun> pieces) {
   impl_->send_pieces(FrameType::kHave, channel, pieces, {});

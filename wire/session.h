@@ -243,8 +243,10 @@ class Session {
   // ascending, disjoint and below kPiecesMax; the channel was open()ed, but for unknown_model().
   // Once the session is closing they do nothing. ---
   // Idempotent, but after unknown_model() it announces the model again.
-  // REQUIRES: at most kModelsPerConnectionMax models.
+  // REQUIRES: may_open(model).
   Channel open(const ModelId& model);
+  // At most kModelsPerConnectionMax models are opened on a connection, those given up included.
+  bool may_open(const ModelId& model) const;
   // We do not have this model: the answer to Opened, or after our own open() not any more.
   void unknown_model(Channel channel);
   void have(Channel channel, std::span<const PieceRun> pieces);

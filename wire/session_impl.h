@@ -48,6 +48,7 @@ class Session::Impl {
   std::uint64_t features_in_use() const { return features_in_use_; }
   bool closing() const { return closing_; }
   std::optional<ModelId> model_of(Channel channel) const;
+  bool may_open(const ModelId& id) const;
   bool peer_opened(Channel channel) const;
 
  private:

@@ -134,11 +134,13 @@ class SwarmTest(unittest.TestCase):
         ticket = process.wait_for(lambda p: p.lines and p.lines[-1].strip(), "the ticket")
         return process, ticket
 
-    def start_fetch(self, ticket, to, *arguments):
-        return self.start("fetch", ticket, "--to", to, "--json", *arguments)
+    def start_fetch(self, ticket, to, *arguments, reuse=False):
+        """Unless it is to `reuse`, what it brings came over the network, not from this machine."""
+        flags = () if reuse else ("--no-reuse",)
+        return self.start("fetch", ticket, "--to", to, "--json", *flags, *arguments)
 
-    def fetch(self, ticket, to, *arguments):
-        ended = self.start_fetch(ticket, to, *arguments).end()
+    def fetch(self, ticket, to, *arguments, reuse=False):
+        ended = self.start_fetch(ticket, to, *arguments, reuse=reuse).end()
         self.assertEqual(ended.code, 0, ended.stderr)
         return ended.done
 

@@ -46,7 +46,7 @@ class CatalogueTest(SwarmTest):
         done = self.fetch(ticket, copy, "--layers", "1-2")
         self.seed(copy)
         entry = self.listed()[str(copy.resolve())]
-        self.assertEqual(entry["layout"], "mirror")
+        self.assertEqual(entry["layout"], "compact")
         self.assertFalse(entry["complete"])
         self.assertFalse(entry["changed"])
         self.assertLessEqual(entry["present_bytes"], done["wanted_bytes"])

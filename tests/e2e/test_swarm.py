@@ -2,7 +2,7 @@
 
 import unittest
 
-from swarm import SwarmTest, in_layers, plain_bytes, tensor_bytes
+from swarm import Proxy, SwarmTest, in_layers, peer_of, plain_bytes, tensor_bytes, through
 
 LAYERS = 16
 MODEL = dict(family="llama", size="160MiB", layers=LAYERS, files=4)
@@ -52,8 +52,10 @@ class ManyFetchersTest(SwarmTest):
     def test_the_seed_dies_in_the_middle_and_comes_back(self):
         source = self.checkpoint(**MODEL)
         seed, ticket = self.seed(source)
-        fetch = self.start_fetch(ticket, self.dir / "copy", "--stall-timeout", "60")
-        fetch.wait_for(lambda p: any('"fetching"' in line for line in p.lines), "the first bytes")
+        proxy = Proxy(peer_of(ticket), bytes_per_second=64 << 20)  # slow enough to be in the middle
+        self.addCleanup(proxy.close)
+        fetch = self.start_fetch(through(ticket, proxy), self.dir / "copy", "--stall-timeout", "60")
+        fetch.wait_for(lambda p: proxy.down > 16 << 20, "the first bytes")
         seed.kill()
         self.seed(source, "--listen", ticket.split("peer=")[1])
         ended = fetch.end()

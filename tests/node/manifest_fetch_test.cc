@@ -64,6 +64,19 @@ TEST_F(ManifestFetchTest, LearnsRootHeaderAndPieceLists) {
   EXPECT_EQ(fetch.manifest()->digest(PieceIndex(3)), model_.manifest->digest(PieceIndex(3)));
 }
 
+TEST_F(ManifestFetchTest, OfNoFilesItLearnsTheRootAndOfFilesThese) {
+  auto root = ManifestFetch::of_files(model_.manifest->id(), {}, 1);
+  root.add_peer(kA);
+  ASSERT_TRUE(answer(root));
+  EXPECT_EQ(asked_, 1U);
+  auto fetch = ManifestFetch::of_files(model_.manifest->id(), {FileIndex(0)}, 100);
+  ASSERT_TRUE(fetch.know(*root.manifest()));
+  fetch.add_peer(kA);
+  ASSERT_TRUE(answer(fetch));
+  EXPECT_FALSE(fetch.manifest()->needs_piece_list(FileIndex(0)));
+  EXPECT_TRUE(fetch.manifest()->needs_header(FileIndex(1)));
+}
+
 TEST_F(ManifestFetchTest, LearnsFromCompressedBlobs) {  // WIRE-45
   for (const std::size_t part : {std::size_t{1}, std::size_t{100}, std::size_t{128 * 1024}}) {
     compressed_ = 0;
@@ -124,7 +137,7 @@ TEST_F(ManifestFetchTest, StopsAtHeadersWhenOnlyPlanning) {
   fetch.add_peer(kA);
   ASSERT_TRUE(answer(fetch));
   EXPECT_EQ(asked_, 2U);
-  EXPECT_EQ(fetch.resolved().tensors, 2U);
+  EXPECT_EQ(tensor_count(fetch.resolved().tensors), 2U);
 }
 
 TEST_F(ManifestFetchTest, AsksAnotherPeerAfterARejection) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <queue>
 #include <random>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -105,7 +106,9 @@ class VirtualSwarm {
     const MemoryModel* model = nullptr;
     ModelKey key;
     std::map<PieceIndex, std::vector<std::byte>> got;  // of fetchers
-    bool corrupts = false;                             // sends wrong bytes
+    std::set<Digest> other_digests;                    // of pieces that its other models hold
+    int shares_ended = 0;
+    bool corrupts = false;  // sends wrong bytes
     bool gone = false;
     bool ended = false;
     std::optional<Error> error;
@@ -117,6 +120,7 @@ class VirtualSwarm {
   Duration latency = std::chrono::microseconds(200);
 
   std::uint64_t features = kFeatureZstdBlobs;  // of nodes added from now on
+  bool share = false;                          // they too
 
   Node& add(const MemoryModel& model) {
     auto node = std::make_unique<Node>();
@@ -126,6 +130,7 @@ class VirtualSwarm {
     options.hello.agent = "test";
     options.hello.advertised = {node->name};
     options.hello.features = features;
+    options.share = share;
     options.seed = nodes_.size() + 1;
     node->core = std::make_unique<Core>(options, node->buffers);
     node->model = &model;
@@ -159,6 +164,20 @@ class VirtualSwarm {
                                now_)
                    .value();
     settle(node);
+  }
+  // A node that is there already begins to fetch a model, beside what else it has.
+  ModelKey fetch_too(Node& node, const MemoryModel& model, Selection selection,
+                     const std::vector<std::string>& peers) {
+    const ModelKey key = node.core
+                             ->add_fetch({.id = model.manifest->id(),
+                                          .selection = std::move(selection),
+                                          .stall_timeout = std::chrono::seconds(600),
+                                          .kept = nullptr},
+                                         now_)
+                             .value();
+    for (const auto& peer : peers) node.core->add_address(peer, now_);
+    settle(node);
+    return key;
   }
   Node& add_fetcher(const MemoryModel& model, Selection selection,
                     const std::vector<std::string>& peers,
@@ -354,10 +373,28 @@ class VirtualSwarm {
   }
   void act(Node& node, action::ManifestReady&& a) {
     after(latency, [this, &node, a] {
-      node.core->store_opened(a.model, PieceSet(node.model->manifest->piece_count()), now_);
+      const PieceSet none(node.model->manifest->piece_count());
+      node.core->store_opened(a.model, none, none, now_);
       settle(node);
     });
   }
+  // What the node's `other_models` hold of it.
+  void act(Node& node, action::FindShared&& a) {
+    after(latency, [this, &node, a] {
+      if (node.gone) return;
+      const auto manifest = node.core->manifest(a.model);
+      PieceSet have(manifest->piece_count());
+      for (std::uint32_t i = 0; i < have.size(); ++i) {
+        const PieceIndex piece(i);
+        const FileIndex file = manifest->file_of(piece);
+        if (manifest->needs_header(file) || manifest->needs_piece_list(file)) continue;
+        if (node.other_digests.contains(manifest->digest(piece))) have.insert(piece);
+      }
+      node.core->shared_found(a.model, have, now_);
+      settle(node);
+    });
+  }
+  void act(Node& node, action::ShareEnded&&) { ++node.shares_ended; }
   void act(Node& node, action::StorePiece&& a) {
     const auto bytes = a.buffer.bytes();
     std::vector<std::byte> content(bytes.begin(), bytes.end());

@@ -118,6 +118,13 @@ TEST(ManifestRules, OtherPathsAreFine) {
 }
 
 // MAN-36
+TEST(FolderOf, EndsWithItsSlash) {
+  EXPECT_EQ(folder_of("vae/x.safetensors"), "vae/");
+  EXPECT_EQ(folder_of("a/b/x"), "a/b/");
+  EXPECT_EQ(folder_of("x.safetensors"), "");
+  EXPECT_EQ(folder_of(""), "");
+}
+
 TEST(ManifestRules, PlainFilesHaveNoHeaderAndPiecesByTheirSize) {
   expect_refused([](ManifestRoot& root) { root.files[0].header_bytes = 10; }, "header");
   expect_refused([](ManifestRoot& root) { root.files[0].header_digest = sha256({}); }, "header");

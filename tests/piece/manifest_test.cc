@@ -14,6 +14,7 @@
 #include "tests/piece/builder.h"
 #include "tests/piece/golden.h"
 #include "tests/piece/hand_encoder.h"
+#include "tests/support/project.h"
 
 namespace shardswarm::test {
 namespace {
@@ -47,8 +48,7 @@ TEST(ManifestRootBytes, OfTheWorkedExampleAreTheSpecifications) {
 
 // The document's hex blocks by name.
 std::map<std::string, Bytes> examples_of_the_specification(std::string& text) {
-  const auto spec = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
-  std::ifstream file(spec / "spec" / "manifest.md");
+  std::ifstream file(project_root() / "spec" / "manifest.md");
   EXPECT_TRUE(file.is_open());
   std::map<std::string, Bytes> examples;
   const std::string mark = "```hex ";

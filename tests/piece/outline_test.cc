@@ -13,7 +13,6 @@
 namespace shardswarm::test {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -75,9 +74,11 @@ void expect_outline(const Family& family) {
   const Outline outline = make_outline(manifest);
   ASSERT_FALSE(outline.stacks.empty());
   EXPECT_EQ(outline.stacks[0].name, family.stack);
-  EXPECT_EQ(outline.layers(), family.layers);
   EXPECT_EQ(outline.stacks[0].layers, family.layers);
-  EXPECT_EQ(outline.tied, family.tied);
+  EXPECT_EQ(outline.stacks[0].numbered, family.layers);
+  ASSERT_THAT(outline.components, SizeIs(1));
+  EXPECT_EQ(outline.components[0].main, 0U);
+  EXPECT_EQ(outline.components[0].tied, family.tied);
 
   std::map<Side, std::uint64_t> bytes;
   ASSERT_EQ(outline.tensors.size(), specs.size());
@@ -85,7 +86,8 @@ void expect_outline(const Family& family) {
     const TensorInfo& info = manifest.tensors(tensor.file)[tensor.tensor.value].info;
     const auto& expected = family.tensors.at(tensor.tensor.value);
     ASSERT_EQ(info.name, expected.first);
-    EXPECT_EQ(side_name(tensor.side), side_name(expected.second)) << info.name;
+    EXPECT_EQ(side_name(tensor.main_side), side_name(expected.second)) << info.name;
+    EXPECT_EQ(outline.side(tensor, 0), expected.second) << info.name;
     if (expected.second == Side::kLayer) {
       EXPECT_EQ(tensor.layer, unit_of(info.name)->index) << info.name;
       EXPECT_EQ(tensor.stack, 0U) << info.name;
@@ -94,13 +96,14 @@ void expect_outline(const Family& family) {
     }
     bytes[expected.second] += info.bytes();
   }
-  EXPECT_EQ(outline.input_bytes, bytes[Side::kInput] + bytes[Side::kBoth]);
-  EXPECT_EQ(outline.output_bytes, bytes[Side::kOutput] + bytes[Side::kBoth]);
-  EXPECT_EQ(outline.everybody_bytes, bytes[Side::kEverybody]);
+  const Stack& main = outline.stacks[0];
+  EXPECT_EQ(main.input_bytes, bytes[Side::kInput] + bytes[Side::kBoth]);
+  EXPECT_EQ(main.output_bytes, bytes[Side::kOutput] + bytes[Side::kBoth]);
+  EXPECT_EQ(main.everybody_bytes, bytes[Side::kEverybody]);
   std::uint64_t layers = 0;
-  for (const std::uint64_t layer : outline.layer_bytes) layers += layer;
+  for (const std::uint64_t layer : main.layer_bytes) layers += layer;
   EXPECT_EQ(layers, bytes[Side::kLayer]);
-  EXPECT_EQ(outline.stacks[0].bytes, layers);
+  EXPECT_EQ(main.bytes, layers);
 }
 
 constexpr Side kLayer = Side::kLayer;
@@ -205,7 +208,8 @@ TEST(Outline, OfMptDbrxMambaAndChatglm) {
                    {"transformer.encoder.final_layernorm.weight", kOutput},
                    {"transformer.encoder.layers.0.mlp.dense_4h_to_h.weight", kLayer},
                    {"transformer.encoder.layers.1.mlp.dense_4h_to_h.weight", kLayer},
-                   {"transformer.output_layer.weight", kOutput}}});
+                   {"transformer.output_layer.weight", kOutput},
+                   {"transformer.rotary_pos_emb.inv_freq", kEverybody}}});
 }
 
 // The experts' numbers come after the layer's.
@@ -247,7 +251,8 @@ TEST(Outline, AHeadInsideALayerDoesNotUntieTheModel) {
                    {"model.norm.weight", kOutput}}});
 }
 
-// The tower has layers of its own: a stage can do nothing with half of them.
+// A tower runs before the first layer: only the first stage needs it, with layers of its own and
+// what projects its output.
 TEST(Outline, OfVisionLanguageModels) {
   expect_outline({"qwen-like",
                   "language_model.model.layers",
@@ -258,10 +263,10 @@ TEST(Outline, OfVisionLanguageModels) {
                    {"language_model.model.layers.0.mlp.up_proj.weight", kLayer},
                    {"language_model.model.layers.1.mlp.up_proj.weight", kLayer},
                    {"language_model.model.norm.weight", kOutput},
-                   {"visual.blocks.0.attn.qkv.weight", kEverybody},
-                   {"visual.blocks.31.attn.qkv.weight", kEverybody},
-                   {"visual.merger.mlp.0.weight", kEverybody},
-                   {"visual.patch_embed.proj.weight", kEverybody}}});
+                   {"visual.blocks.0.attn.qkv.weight", kInput},
+                   {"visual.blocks.31.attn.qkv.weight", kInput},
+                   {"visual.merger.mlp.0.weight", kInput},
+                   {"visual.patch_embed.proj.weight", kInput}}});
   expect_outline({"llava-like",
                   "language_model.model.layers",
                   1,
@@ -269,8 +274,36 @@ TEST(Outline, OfVisionLanguageModels) {
                   {{"language_model.model.embed_tokens.weight", kBoth},
                    {"language_model.model.layers.0.mlp.up_proj.weight", kLayer},
                    {"language_model.model.norm.weight", kOutput},
-                   {"multi_modal_projector.linear_1.weight", kEverybody},
-                   {"vision_tower.vision_model.encoder.layers.5.mlp.fc1.weight", kEverybody}}});
+                   {"multi_modal_projector.linear_1.weight", kInput},
+                   {"vision_tower.vision_model.encoder.layers.5.mlp.fc1.weight", kInput}}});
+}
+
+// What puts pictures and sounds among the words is no embedding of words: these are untied.
+TEST(Outline, OfEmbeddingsOfOtherSenses) {
+  expect_outline({"gemma3n",
+                  "model.language_model.layers",
+                  1,
+                  false,
+                  {{"lm_head.weight", kOutput},
+                   {"model.audio_tower.conformer.0.norm.weight", kInput},
+                   {"model.embed_audio.embedding.weight", kInput},
+                   {"model.embed_audio.embedding_projection.weight", kInput},
+                   {"model.embed_audio.hard_embedding_norm.weight", kInput},
+                   {"model.embed_vision.embedding.weight", kInput},
+                   {"model.embed_vision.embedding_projection.weight", kInput},
+                   {"model.language_model.layers.0.w", kLayer},
+                   {"model.language_model.norm.weight", kOutput}}});
+  expect_outline(
+      {"phi3-vision",
+       "model.layers",
+       1,
+       true,
+       {{"model.embed_tokens.weight", kBoth},
+        {"model.layers.0.w", kLayer},
+        {"model.vision_embed_tokens.glb_GN", kInput},
+        {"model.vision_embed_tokens.img_processor.vision_model.encoder.layers.0.w", kInput},
+        {"model.vision_embed_tokens.img_projection.0.weight", kInput},
+        {"model.vision_embed_tokens.wte.weight", kInput}}});
 }
 
 // The pooling head of a SigLIP tower reads pictures; without a head for words the last stage needs
@@ -283,10 +316,10 @@ TEST(Outline, AHeadOfTheVisionTowerDoesNotUntieTheModel) {
                                          {"vision_tower.vision_model.encoder.layers.0.w", {10}},
                                          {"vision_tower.vision_model.head.mlp.fc1.weight", {11}}})
           .build();
-  EXPECT_TRUE(make_outline(manifest).tied);
+  EXPECT_TRUE(make_outline(manifest).components.at(0).tied);
 }
 
-// Two stacks: the larger one is meant by --layers.
+// Two stacks: the larger one is meant by --layers, the other runs before it.
 TEST(Outline, OfT5) {
   expect_outline({"t5",
                   "decoder.block",
@@ -295,8 +328,9 @@ TEST(Outline, OfT5) {
                   {{"decoder.block.0.layer.0.SelfAttention.q.weight", kLayer},
                    {"decoder.block.1.layer.1.EncDecAttention.q.weight", kLayer},
                    {"decoder.final_layer_norm.weight", kOutput},
-                   {"encoder.block.0.layer.0.SelfAttention.q.weight", kEverybody},
-                   {"encoder.block.1.layer.1.DenseReluDense.wi.weight", kEverybody},
+                   {"encoder.block.0.layer.0.SelfAttention.q.weight", kInput},
+                   {"encoder.block.1.layer.1.DenseReluDense.wi.weight", kInput},
+                   {"encoder.final_layer_norm.weight", kInput},
                    {"shared.weight", kBoth}}});
 }
 
@@ -325,31 +359,6 @@ TEST(Outline, OfNamesThatNobodyKnows) {
                   {{"a.b.4.w", kLayer}, {"rope.freqs", kEverybody}, {"whatever", kEverybody}}});
 }
 
-TEST(Outline, OrdersStacksByBytesThenByName) {
-  const Manifest manifest =
-      ModelBuilder()
-          .tensors("a.safetensors",
-                   {{"small.0.w", {5}}, {"y.0.w", {7}}, {"large.0.w", {6}}, {"x.3.w", {7}}})
-          .tensors("b.safetensors", {{"large.9.w", {6}}, {"zero.2.w", {0}}})
-          .build();
-  const Outline outline = make_outline(manifest);
-  std::vector<std::string> names;
-  std::vector<std::uint32_t> layers;
-  for (const Stack& stack : outline.stacks) {
-    names.push_back(stack.name);
-    layers.push_back(stack.layers);
-  }
-  EXPECT_THAT(names, ElementsAre("large", "x", "y", "small", "zero"));
-  EXPECT_THAT(layers, ElementsAre(10, 4, 1, 1, 3));
-  EXPECT_EQ(outline.stacks[0].bytes, 12U);
-  EXPECT_EQ(outline.stacks[0].tensors, 2U);
-  EXPECT_THAT(outline.layer_bytes, ElementsAre(6, 0, 0, 0, 0, 0, 0, 0, 0, 6));
-  for (const OutlineTensor& tensor : outline.tensors) {
-    const std::string& name = manifest.tensors(tensor.file)[tensor.tensor.value].info.name;
-    EXPECT_EQ(outline.stacks.at(tensor.stack).name, unit_of(name)->stack);
-  }
-}
-
 TEST(Outline, LeavesSpareTensorsOut) {
   const Manifest manifest =
       ModelBuilder()
@@ -367,12 +376,88 @@ TEST(Outline, LeavesSpareTensorsOut) {
 TEST(Outline, OfAModelWithoutLayers) {
   const Outline outline = make_outline(
       ModelBuilder().tensors("m.safetensors", {{"embedding.weight", {5}}, {"w", {2}}}).build());
-  EXPECT_EQ(outline.layers(), 0U);
   EXPECT_THAT(outline.stacks, IsEmpty());
-  EXPECT_FALSE(outline.tied);
-  EXPECT_EQ(outline.input_bytes, 5U);
-  EXPECT_EQ(outline.everybody_bytes, 2U);
-  EXPECT_THAT(make_outline(ModelBuilder().plain("a", 1).build()).tensors, IsEmpty());
+  ASSERT_THAT(outline.components, SizeIs(1));
+  EXPECT_EQ(outline.components[0].main, kNoStack);
+  EXPECT_FALSE(outline.components[0].tied);
+  ASSERT_THAT(outline.tensors, SizeIs(2));
+  EXPECT_EQ(side_name(outline.tensors[0].side), "input");
+  EXPECT_EQ(side_name(outline.tensors[1].side), "everybody");
+  EXPECT_EQ(outline.find_stack("m"), std::nullopt);
+  const Outline none = make_outline(ModelBuilder().plain("a", 1).build());
+  EXPECT_THAT(none.tensors, IsEmpty());
+  EXPECT_THAT(none.components, IsEmpty());
+}
+
+// A real checkpoint's names: stacks below both the encoder and the decoder of a time-series model,
+// layers within a layer, a head that is none of a language model.
+TEST(Outline, OfATinyTimeMixer) {
+  expect_outline(
+      {"granite-ttm",
+       "backbone.encoder.mlp_mixer_encoder.mixers",
+       3,
+       false,
+       {{"backbone.encoder.mlp_mixer_encoder.mixers.0.mixer_layers.1.feature_mixer.mlp.fc1.weight",
+         kLayer},
+        {"backbone.encoder.mlp_mixer_encoder.mixers.2.mixer_layers.0.patch_mixer.norm.norm.bias",
+         kLayer},
+        {"backbone.encoder.patcher.weight", kEverybody},
+        {"decoder.adapter.weight", kEverybody},
+        {"decoder.decoder_block.mixers.1.feature_mixer.mlp.fc1.weight", kEverybody},
+        {"head.base_forecast_block.weight", kOutput}}});
+}
+
+TEST(Outline, OfBart) {
+  expect_outline({"bart",
+                  "model.decoder.layers",
+                  2,
+                  true,
+                  {{"model.decoder.embed_positions.weight", kInput},
+                   {"model.decoder.layernorm_embedding.weight", kInput},
+                   {"model.decoder.layers.0.fc1.weight", kLayer},
+                   {"model.decoder.layers.0.encoder_attn.k_proj.weight", kLayer},
+                   {"model.decoder.layers.1.fc1.weight", kLayer},
+                   {"model.encoder.embed_tokens.weight", kInput},
+                   {"model.encoder.layers.0.fc1.weight", kInput},
+                   {"model.shared.weight", kBoth}}});
+}
+
+// A tower alone is not before anything.
+TEST(Outline, OfAVisionModelAlone) {
+  expect_outline({"clip-vision",
+                  "vision_model.encoder.layers",
+                  1,
+                  false,
+                  {{"vision_model.embeddings.class_embedding", kInput},
+                   {"vision_model.encoder.layers.0.mlp.fc1.weight", kLayer},
+                   {"vision_model.post_layernorm.weight", kOutput},
+                   {"vision_model.pre_layrnorm.weight", kInput},
+                   {"visual_projection.weight", kEverybody}}});
+}
+
+// Layers that predict further tokens stand behind the last one, in a folder of their own.
+TEST(Outline, OfQwen3Next) {
+  expect_outline({"qwen3-next",
+                  "model.layers",
+                  1,
+                  false,
+                  {{"lm_head.weight", kOutput},
+                   {"model.embed_tokens.weight", kInput},
+                   {"model.layers.0.mlp.gate.weight", kLayer},
+                   {"mtp.fc.weight", kOutput},
+                   {"mtp.layers.0.mlp.gate.weight", kOutput},
+                   {"mtp.norm.weight", kOutput}}});
+}
+
+TEST(Outline, OfGpt2WithAPrefix) {
+  expect_outline({"gpt2-prefixed",
+                  "transformer.h",
+                  1,
+                  true,
+                  {{"transformer.h.0.attn.c_attn.weight", kLayer},
+                   {"transformer.ln_f.weight", kOutput},
+                   {"transformer.wpe.weight", kInput},
+                   {"transformer.wte.weight", kBoth}}});
 }
 
 }  // namespace

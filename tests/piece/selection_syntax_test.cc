@@ -50,12 +50,33 @@ TEST(StageText, OfAnotherFormIsRefusedWithAnExample) {
   }
 }
 
-TEST(DescribeSelection, ReadsAsTheCommandLineTakesIt) {
-  EXPECT_EQ(describe({}), "everything");
-  EXPECT_EQ(describe({.layers = {{8, 15}, {7, 7}}, .shared = SharedTensors::kAll}),
-            "--layers 8-15 --layers 7 --shared all");
-  EXPECT_EQ(describe({.stages = {{2, 4}}, .tensors = {"*.bias"}, .files = {"*.bin"}}),
-            "--stage 2/4 --tensors '*.bias' --files '*.bin'");
+TEST(ExpertRangeText, IsARangeOrOneExpert) {
+  EXPECT_EQ(must(parse_expert_range("0-31")), (ExpertRange{0, 31}));
+  EXPECT_EQ(must(parse_expert_range("7")), (ExpertRange{7, 7}));
+  for (const char* text : {"", "-", "3-2", "a", "1-2-3", " 1"}) {
+    const auto range = parse_expert_range(text);
+    ASSERT_FALSE(range) << text;
+    EXPECT_EQ(range.error().code, Errc::kUsage) << text;
+    EXPECT_THAT(range.error().message,
+                AllOf(HasSubstr("'" + std::string(text) + "'"), HasSubstr("0-31")));
+  }
+}
+
+TEST(SliceText, IsAGlobWithARankCountedFromZero) {
+  EXPECT_EQ(must(parse_slice("*.q_proj.weight:0/2")), (Slice{"*.q_proj.weight", 0, 2}));
+  EXPECT_EQ(must(parse_slice("a:b:3/4")), (Slice{"a:b", 3, 4}));
+  EXPECT_EQ(must(parse_slice("*:0/1")), (Slice{"*", 0, 1}));
+}
+
+TEST(SliceText, OfAnotherFormIsRefusedWithAnExample) {
+  for (const char* text : {"", ":", ":0/2", "w", "w:", "w:0", "w:0/", "w:/2", "w:2/2", "w:0/0",
+                           "w:-1/2", "w:0/2 ", "0/2", "w:0/2:"}) {
+    const auto slice = parse_slice(text);
+    ASSERT_FALSE(slice) << text;
+    EXPECT_EQ(slice.error().code, Errc::kUsage) << text;
+    EXPECT_THAT(slice.error().message, AllOf(HasSubstr("'" + std::string(text) + "'"),
+                                             HasSubstr("'*.q_proj.weight:0/2'")));
+  }
 }
 
 struct Glob {

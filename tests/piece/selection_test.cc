@@ -18,6 +18,7 @@ using limits::kMiB;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::SizeIs;
 using Names = std::set<std::string>;
 
 // Four layers in two files, everything that may stand outside them, and files of all sorts.
@@ -52,7 +53,9 @@ const Manifest& model() {
 const Names kSmallFiles = {"config.json", "empty.txt", "limit.dat", "notes.binary",
                            "sub/tokenizer.json"};
 // Come with any layer: nobody knows who needs them.
-const Names kUnknown = {"rope.freqs", "visual.blocks.0.a", "visual.blocks.1.a"};
+const Names kUnknown = {"rope.freqs"};
+// Run before the first layer.
+const Names kInputs = {"model.embed_tokens.weight", "visual.blocks.0.a", "visual.blocks.1.a"};
 
 Names operator+(Names a, const Names& b) {
   a.insert(b.begin(), b.end());
@@ -120,9 +123,9 @@ Names without(Names names, const Names& removed) {
 }
 
 const Names kAllTensors =
-    kUnknown +
-    Names{"model.embed_tokens.weight", "model.layers.0.a", "model.layers.0.b", "model.layers.1.a",
-          "model.layers.2.a",          "model.layers.3.a", "lm_head.weight",   "model.norm.weight"};
+    kUnknown + kInputs + Names{"model.layers.0.a", "model.layers.0.b", "model.layers.1.a",
+                               "model.layers.2.a", "model.layers.3.a", "lm_head.weight",
+                               "model.norm.weight"};
 const Names kTensorFiles = {"model-1.safetensors", "model-2.safetensors"};
 
 TEST(Selection, OfNothingInParticularIsAllTensorsAndSmallFiles) {
@@ -131,8 +134,9 @@ TEST(Selection, OfNothingInParticularIsAllTensorsAndSmallFiles) {
   const Picked picks = picked(all);
   EXPECT_EQ(picks.tensors, kAllTensors);
   EXPECT_EQ(picks.made, kSmallFiles + kTensorFiles);
-  EXPECT_EQ(all.tensors, 12U);
-  EXPECT_FALSE(all.everything);  // the large file, the other formats and the spare one are not here
+  EXPECT_THAT(all.tensors, SizeIs(12));
+  // Though the large file, the other formats and the spare one are not here.
+  EXPECT_TRUE(all.everything);
 }
 
 TEST(Selection, IsEverythingWhereNothingIsLeftOut) {
@@ -145,6 +149,7 @@ TEST(Selection, IsEverythingWhereNothingIsLeftOut) {
   const Outline outline = make_outline(manifest);
   const ResolvedSelection all = must(resolve({}, manifest, outline));
   EXPECT_TRUE(all.everything);
+  EXPECT_TRUE(must(resolve_tensors(all.tensors, {}, manifest)).everything);
   EXPECT_TRUE(all.pieces.complete());
   EXPECT_FALSE(must(resolve({.layers = {{0, 0}}}, manifest, outline)).everything);
   // All pieces, but the file without tensors is not made.
@@ -158,16 +163,16 @@ TEST(Selection, OfMiddleLayersBringsNoEdge) {
 }
 
 TEST(Selection, OfTheFirstLayerBringsTheInputSide) {
-  EXPECT_EQ(pick({.layers = {{0, 1}}}).tensors,
-            kUnknown + (Names{"model.embed_tokens.weight", "model.layers.0.a", "model.layers.0.b",
-                              "model.layers.1.a"}));
+  EXPECT_EQ(
+      pick({.layers = {{0, 1}}}).tensors,
+      kUnknown + kInputs + (Names{"model.layers.0.a", "model.layers.0.b", "model.layers.1.a"}));
 }
 
 TEST(Selection, OfTheLastLayerBringsTheOutputSide) {
   const ResolvedSelection last = resolved({.layers = {{3, 3}}});
   EXPECT_EQ(picked(last).tensors,
             kUnknown + (Names{"model.layers.3.a", "lm_head.weight", "model.norm.weight"}));
-  EXPECT_EQ(last.tensors, 7U);  // the one without bytes counts
+  EXPECT_THAT(last.tensors, SizeIs(5));  // the one without bytes counts
 }
 
 TEST(Selection, OfTiedModelsBringsTheEmbeddingWithBothEnds) {
@@ -206,7 +211,7 @@ TEST(Selection, IsTheUnionOfItsLayers) {
 }
 
 TEST(Selection, OfStagesIsThatOfTheirLayers) {
-  const std::vector<LayerRange> stages = must(split_stages(make_outline(model()), 3));
+  const std::vector<LayerRange> stages = must(split_stages(make_outline(model()).stacks.at(0), 3));
   Names together;
   for (std::uint32_t i = 1; i <= 3; ++i) {
     const Names stage = pick({.stages = {{i, 3}}}).tensors;
@@ -224,7 +229,7 @@ TEST(Selection, OfTensorGlobsBringsNoOtherTensor) {
   EXPECT_EQ(picks.tensors, (Names{"model.layers.0.a", "model.layers.1.a", "model.layers.2.a",
                                   "model.layers.3.a", "visual.blocks.1.a"}));
   EXPECT_EQ(picks.files, without(kSmallFiles, {"empty.txt"}));
-  EXPECT_EQ(some.tensors, 5U);
+  EXPECT_THAT(some.tensors, SizeIs(5));
   // A file none of whose tensors is wanted is not made.
   EXPECT_EQ(pick({.tensors = {"rope.*"}}).made, kSmallFiles + Names{"model-1.safetensors"});
   EXPECT_EQ(pick({.layers = {{1, 1}}, .tensors = {"model.norm*"}}).tensors,
@@ -253,9 +258,10 @@ TEST(Selection, LeavesOutEachOtherFormat) {
 TEST(Selection, BringsTensorFilesWholeByName) {
   // The layers of one file, and another file whole.
   const Picked picks = pick({.layers = {{1, 1}}, .files = {"model-2.*", "spare.safetensors"}});
-  EXPECT_EQ(picks.tensors,
-            kUnknown + (Names{"model.layers.1.a", "model.layers.2.a", "model.layers.3.a",
-                              "lm_head.weight", "model.norm.weight", "layers.0.w"}));
+  EXPECT_EQ(
+      picks.tensors,
+      kUnknown + (Names{"model.layers.1.a", "model.layers.2.a", "model.layers.3.a",
+                        "lm_head.weight", "model.norm.weight", "visual.blocks.1.a", "layers.0.w"}));
   EXPECT_EQ(picks.made, kSmallFiles + kTensorFiles + Names{"spare.safetensors"});
 }
 
@@ -298,6 +304,33 @@ TEST(Selection, OfLayersInAModelWithoutThemIsRefused) {
   }
 }
 
+TEST(Selection, OfKnownRowsIsWhatThoseRowsAre) {
+  for (const Selection& selection :
+       {Selection{}, Selection{.layers = {{1, 2}}}, Selection{.tensors = {"*.a"}}}) {
+    const ResolvedSelection by_parts = resolved(selection);
+    const ResolvedSelection by_rows = must(resolve_tensors(by_parts.tensors, {}, model()));
+    EXPECT_EQ(by_rows.tensors, by_parts.tensors);
+    EXPECT_EQ(by_rows.pieces, by_parts.pieces);
+    EXPECT_EQ(by_rows.files, by_parts.files);
+    EXPECT_EQ(by_rows.bytes, by_parts.bytes);
+  }
+  const ResolvedSelection none = must(resolve_tensors({}, {"other.bin"}, model()));
+  EXPECT_EQ(picked(none).made, kSmallFiles + Names{"other.bin"});
+  EXPECT_FALSE(resolve_tensors({}, {"nothing"}, model()));
+}
+
+TEST(Selection, OfRowsThatAreNotThereIsRefused) {
+  const FileIndex file = model().find_file("model-1.safetensors").value();
+  const FileIndex spare = model().find_file("spare.safetensors").value();
+  for (const TensorRows& rows :
+       {TensorRows{file, TensorIndex(0), {0, 21}}, TensorRows{file, TensorIndex(6), {0, 1}},
+        TensorRows{spare, TensorIndex(0), {0, 1}}, TensorRows{FileIndex(99), {}, {0, 1}}}) {
+    const auto result = resolve_tensors({rows}, {}, model());
+    ASSERT_FALSE(result);
+    EXPECT_EQ(errc_name(result.error().code), errc_name(Errc::kUsage));
+  }
+}
+
 // Callers of the library make stages without parse_stage.
 TEST(Selection, OfAStageBeyondTheirNumberIsRefused) {
   const auto beyond = resolve({.stages = {{4, 3}}}, model(), make_outline(model()));
@@ -334,7 +367,7 @@ TEST(SelectionProperties, AUnionIsTheUnionOfItsParts) {
       }
       expected |= resolved(part).pieces;
     }
-    ASSERT_EQ(resolved(all).pieces, expected) << describe(all);
+    ASSERT_EQ(resolved(all).pieces, expected) << "selection " << i;
   }
 }
 

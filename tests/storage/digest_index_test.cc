@@ -13,6 +13,7 @@
 
 #include "piece/limits.h"
 #include "tests/storage/checkpoint.h"
+#include "tests/support/project.h"
 
 namespace shardswarm::test {
 namespace {
@@ -96,7 +97,8 @@ class DigestIndexTest : public testing::Test {
 
 TEST_F(DigestIndexTest, EveryPieceIsFoundAndNoOther) {
   // Around the size of a block, 1365 records, and many blocks.
-  for (const std::size_t count : {0, 1, 2, 1364, 1365, 1366, 2731, 60'000}) {
+  for (const std::size_t count :
+       std::vector<std::size_t>{0, 1, 2, 1364, 1365, 1366, 2731, 60'000}) {
     SCOPED_TRACE(count);
     expect_right(random_digests(count, count + 1));
   }
@@ -280,8 +282,7 @@ TEST_F(DigestIndexTest, WhereNothingCanBeWrittenItSaysSo) {
 // --- the worked example of spec/storage.md ---
 
 TEST_F(DigestIndexTest, TheExampleOfTheSpecificationIsWhatIsWritten) {
-  const auto root = fs::path(__FILE__).parent_path().parent_path().parent_path();
-  std::ifstream spec(root / "spec" / "storage.md");
+  std::ifstream spec(project_root() / "spec" / "storage.md");
   std::string line;
   while (std::getline(spec, line) && line != "```hex digest index") continue;
   Bytes example;

@@ -131,8 +131,8 @@ TEST_F(IndexerTest, ASparseFileIsTheSameAsOneOfZeros) {
 // in part.
 TEST_F(IndexerTest, PiecesPartlyInAHoleAreRead) {
   std::vector<std::pair<std::string, std::size_t>> tensors;
-  for (int i = 0; i < 60; ++i) {
-    tensors.emplace_back("t" + std::to_string(i), 1 + static_cast<std::size_t>(i) * i * 100);
+  for (std::size_t i = 0; i < 60; ++i) {
+    tensors.emplace_back("t" + std::to_string(i), 1 + i * i * 100);
   }
   tensors.emplace_back("large", 3 << 20);
   const Bytes full = safetensors(tensors, 7);
@@ -158,7 +158,8 @@ TEST_F(IndexerTest, PiecesInHolesAreServed) {
   const auto report = must(index());
   Rig rig;
   std::vector<std::string> warnings;
-  const auto store = must(Store::open_source(rig.environment(), model_, state_, warnings));
+  const auto store = must(Store::open_source(
+      rig.environment(), {.directory = model_, .state_directory = state_}, warnings));
   EXPECT_TRUE(store->have().complete());
   const FileIndex zeros = file_named(*report.manifest, "zeros.bin");
   const PieceIndex piece(report.manifest->first_piece(zeros).value + 2);
@@ -203,7 +204,8 @@ TEST_F(IndexerTest, ASnapshotOfLinksIsTheModelThatTheyLeadTo) {
   EXPECT_EQ(report.manifest->id(), manifest_of(files_)->id());
   Rig rig;
   std::vector<std::string> warnings;
-  const auto store = must(Store::open_source(rig.environment(), model_, state_, warnings));
+  const auto store = must(Store::open_source(
+      rig.environment(), {.directory = model_, .state_directory = state_}, warnings));
   EXPECT_TRUE(store->have().complete());
   const PieceIndex last(report.manifest->piece_count() - 1);
   EXPECT_TRUE(same(rig.read_piece(*store, last), piece_of(files_, *report.manifest, last)));

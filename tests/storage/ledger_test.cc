@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "tests/storage/checkpoint.h"
+#include "tests/support/project.h"
 
 namespace shardswarm::test {
 namespace {
@@ -104,7 +105,7 @@ class LedgerTest : public testing::Test {
     const std::vector<PieceRecord> first{{PieceIndex(3), 33}, {PieceIndex(39), 0xffffffffffffffff}};
     must(ledger.append_pieces(first));
     note_end();
-    must(ledger.append_file(FileIndex(2), kIdentity));
+    must(ledger.append_file(PlacedIndex(2), kIdentity));
     note_end();
     const PieceIndex lost[] = {PieceIndex(3)};
     must(ledger.append_lost(lost));
@@ -174,7 +175,7 @@ TEST_F(LedgerTest, TheLastRecordOfAFileOrPieceCounts) {
     LedgerContent content;
     auto ledger = must(Ledger::open(path_, kPieces, kFiles, content));
     expect_prefix(content, 4);
-    must(ledger.append_file(FileIndex(2), newer));
+    must(ledger.append_file(PlacedIndex(2), newer));
     const std::vector<PieceRecord> again{{PieceIndex(3), 34}, {PieceIndex(39), 40}};
     must(ledger.append_pieces(again));
   }
@@ -337,7 +338,7 @@ TEST_F(LedgerTest, ForeignFilesAreRefusedByName) {
 }
 
 TEST_F(LedgerTest, ALayoutOfTheFutureIsRefusedAsSuch) {
-  for (const std::uint32_t layout : {0U, 3U, 0x101U}) {
+  for (const std::uint32_t layout : {0U, 4U, 0x101U}) {
     const auto content = read(head_bytes(some_model(), layout, 5));
     ASSERT_FALSE(content) << layout;
     EXPECT_EQ(content.error().code, Errc::kVersion);
@@ -361,8 +362,7 @@ TEST_F(LedgerTest, CreatingReplacesAnOldOneWithAnotherSalt) {
 // --- the worked example of spec/storage.md ---
 
 Bytes example() {
-  const auto root = std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
-  std::ifstream spec(root / "spec" / "storage.md");
+  std::ifstream spec(project_root() / "spec" / "storage.md");
   EXPECT_TRUE(spec.is_open());
   std::string line;
   while (std::getline(spec, line) && line != "```hex ledger") continue;

@@ -70,7 +70,9 @@ class ReuseTest : public testing::Test {
     manifest_ = manifest_of(wanted);
     found_ = PieceSet(manifest_->piece_count());
     auto sources =
-        find_reusable(rig_.environment(), state_, *manifest_, missing, dir_ / "target", cancel);
+        find_reusable(rig_.environment(),
+                      {.state_directory = state_, .not_here = dir_ / "target", .cancel = cancel},
+                      *manifest_, missing);
     for (const ReuseSource& source : sources) {
       EXPECT_FALSE(source.pieces.empty());
       for (const auto& [ours, theirs] : source.pieces) {
@@ -102,7 +104,7 @@ class ReuseTest : public testing::Test {
 TEST_F(ReuseTest, AFineTuneHasAllButWhatWasTrained) {
   Tensors tensors = ten_tensors();
   hold("base", {{"model.safetensors", file_of(tensors)}, {"config.json", bytes_of("{}")}});
-  for (const std::size_t changed : {2, 3, 8}) tensors[changed].second[7] ^= std::byte{1};
+  for (const std::size_t changed : {2U, 3U, 8U}) tensors[changed].second[7] ^= std::byte{1};
   const auto sources =
       find({{"model.safetensors", file_of(tensors)}, {"config.json", bytes_of("{}")}});
   ASSERT_THAT(sources, SizeIs(1));

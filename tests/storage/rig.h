@@ -142,9 +142,11 @@ struct Rig {
   void fetch(const std::filesystem::path& directory,
              const std::shared_ptr<const Manifest>& manifest, const ResolvedSelection& selection,
              const Files& files) {
-    const auto layout = selection.everything ? Layout::kOriginal : Layout::kMirror;
-    auto store = Store::open_target(environment(), {.directory = directory, .layout = layout},
-                                    manifest, selection);
+    Store::TargetOptions options{.directory = directory};
+    if (!std::filesystem::exists(directory / ".shardswarm")) {
+      options.layout = selection.everything ? Layout::kOriginal : Layout::kMirror;
+    }
+    auto store = Store::open_target(environment(), options, manifest, selection);
     ASSERT_TRUE(store) << store.error().message;
     put_missing(**store, selection.pieces, files);
     const auto finished = finish(**store);

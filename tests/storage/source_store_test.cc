@@ -34,7 +34,8 @@ class SourceStoreTest : public testing::Test {
   }
   Result<std::shared_ptr<Store>> open() {
     warnings_.clear();
-    return Store::open_source(rig_.environment(), source_, state_, warnings_);
+    return Store::open_source(rig_.environment(), {.directory = source_, .state_directory = state_},
+                              warnings_);
   }
   Result<VerifyReport> verify(bool full) {
     Rig rig;

@@ -118,8 +118,10 @@ TEST_F(TargetStoreTest, MirrorHoldsTheSelectedRangesAtTheirOffsetsAndHolesBetwee
 TEST_F(TargetStoreTest, AWiderSelectionAddsToAMirrorUntilItIsTheWhole) {
   fetch(only_tensors(*manifest_, {"model.layers.1.w"}));
   fetch(only_tensors(*manifest_, {"model.layers.2.w"}));
+  EXPECT_EQ(open_error(), Errc::kUsage) << "it asks for the original layout";
   Rig rig;
-  auto store = must(open(rig));  // asks for the original layout
+  auto store = must(Store::open_target(rig.environment(), {.directory = target_}, manifest_,
+                                       everything(*manifest_)));
   EXPECT_EQ(store->layout(), Layout::kMirror) << "an earlier run's layout is kept";
   const auto both = only_tensors(*manifest_, {"model.layers.1.w", "model.layers.2.w"});
   EXPECT_EQ(store->have(), both.pieces);
@@ -275,7 +277,8 @@ TEST_F(TargetStoreTest, ASecondOpenerIsBusyUntilTheFirstIsGone) {
       EXPECT_THAT(second.error().message, HasSubstr(target_.string()));
     }
     std::vector<std::string> warnings;
-    const auto source = Store::open_source(other.environment(), target_, dir_ / "state", warnings);
+    const auto source = Store::open_source(
+        other.environment(), {.directory = target_, .state_directory = dir_ / "state"}, warnings);
     ASSERT_FALSE(source);
     EXPECT_EQ(source.error().code, Errc::kBusy);
     // The first goes on undisturbed.
@@ -292,8 +295,10 @@ TEST_F(TargetStoreTest, WhileItIsServedNobodyFetchesIntoIt) {
   {
     Rig rig;
     std::vector<std::string> warnings;
-    const auto source = must(Store::open_source(rig.environment(), target_, dir_ / "s", warnings));
-    const auto shared = must(Store::open_source(rig.environment(), target_, dir_ / "s", warnings));
+    const auto source = must(Store::open_source(
+        rig.environment(), {.directory = target_, .state_directory = dir_ / "s"}, warnings));
+    const auto shared = must(Store::open_source(
+        rig.environment(), {.directory = target_, .state_directory = dir_ / "s"}, warnings));
     EXPECT_EQ(open_error(), Errc::kBusy);
     EXPECT_TRUE(shared->have().complete());
   }

@@ -14,7 +14,7 @@ MAY_INCLUDE = {
     "piece": {"piece", "proto"},
     "wire": {"wire", "piece", "proto"},
     "scheduler": {"scheduler", "piece"},
-    "storage": {"storage", "piece"},
+    "storage": {"storage", "piece", "proto"},
     "node": {"node", "wire", "scheduler", "storage", "piece"},
     "cli": {"cli"},
     "tools": {"tools", "piece"},

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "piece/limits.h"
+#include "tests/support/project.h"
 
 namespace shardswarm::test {
 namespace {
@@ -37,14 +38,10 @@ Json config(const SyntheticModel& model) {
   return {};
 }
 
-// ../shared/layouts beside the repository, which the tests run somewhere below; empty without it.
-// (__FILE__ may be relative to the directory of the compiler's run.)
+// ../shared/layouts beside the repository; empty without it.
 std::filesystem::path real_layouts() {
-  for (auto place = std::filesystem::current_path(); place != place.root_path();) {
-    place = place.parent_path();
-    if (std::filesystem::exists(place / "shared/layouts")) return place / "shared/layouts";
-  }
-  return {};
+  const auto place = test::project_root().parent_path() / "shared/layouts";
+  return std::filesystem::exists(place) ? place : std::filesystem::path();
 }
 
 struct Expected {

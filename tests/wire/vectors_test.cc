@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/support/project.h"
 #include "tests/wire/pair.h"
 #include "wire/session.h"
 
@@ -18,9 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using Bytes = std::vector<std::byte>;
 
-std::filesystem::path spec() {
-  return std::filesystem::path(__FILE__).parent_path().parent_path().parent_path() / "spec";
-}
+std::filesystem::path spec() { return test::project_root() / "spec"; }
 
 Bytes from_hex(std::istream& lines) {
   Bytes bytes;

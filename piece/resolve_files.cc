@@ -1,0 +1,105 @@
+// The last step of resolving a selection: from rows and file globs to pieces and files.
+#include <algorithm>
+#include <utility>
+
+#include "piece/selection.h"
+#include "piece/selection_parts.h"
+
+namespace shardswarm {
+namespace {
+
+void add_whole(FileIndex file, const Manifest& manifest, std::vector<TensorRows>& rows) {
+  const auto entries = manifest.tensors(file);
+  for (std::uint32_t t = 0; t < entries.size(); ++t) {
+    rows.push_back({file, TensorIndex(t), {0, row_count(entries[t].info)}});
+  }
+}
+
+// Whether these are all rows of all tensors of kTensors files.
+bool complete(const TensorSet& set, const Manifest& manifest) {
+  std::size_t tensors = 0;
+  for (std::uint32_t f = 0; f < manifest.file_count(); ++f) {
+    if (manifest.file(FileIndex(f)).kind != FileKind::kTensors) continue;
+    tensors += manifest.tensors(FileIndex(f)).size();
+  }
+  return set.size() == tensors && std::ranges::all_of(set, [&](const TensorRows& run) {
+           const TensorInfo& info = manifest.tensors(run.file)[run.tensor.value].info;
+           return run.rows == Rows{0, row_count(info)};
+         });
+}
+
+Result<void> check_rows(const TensorSet& set, const Manifest& manifest) {
+  for (const TensorRows& run : set) {
+    const std::uint32_t f = run.file.value;
+    if (f >= manifest.file_count() || manifest.file(run.file).kind != FileKind::kTensors ||
+        run.tensor.value >= manifest.tensors(run.file).size()) {
+      return usage("file " + std::to_string(f) + " has no tensor " +
+                   std::to_string(run.tensor.value) + " that could be selected");
+    }
+    const TensorInfo& info = manifest.tensors(run.file)[run.tensor.value].info;
+    const std::uint64_t rows = row_count(info);
+    if (run.rows.end > rows) {
+      return usage("row " + std::to_string(run.rows.end - 1) + " lies outside " + info.name +
+                   ": it has " + std::to_string(rows));
+    }
+    if (run.rows != Rows{0, rows} && !row_bytes(info)) {
+      return usage("rows of " + info.name + " are no whole bytes: select the whole tensor");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ResolvedSelection> with_files(TensorSet tensors, const std::vector<std::string>& globs,
+                                     bool whole, const Manifest& manifest) {
+  ResolvedSelection result{.pieces = PieceSet(manifest.piece_count())};
+  result.files.resize(manifest.file_count());
+  std::vector<bool> matched(globs.size());
+  std::vector<TensorRows> named_rows;
+  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
+    const FileIndex index(i);
+    const FileEntry& file = manifest.file(index);
+    bool named = false;
+    for (std::size_t g = 0; g < globs.size(); ++g) {
+      if (glob_match(globs[g], file.path)) named = matched[g] = true;
+    }
+    const bool tensors_file = file.kind == FileKind::kTensors;
+    if (!named && !comes_along(file) && !(whole && tensors_file)) continue;
+    result.files[i] = true;
+    if (named && tensors_file) add_whole(index, manifest, named_rows);
+    if (tensors_file) continue;
+    result.pieces.insert(PieceRun{manifest.first_piece(index), file.pieces});
+    result.bytes += file.size - file.header_bytes;
+  }
+  for (std::size_t g = 0; g < matched.size(); ++g) {
+    if (matched[g]) continue;
+    return usage("file glob '" + globs[g] + "' matches none of the model's " +
+                 std::to_string(manifest.file_count()) + " files");
+  }
+  if (!named_rows.empty()) tensors = unite(tensors, normalized(std::move(named_rows)));
+  for (const TensorRows& run : tensors) {
+    result.files[run.file.value] = true;
+    insert_pieces(run, manifest, result.pieces);
+  }
+  result.bytes += bytes_of(tensors, manifest);
+  result.everything = complete(tensors, manifest);
+  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
+    // One without tensors is not made unless the whole model is wanted.
+    const bool tensors_file = manifest.file(FileIndex(i)).kind == FileKind::kTensors;
+    if (tensors_file && !result.files[i]) result.everything = false;
+  }
+  result.tensors = std::move(tensors);
+  return result;
+}
+
+Result<ResolvedSelection> resolve_tensors(const TensorSet& tensors,
+                                          const std::vector<std::string>& files,
+                                          const Manifest& manifest) {
+  TensorSet set = normalized(tensors);
+  if (auto good = check_rows(set, manifest); !good) return std::unexpected(good.error());
+  const bool whole = complete(set, manifest);
+  return with_files(std::move(set), files, whole, manifest);
+}
+
+}  // namespace shardswarm
