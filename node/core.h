@@ -248,7 +248,7 @@ class Core {
 
   // core_share.cc: models that nobody asked for here
   Model* add_shared(Link& link, const ModelId& id, Time now);
-  void wanted_of_shared(Model& model, std::span<const PieceRun> pieces, Time now);
+  void wanted_of_shared(Model& model, std::span<const PieceRun> pieces);
   void look_for(Model& model, std::span<const PieceRun> pieces);
   void learn_shared(Model& model, std::vector<FileIndex> files);
   bool admit_shared(Model& model, std::uint64_t bytes);

@@ -125,7 +125,7 @@ void Core::on(Link& link, event::Lost&& e, Time /*now*/) {
   if (model->fetching) model->download->peer_lost(link.id, e.pieces);
 }
 
-void Core::on(Link& link, event::Want&& e, Time now) {
+void Core::on(Link& link, event::Want&& e, Time /*now*/) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
   LinkModel& at = link.models.at(model->key);
@@ -136,10 +136,10 @@ void Core::on(Link& link, event::Want&& e, Time now) {
     at.early_want = std::move(e.pieces);
     if (!model->sharing) return;
     if (at.early_want.size() > kSharedEarlyRunsMax) at.early_want.resize(kSharedEarlyRunsMax);
-    wanted_of_shared(*model, at.early_want, now);
+    wanted_of_shared(*model, at.early_want);
     return;
   }
-  if (model->sharing) wanted_of_shared(*model, e.pieces, now);
+  if (model->sharing) wanted_of_shared(*model, e.pieces);
   model->upload->peer_wants(link.id, e.pieces);
   model->uploads_due = true;
 }

@@ -36,7 +36,7 @@ Core::Model* Core::add_shared(Link& link, const ModelId& id, Time now) {
 
 // A peer wants these pieces. Before the root is known they say nothing: its WANT is looked at again
 // then.
-void Core::wanted_of_shared(Model& model, std::span<const PieceRun> pieces, Time now) {
+void Core::wanted_of_shared(Model& model, std::span<const PieceRun> pieces) {
   if (pieces.empty()) return;
   if (model.manifest) {
     look_for(model, pieces);
@@ -48,7 +48,6 @@ void Core::wanted_of_shared(Model& model, std::span<const PieceRun> pieces, Time
     return entry.second->sharing && entry.second->learning != nullptr;
   });
   if (static_cast<std::size_t>(learned) >= kSharedModelsMax) return;  // see end_shared
-  model.learning_until = now + kSharedLearnTime;
   learn_shared(model, {});
 }
 
@@ -171,7 +170,7 @@ void Core::end_shared(ModelKey key, bool nothing_found, Time now) {
     if (!waiting->sharing || waiting->learning) continue;
     for (auto& [id, link] : links_) {
       const auto at = link->models.find(other);
-      if (at != link->models.end()) wanted_of_shared(*waiting, at->second.early_want, now);
+      if (at != link->models.end()) wanted_of_shared(*waiting, at->second.early_want);
     }
   }
 }
@@ -188,7 +187,11 @@ void Core::end_left_shared(Time now) {
   std::vector<ModelKey> left;
   for (auto& [key, model] : models_) {
     if (!model->sharing) continue;
-    if (model->is_learning() && now >= model->learning_until) {
+    if (!model->is_learning()) {
+      model->learning_until.reset();
+    } else if (!model->learning_until) {
+      model->learning_until = now + kSharedLearnTime;
+    } else if (now >= *model->learning_until) {
       left.push_back(key);
       continue;
     }

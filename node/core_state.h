@@ -123,7 +123,7 @@ struct Core::Model {
   std::unique_ptr<ManifestFetch> learning;  // of fetches; kept for its resolved selection
   std::set<FileIndex> looked_for;           // of shared ones: files that peers want pieces of
   std::set<FileIndex> looked_at;            // of these, what was found of them here is known
-  Time learning_until{};                    // of a shared one: else it is given up
+  std::optional<Time> learning_until;       // of a shared one: else it is given up
   std::uint64_t shared_bytes = 0;           // of a shared one: its manifest, so far as looked for
   std::map<Digest, Blob> compressed;        // null: that blob is sent as it is
   std::size_t compressed_bytes = 0;

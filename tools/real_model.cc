@@ -233,6 +233,7 @@ Result<SyntheticModel> real_model(std::string_view name, const RealModelOptions&
   std::vector<PlannedTensor> planned = tensors_of(*table, options);
   if (options.files) {
     std::vector<SyntheticTensor> tensors;
+    tensors.reserve(planned.size());
     for (PlannedTensor& tensor : planned) tensors.push_back(std::move(tensor.tensor));
     model.weight_files = split_evenly(std::move(tensors), *options.files, "model");
   } else {
