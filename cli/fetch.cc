@@ -223,7 +223,8 @@ void add_fetch(CLI::App& app, Context& context) {
                    "Seconds without any progress before giving up, resumable")
       ->check(CLI::Range(0.1, 1e6))
       ->capture_default_str();
-  command->add_flag("--dry-run", arguments->dry_run, "Say what the selection amounts to; write nothing");
+  command->add_flag("--dry-run", arguments->dry_run,
+                    "Say what the selection amounts to; write nothing");
   command->add_flag("--json", arguments->json, "One JSON object a line on stdout");
   add_selection(*command, arguments->selection);
   add_network(*command, arguments->network);
