@@ -30,7 +30,7 @@ void punch_hole(int fd, std::uint64_t offset, std::uint64_t length) {
 }  // namespace
 
 void TargetStore::finish(std::function<void(Result<void>)> done) {
-  if (finish_done_) {
+  if (finish_done_ || !ledger_) {  // under way, or complete: others may have the directory
     environment_.post([done = std::move(done)] { done({}); });
     return;
   }

@@ -112,6 +112,23 @@ TEST_F(DamageTest, TheFileOfCutPiecesThatIsGoneIsFetchedAgain) {
   expect_holds(target_, must(resolved(third_)).tensors);
 }
 
+// Complete, it lets others have the directory: what comes afterwards finds nothing to write to.
+TEST_F(DamageTest, WhatIsLostAfterTheEndIsNeitherTakenNorRecorded) {
+  Rig rig;
+  auto store = must(open(rig, target_, layer0_));
+  rig.put_missing(*store, store->wanted(), files_);
+  must(rig.finish(*store));
+  const PieceIndex lost = piece_of_tensor("a.safetensors", "model.layers.0.w");
+  const auto ledger = read_file(target_ / ".shardswarm/ledger");
+  store->forget(lost);
+  EXPECT_TRUE((store->wanted() - store->have()).contains(lost));
+  const auto put = rig.put(*store, lost, piece_of(files_, *manifest_, lost));
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code, Errc::kCancelled);
+  must(rig.finish(*store));
+  EXPECT_EQ(read_file(target_ / ".shardswarm/ledger"), ledger);
+}
+
 // --- stopped ---
 
 TEST_F(DamageTest, AStoreThatIsDroppedAnywhereIsTakenUp) {
