@@ -27,6 +27,7 @@ struct FetchArguments {
   std::string linger = "0";
   double stall_timeout = 60;
   std::string layout;
+  std::string order = "rarest";
   bool no_reuse = false;
   bool dry_run = false;
   bool json = false;
@@ -173,6 +174,7 @@ int run(const FetchArguments& arguments, Context& context) {
       .directory = arguments.directory,
       .selection = *selection,
       .layout = layout_from_name(arguments.layout),
+      .order = arguments.order == "layers" ? FetchOrder::kLayers : FetchOrder::kRarest,
       .reuse = !arguments.no_reuse,
       .peers = arguments.peers,
       .stall_timeout = milliseconds(static_cast<std::int64_t>(arguments.stall_timeout * 1000))};
@@ -213,6 +215,11 @@ void add_fetch(CLI::App& app, Context& context) {
   command->add_option("TICKET", arguments->ticket, "As `shardswarm seed` prints it")->required();
   command->add_option("--to", arguments->directory, "Directory to fetch into")->required();
   add_layout(*command, arguments->layout);
+  command
+      ->add_option("--order", arguments->order,
+                   "rarest: all nodes are done soonest; layers: a loader can begin with the first")
+      ->check(CLI::IsMember({"rarest", "layers"}))
+      ->capture_default_str();
   command->add_flag("--no-reuse", arguments->no_reuse,
                     "Take nothing from other directories of this machine");
   command->add_option("--peer", arguments->peers, "A peer to ask, HOST:PORT (repeatable)");

@@ -22,6 +22,9 @@ void add_network(CLI::App& command, Network& network) {
                    "Serve no pieces of models that were neither seeded nor fetched here");
   command.add_option("--io", network.io, "Disk engine: uring or posix")
       ->check(CLI::IsMember({"uring", "posix"}));
+  command.add_option("--rules", network.rules, "Scheduling rules, to compare them")
+      ->check(CLI::IsMember(std::vector<std::string>(kRuleSetNames.begin(), kRuleSetNames.end())))
+      ->group("Measuring");
 }
 
 void add_trust(CLI::App& command, Network& network) {
@@ -97,6 +100,7 @@ NodeOptions node_options(const Common& common, const Network& network) {
   options.share = !network.no_share;
   options.state_directory = common.state_directory();
   options.io = engine_kind_from_name(network.io).value_or(EngineKind::kAuto);
+  options.rules = rule_set_from_name(network.rules).value_or(RuleSet::kLateBinding);
   options.log = [](LogLevel level, std::string_view text) {
     switch (level) {
       case LogLevel::kDebug:

@@ -19,6 +19,7 @@
 
 #include "node/address_book.h"
 #include "node/manifest_fetch.h"
+#include "piece/load_order.h"
 #include "piece/selection.h"
 #include "scheduler/download.h"
 #include "scheduler/upload.h"
@@ -139,6 +140,7 @@ class Core {
     ManifestFetch::Until until = ManifestFetch::Until::kPieceLists;
     Duration stall_timeout{};              // without progress for so long the fetch ends
     std::shared_ptr<const Manifest> kept;  // what this machine knows of it already; may be null
+    FetchOrder order = FetchOrder::kRarest;
   };
   // kBusy if this model is here already; kUsage if `kept` tells that the selection does not fit.
   Result<ModelKey> add_fetch(FetchRequest request, Time now);

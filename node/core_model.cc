@@ -40,6 +40,7 @@ Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
   model->id = id;
   model->fetching = true;
   model->stall_timeout = request.stall_timeout;
+  model->order = request.order;
   model->last_progress = now;
   model->learning = std::make_unique<ManifestFetch>(id, std::move(request.selection), request.until,
                                                     key.value * kBlobRequestsPerFetch);
@@ -241,6 +242,10 @@ void Core::activate(Model& model, const PieceSet& have) {
     model.counters.reused_bytes = model.counters.present_bytes;
     DownloadOptions download = options_.download;
     download.seed = options_.seed ^ model.key.value;
+    if (model.order == FetchOrder::kLayers) {
+      download.rank = [ranks = load_ranks(*model.manifest, model.learning->outline())](
+                          PieceIndex piece) { return ranks[piece.value]; };
+    }
     model.download =
         std::make_unique<DownloadScheduler>(model.manifest->piece_count(), bytes, download);
     model.download->want(model.wanted - have);

@@ -113,6 +113,7 @@ struct Core::Model {
   bool left = false;       // of a shared one: perhaps nobody wants anything of it any more
   bool finishing = false;  // all is stored; the store makes it durable
   bool reached = false;    // some peer had the model
+  FetchOrder order = FetchOrder::kRarest;
   bool to_peers_changed = false;
   bool uploads_due = false;
   Duration stall_timeout{};

@@ -25,7 +25,9 @@
 
 #include "piece/digest.h"
 #include "piece/error.h"
+#include "piece/load_order.h"
 #include "piece/selection.h"
+#include "scheduler/rules.h"
 #include "storage/io_engine.h"
 #include "storage/store.h"
 
@@ -55,6 +57,7 @@ struct NodeOptions {
   std::filesystem::path state_directory;  // empty: $XDG_STATE_HOME/shardswarm
   EngineKind io = EngineKind::kAuto;
   bool share = true;  // serve peers that want another model what this machine's models have of it
+  RuleSet rules = RuleSet::kLateBinding;                // others are for comparing
   std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
 };
 
@@ -107,7 +110,8 @@ struct FetchReport {
 struct FetchOptions {
   std::filesystem::path directory;
   Selection selection;
-  std::optional<Layout> layout;    // nothing: as the directory is; else original or compact
+  std::optional<Layout> layout;  // nothing: as the directory is; else original or compact
+  FetchOrder order = FetchOrder::kRarest;
   bool reuse = true;               // take equal pieces from other directories of this machine
   std::vector<std::string> peers;  // beside the ticket's
   std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable

@@ -24,6 +24,7 @@ CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   core.hello.agent = "shardswarm/0.1.0";
   core.hello.advertised = options.advertise;
   core.share = options.share;
+  apply(options.rules, core.download, core.upload);
   core.hello.features = kFeatureZstdBlobs;
   std::memcpy(&core.seed, id.bytes.data(), sizeof core.seed);  // another order on every node
   return core;
@@ -106,7 +107,8 @@ void Shell::start_fetch(const std::shared_ptr<FetchState>& fetch) {
                                      .selection = fetch->options.selection,
                                      .until = until,
                                      .stall_timeout = fetch->options.stall_timeout,
-                                     .kept = std::move(fetch->kept)},
+                                     .kept = std::move(fetch->kept),
+                                     .order = fetch->options.order},
                                     now());
   if (!key) {
     fetch->resolve(std::unexpected(key.error()));
