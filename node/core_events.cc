@@ -139,6 +139,7 @@ void Core::on(Link& link, event::Want&& e, Time /*now*/) {
     return;
   }
   if (model->sharing) wanted_of_shared(*model, e.pieces);
+  if (model->fetching) model->download->peer_wants(link.id, e.pieces);
   model->upload->peer_wants(link.id, e.pieces);
 }
 

@@ -188,6 +188,7 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   if (model.fetching) {
     model.download->add_peer(link.id, now);
     model.download->peer_has(link.id, early_have);
+    model.download->peer_wants(link.id, early_want);
     const PieceSet missing = model.wanted - model.have;
     link.session.want(at.channel, missing.runs());
   }

@@ -27,10 +27,16 @@ void DownloadScheduler::Impl::remove_peer(PeerKey key) {
   const auto it = peers_.find(key);
   if (it == peers_.end()) return;
   take_back(key, it->second);
-  const PieceSet held = it->second.have;
+  forget_holder(it->second);
+  it->second.wants.for_each([this](PieceIndex piece) { lose_wanter(piece); });
   peers_.erase(it);
   withdraw_.erase(key);
-  held.for_each([this](PieceIndex piece) { lose_holder(piece); });
+}
+
+// Nothing is asked of it any more.
+void DownloadScheduler::Impl::forget_holder(Peer& peer) {
+  const PieceSet held = std::exchange(peer.have, PieceSet(peer.have.size()));
+  held.for_each([&](PieceIndex piece) { lose_holder(piece, peer); });
 }
 
 void DownloadScheduler::Impl::peer_has(PeerKey key, std::span<const PieceRun> runs) {
@@ -42,7 +48,20 @@ void DownloadScheduler::Impl::peer_has(PeerKey key, std::span<const PieceRun> ru
       if (it->second.have.insert(piece)) gain_holder(piece, it->second);
     }
   }
-  ++epoch_;
+}
+
+void DownloadScheduler::Impl::peer_wants(PeerKey key, std::span<const PieceRun> runs) {
+  const auto it = peers_.find(key);
+  if (it == peers_.end()) return;
+  Peer& peer = it->second;
+  const PieceSet before = std::exchange(peer.wants, PieceSet(peer.wants.size()));
+  for (const PieceRun& run : runs) peer.wants.insert(run);
+  peer.wants -= peer.have;
+  (before - peer.wants).for_each([this](PieceIndex piece) { lose_wanter(piece); });
+  (peer.wants - before).for_each([this](PieceIndex piece) {
+    ++wanters_[piece.value];
+    reorder(piece);
+  });
 }
 
 void DownloadScheduler::Impl::peer_lost(PeerKey key, std::span<const PieceRun> runs) {
@@ -54,7 +73,7 @@ void DownloadScheduler::Impl::peer_lost(PeerKey key, std::span<const PieceRun> r
       if (!it->second.have.contains(piece)) continue;
       release(key, it->second, piece);
       it->second.have.erase(piece);
-      lose_holder(piece);
+      lose_holder(piece, it->second);
     }
   }
 }
@@ -150,9 +169,7 @@ void DownloadScheduler::Impl::failed(PeerKey key, PieceIndex piece) {
   if (const auto it = peers_.find(key); it != peers_.end() && !it->second.banned) {
     take_back(key, it->second);
     it->second.banned = true;
-    const PieceSet held =
-        std::exchange(it->second.have, PieceSet(static_cast<std::uint32_t>(state_.size())));
-    held.for_each([this](PieceIndex p) { lose_holder(p); });
+    forget_holder(it->second);
   }
   dropped(piece);
 }
@@ -169,13 +186,15 @@ void DownloadScheduler::Impl::rejected(PeerKey key, std::span<const PieceRun> ru
       release(key, it->second, piece);
     }
   }
+  // It may have refused the offer as such, before it knew the model: then its credit was lost, too.
+  if (it->second.offered.empty()) it->second.credit = 0;
 }
 
 // --- the interface ---
 
 DownloadScheduler::DownloadScheduler(std::uint32_t pieces, PieceBytes bytes,
                                      DownloadOptions options)
-    : impl_(std::make_unique<Impl>(pieces, std::move(bytes), options)) {}
+    : impl_(std::make_unique<Impl>(pieces, std::move(bytes), std::move(options))) {}
 DownloadScheduler::~DownloadScheduler() = default;
 
 DownloadScheduler::Impl& DownloadScheduler::changing() {
@@ -191,6 +210,9 @@ void DownloadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces)
 }
 void DownloadScheduler::peer_lost(PeerKey peer, std::span<const PieceRun> pieces) {
   changing().peer_lost(peer, pieces);
+}
+void DownloadScheduler::peer_wants(PeerKey peer, std::span<const PieceRun> pieces) {
+  impl_->peer_wants(peer, pieces);
 }
 void DownloadScheduler::measured_round_trip(PeerKey peer, Duration rtt) {
   changing().measured_round_trip(peer, rtt);

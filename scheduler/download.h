@@ -3,8 +3,9 @@
 // Rules, in this order:
 //  - a piece that only one connected peer holds is *offered* to that peer: a set from which the
 //    uploader chooses (late binding), with a byte credit that fills the peer's window;
-//  - other pieces are *pulled*, rarest first (ties at random by seed; a peer's window
-//    filled with requests for single pieces), each from one peer at a time;
+//  - other pieces are *pulled*, each from one peer at a time: rarest first, rarity weighed by how
+//    many peers still want the piece (rarity_class() in scheduler/urgency.h), ties at random by
+//    seed;
 //  - a peer's window follows its measured rate x (smallest round trip + 20 ms), within limits.h;
 //  - a piece whose peer rejected it, failed, left or delivered nothing for the stall time is asked
 //    from another; a peer that sent bad data is asked nothing more (`failed` bans it);
@@ -37,6 +38,10 @@ struct DownloadOptions {
   std::uint64_t window_bytes_max;
   Duration stall = std::chrono::seconds(5);  // a peer that owes us pieces and sends no byte
   Duration retry = std::chrono::seconds(1);  // before a peer is asked again for what it rejected
+  // What only one peer holds is offered to it; else it is pulled like the rest.
+  bool late_binding = true;
+  // Pieces of a lower rank first, whatever their rarity; none: all alike.
+  std::function<std::uint32_t(PieceIndex)> rank;
   DownloadOptions();
 };
 
@@ -68,6 +73,8 @@ class DownloadScheduler {
   void remove_peer(PeerKey peer);  // what it owed goes back
   void peer_has(PeerKey peer, std::span<const PieceRun> pieces);
   void peer_lost(PeerKey peer, std::span<const PieceRun> pieces);
+  // What it is fetching itself and has not announced; replaces.
+  void peer_wants(PeerKey peer, std::span<const PieceRun> pieces);
   void measured_round_trip(PeerKey peer, Duration rtt);
 
   // The peer says which piece it is about to send (CLAIM, or first DATA). Whether the bytes are

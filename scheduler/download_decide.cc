@@ -15,6 +15,10 @@ constexpr Duration kOfferQuiet = std::chrono::milliseconds(100);
 // After this long the two sides count credit differently, or a message went astray between them.
 constexpr Duration kOfferRenewed = std::chrono::seconds(2);
 constexpr std::size_t kPiecesAheadMin = 2;
+// In order: what is offered ahead of the credit, in windows of each peer.
+constexpr std::uint64_t kWindowsOffered = 4;
+// Up to so many pieces are looked at one by one.
+constexpr std::uint32_t kFewPullable = 64;
 constexpr Duration kLateMin = std::chrono::milliseconds(500);
 
 std::vector<PieceRun> runs_of(std::vector<PieceIndex> pieces) {
@@ -82,11 +86,37 @@ void DownloadScheduler::Impl::expire_refusals(Peer& peer, Time now) {
     }
     const PieceIndex piece = it->first;
     it = peer.refused.erase(it);
-    ++epoch_;
-    if (state(piece) == State::kOpen && holders_[piece.value] == 1 && peer.have.contains(piece)) {
+    peer.exhausted = false;
+    if (state(piece) == State::kOpen && to_be_offered(holders_[piece.value]) &&
+        peer.have.contains(piece)) {
       peer.offerable.insert(piece);
     }
   }
+}
+
+// Out of order, all that may be; in order, the first of it: enough for each of our peers to be
+// given another part of it by the same uploader.
+PieceSet DownloadScheduler::Impl::to_offer(const Peer& peer, std::uint64_t room) const {
+  if (!options_.rank) return peer.offerable;
+  const auto bytes_of = [this](const PieceSet& pieces) {
+    std::uint64_t bytes = 0;
+    pieces.for_each([&](PieceIndex piece) { bytes += bytes_(piece); });
+    return bytes;
+  };
+  const std::uint64_t ahead = kWindowsOffered * room * (peers_.size() + 1);
+  std::uint64_t offered = bytes_of(peer.offered);
+  PieceSet next(peer.offerable.size());
+  if (offered >= ahead / 2) return next;
+  std::vector<std::pair<std::uint32_t, PieceIndex>> by_rank;
+  peer.offerable.for_each(
+      [&](PieceIndex piece) { by_rank.emplace_back(options_.rank(piece), piece); });
+  std::sort(by_rank.begin(), by_rank.end());
+  for (const auto& [rank, piece] : by_rank) {
+    if (offered >= ahead) break;
+    next.insert(piece);
+    offered += bytes_(piece);
+  }
+  return next;
 }
 
 void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision& decision) {
@@ -104,11 +134,12 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   // But what is left may be too little for any of the pieces: then nothing would ever come.
   const bool starved = peer.outstanding == 0 && peer.credit < limits::kPieceBytesMax;
   const bool refill = starved || used + std::max<std::uint64_t>(room / 4, 1) <= room;
-  if (peer.offerable.empty() && !refill) return;
-  Ask ask{.peer = key, .pieces = peer.offerable.runs(), .credit_bytes = 0, .any = true};
-  peer.offerable.for_each([this](PieceIndex piece) { set(piece, State::kOffered); });
-  peer.offered |= peer.offerable;
-  peer.offerable.clear();
+  const PieceSet further = to_offer(peer, room);
+  if (further.empty() && !refill) return;
+  Ask ask{.peer = key, .pieces = further.runs(), .credit_bytes = 0, .any = true};
+  further.for_each([this](PieceIndex piece) { set(piece, State::kOffered); });
+  peer.offered |= further;
+  peer.offerable -= further;
   // A credit below one piece would never be used.
   const std::uint64_t least = limits::kPieceBytesMax;
   if (used < room) ask.credit_bytes = room - used;
@@ -118,35 +149,53 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   decision.ask.push_back(std::move(ask));
 }
 
+std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(const Peer& peer) const {
+  const auto usable = [&](PieceIndex piece) {
+    return peer.have.contains(piece) && !peer.refused.contains(piece);
+  };
+  // One in so many of the order is this peer's: found at once, by and large.
+  if (peer.pullable > kFewPullable) return order_.find(usable);
+  std::optional<PieceIndex> best;
+  const auto have = peer.have.words();
+  const auto open = pullable_.words();
+  for (std::size_t w = 0; w < open.size(); ++w) {
+    for (std::uint64_t bits = have[w] & open[w]; bits != 0; bits &= bits - 1) {
+      const PieceIndex piece(static_cast<std::uint32_t>(w * 64) +
+                             static_cast<std::uint32_t>(std::countr_zero(bits)));
+      if (peer.refused.contains(piece)) continue;
+      if (!best || order_.before(piece, *best)) best = piece;
+    }
+  }
+  return best;
+}
+
 void DownloadScheduler::Impl::pull(PeerKey key, Peer& peer, Time now, Decision& decision) {
-  if (peer.scanned_epoch == epoch_) return;
+  if (peer.exhausted || peer.pullable == 0) return;
   const std::uint64_t room = window(peer);
   const bool offers_flow = now - peer.last_claim < std::max(kOfferQuiet, 2 * peer.rtt);
   const std::uint64_t credit = offers_flow ? peer.credit : 0;
   std::vector<PieceIndex> picked;
-  std::size_t i = 0;
   const auto full = [&] {
     return peer.outstanding + credit >= room &&
            (credit > 0 || peer.asked.size() >= kPiecesAheadMin);
   };
-  while (i < rarity_.size() && !full()) {
-    const PieceIndex piece = rarity_[i];
-    if (!peer.have.contains(piece) || peer.refused.contains(piece)) {
-      ++i;
-      continue;
+  while (peer.pullable > 0 && !full()) {
+    const auto piece = next_pull(peer);
+    if (!piece) {
+      peer.exhausted = true;
+      break;
     }
-    rarity_.erase(piece, holders_[piece.value]);
-    add_asked(peer, piece, bytes_(piece), now);
-    picked.push_back(piece);
+    make_unpullable(*piece);
+    add_asked(peer, *piece, bytes_(*piece), now);
+    picked.push_back(*piece);
   }
-  if (i >= rarity_.size()) peer.scanned_epoch = epoch_;
   if (picked.empty()) return;
   decision.ask.push_back(
       {.peer = key, .pieces = runs_of(std::move(picked)), .credit_bytes = 0, .any = false});
 }
 
 bool DownloadScheduler::Impl::in_endgame() const {
-  if (missing_ == 0 || rarity_.size() > 0) return false;
+  if (missing_ == 0 || order_.size() > 0) return false;
   return std::all_of(peers_.begin(), peers_.end(), [](const auto& entry) {
     return entry.second.offered.empty() && entry.second.offerable.empty();
   });
@@ -221,7 +270,7 @@ std::optional<Time> DownloadScheduler::Impl::find_deadline() const {
     if (peer.outstanding == 0 && !peer.offered.empty()) at(peer.last_claim + kOfferRenewed);
     for (const auto& [piece, until] : peer.refused) at(until);
     // Pulls that wait for an offer to fall quiet.
-    if (peer.credit > 0 && rarity_.size() > 0 && peer.scanned_epoch != epoch_) {
+    if (peer.credit > 0 && peer.pullable > 0 && !peer.exhausted) {
       at(peer.last_claim + std::max(kOfferQuiet, 2 * peer.rtt));
     }
     if (!ending) continue;

@@ -8,8 +8,8 @@
 
 #include "piece/limits.h"
 #include "scheduler/download.h"
-#include "scheduler/rarity.h"
 #include "scheduler/rate.h"
+#include "scheduler/urgency.h"
 
 namespace shardswarm {
 
@@ -17,10 +17,12 @@ class DownloadScheduler::Impl {
  public:
   Impl(std::uint32_t pieces, PieceBytes bytes, DownloadOptions options)
       : bytes_(std::move(bytes)),
-        options_(options),
+        options_(std::move(options)),
         state_(pieces, State::kUnwanted),
         holders_(pieces, 0),
-        rarity_(pieces, options.seed) {}
+        wanters_(pieces, 0),
+        pullable_(pieces),
+        order_(pieces, options.seed) {}
 
   // An open piece is asked of nobody; an arrived one is being verified.
   enum class State : std::uint8_t { kUnwanted, kOpen, kOffered, kAsked, kArrived, kDone };
@@ -32,8 +34,9 @@ class DownloadScheduler::Impl {
   };
   struct Peer {
     explicit Peer(std::uint32_t pieces)
-        : have(pieces), offerable(pieces), offered(pieces), withdrawn(pieces) {}
+        : have(pieces), wants(pieces), offerable(pieces), offered(pieces), withdrawn(pieces) {}
     PieceSet have;
+    PieceSet wants;      // and does not have
     PieceSet offerable;  // open, and nobody else holds them: to be offered
     PieceSet offered;
     PieceSet withdrawn;  // what it was asked for no more: a claim may have crossed that
@@ -45,7 +48,8 @@ class DownloadScheduler::Impl {
     Time last_byte{};
     Duration rtt = std::chrono::milliseconds(1);
     RateMeter rate;
-    std::uint64_t scanned_epoch = 0;  // nothing to pull was found at this epoch
+    std::uint32_t pullable = 0;  // pieces of pullable_ that it has
+    bool exhausted = false;      // nothing to pull was found, and no such piece has come since
     bool rtt_known = false;
     bool banned = false;
     bool snubbed = false;
@@ -53,8 +57,10 @@ class DownloadScheduler::Impl {
   void want(const PieceSet& pieces);
   void add_peer(PeerKey key, Time now);
   void remove_peer(PeerKey key);
+  void forget_holder(Peer& peer);
   void peer_has(PeerKey key, std::span<const PieceRun> runs);
   void peer_lost(PeerKey key, std::span<const PieceRun> runs);
+  void peer_wants(PeerKey key, std::span<const PieceRun> runs);
   void measured_round_trip(PeerKey key, Duration rtt);
   bool claimed(PeerKey key, PieceIndex piece, Time now);
   void bytes_arrived(PeerKey key, PieceIndex piece, std::uint32_t bytes, Time now);
@@ -93,62 +99,86 @@ class DownloadScheduler::Impl {
   State state(PieceIndex piece) const { return state_[piece.value]; }
   void set(PieceIndex piece, State state) { state_[piece.value] = state; }
 
-  // --- an open piece stands in one place: offerable to its only holder, or in the rarity order ---
+  // --- an open piece stands in one place: offerable to its only holder, or to be pulled ---
   void make_open(PieceIndex piece) {
     set(piece, State::kOpen);
-    ++epoch_;
     place(piece);
   }
+  bool to_be_offered(std::uint32_t holders) const { return holders == 1 && options_.late_binding; }
   void place(PieceIndex piece) {
     const std::uint32_t holders = holders_[piece.value];
-    if (holders >= 2) {
-      rarity_.insert(piece, holders);
-    } else if (holders == 1) {
-      for (auto& [key, peer] : peers_) {
-        if (peer.have.contains(piece) && !peer.refused.contains(piece)) {
-          peer.offerable.insert(piece);
-        }
-      }
+    if (holders == 0) return;
+    if (!to_be_offered(holders)) {
+      make_pullable(piece);
+      return;
+    }
+    for (auto& [key, peer] : peers_) {
+      if (peer.have.contains(piece) && !peer.refused.contains(piece)) peer.offerable.insert(piece);
     }
   }
   void unplace(PieceIndex piece) {
-    if (rarity_.contains(piece)) {
-      rarity_.erase(piece, holders_[piece.value]);
+    if (pullable_.contains(piece)) {
+      make_unpullable(piece);
       return;
     }
     for (auto& [key, peer] : peers_) peer.offerable.erase(piece);
   }
-
-  void gain_holder(PieceIndex piece, Peer& peer) {
-    const std::uint32_t before = holders_[piece.value]++;
-    if (state(piece) == State::kOffered && before == 1) {
-      // No longer the only one: whoever is free may be asked.
-      for (auto& [key, owner] : peers_) {
-        withdraw_offer(key, owner, piece);
-      }
-      make_open(piece);
-      return;
-    }
-    if (state(piece) != State::kOpen) return;
-    if (before == 0) {
-      if (!peer.refused.contains(piece)) peer.offerable.insert(piece);
-    } else if (before == 1) {
-      for (auto& [key, owner] : peers_) owner.offerable.erase(piece);
-      rarity_.insert(piece, 2);
-    } else {
-      rarity_.one_more(piece, before);
+  std::uint32_t level(PieceIndex piece) const {
+    const std::uint32_t rarity = rarity_class(holders_[piece.value], wanters_[piece.value]);
+    return (options_.rank ? options_.rank(piece) * kRarityClasses : 0) + rarity;
+  }
+  void make_pullable(PieceIndex piece) {
+    pullable_.insert(piece);
+    order_.insert(piece, level(piece));
+    for (auto& [key, peer] : peers_) {
+      if (peer.have.contains(piece)) count_pullable(peer);
     }
   }
-  void lose_holder(PieceIndex piece) {
-    const std::uint32_t before = holders_[piece.value]--;
-    if (state(piece) != State::kOpen) return;
-    if (before > 2) {
-      rarity_.one_less(piece, before);
-    } else {
-      if (rarity_.contains(piece)) rarity_.erase(piece, before);
-      for (auto& [key, peer] : peers_) peer.offerable.erase(piece);
+  void make_unpullable(PieceIndex piece) {
+    pullable_.erase(piece);
+    order_.erase(piece);
+    for (auto& [key, peer] : peers_) {
+      if (peer.have.contains(piece)) --peer.pullable;
+    }
+  }
+  static void count_pullable(Peer& peer) {
+    ++peer.pullable;
+    peer.exhausted = false;
+  }
+  void reorder(PieceIndex piece) {
+    if (pullable_.contains(piece)) order_.move(piece, level(piece));
+  }
+
+  // REQUIRES: the peer's `have` was changed just before, here and below.
+  void gain_holder(PieceIndex piece, Peer& peer) {
+    const std::uint32_t before = holders_[piece.value]++;
+    if (peer.wants.erase(piece)) --wanters_[piece.value];
+    if (state(piece) == State::kOffered && before == 1) {
+      // No longer the only one: whoever is free may be asked.
+      for (auto& [key, owner] : peers_) withdraw_offer(key, owner, piece);
+      make_open(piece);
+    } else if (pullable_.contains(piece)) {
+      count_pullable(peer);
+      reorder(piece);
+    } else if (state(piece) == State::kOpen) {
+      unplace(piece);
       place(piece);
     }
+  }
+  void lose_holder(PieceIndex piece, Peer& peer) {
+    const std::uint32_t left = --holders_[piece.value];
+    if (pullable_.contains(piece)) --peer.pullable;
+    if (state(piece) != State::kOpen) return;
+    if (pullable_.contains(piece) && left > 0 && !to_be_offered(left)) {
+      reorder(piece);
+    } else {
+      unplace(piece);
+      place(piece);
+    }
+  }
+  void lose_wanter(PieceIndex piece) {
+    --wanters_[piece.value];
+    reorder(piece);
   }
 
   // --- what is under way ---
@@ -218,7 +248,9 @@ class DownloadScheduler::Impl {
   void forgive_pause(Time now);
   void check_stalls(Time now);
   void expire_refusals(Peer& peer, Time now);
+  PieceSet to_offer(const Peer& peer, std::uint64_t room) const;
   void offer(PeerKey key, Peer& peer, Time now, Decision& decision);
+  std::optional<PieceIndex> next_pull(const Peer& peer) const;
   void pull(PeerKey key, Peer& peer, Time now, Decision& decision);
   void endgame(Time now, Decision& decision);
   bool in_endgame() const;
@@ -228,10 +260,11 @@ class DownloadScheduler::Impl {
   DownloadOptions options_;
   std::vector<State> state_;
   std::vector<std::uint16_t> holders_;
-  RarityOrder rarity_;
+  std::vector<std::uint16_t> wanters_;  // peers that want it and do not have it
+  PieceSet pullable_;
+  UrgencyOrder order_;  // of pullable_
   std::map<PeerKey, Peer> peers_;
   std::map<PeerKey, std::vector<PieceIndex>> withdraw_;
-  std::uint64_t epoch_ = 1;  // counts what may give an idle peer something to pull
   std::uint32_t missing_ = 0;
   Time decided_{};                // when it was last decided
   bool undecided_ = true;         // something changed since

@@ -16,8 +16,8 @@ namespace shardswarm::sim {
 
 // Layers of equal tensors, an embedding and a head; cut by the real tiling.
 struct ModelShape {
-  std::uint32_t pieces = 2000;              // about: whole tensors of eight pieces
-  std::uint32_t piece_bytes = 1U << 20;     // of every piece
+  std::uint32_t pieces = 2000;           // about: whole tensors of eight pieces
+  std::uint32_t piece_bytes = 1U << 20;  // of every piece
   std::uint32_t layers = 32;
 };
 
@@ -28,7 +28,7 @@ enum class Behaviour : std::uint8_t {
 
 struct NodeSpec {
   std::string name;
-  double up = 125e6;    // bytes a second
+  double up = 125e6;  // bytes a second
   double down = 125e6;
   Duration latency = std::chrono::microseconds(100);  // its own link, one way: two make a path
   double disk = 2e9;    // bytes a second written, one piece after the other
