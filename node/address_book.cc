@@ -16,35 +16,43 @@ constexpr std::size_t kEntriesMax = 4096;
 
 }  // namespace
 
+// All changes of an entry's state and due time: the sums over all entries follow.
+void AddressBook::move(Entry& entry, State state, Time due) {
+  if (entry.state == State::kIdle) idle_dues_.erase(idle_dues_.find(entry.due));
+  if (entry.state == State::kDialing) --dialing_;
+  entry.state = state;
+  entry.due = due;
+  if (state == State::kIdle) idle_dues_.insert(due);
+  if (state == State::kDialing) ++dialing_;
+}
+
 void AddressBook::add_given(const std::string& address, Time now) {
-  Entry& entry = entries_.try_emplace(address, Entry{.due = now, .error = {}}).first->second;
-  entry.given = true;
+  const auto [it, added] = entries_.try_emplace(address, Entry{.due = now, .error = {}});
+  if (added) idle_dues_.insert(now);
+  it->second.given = true;
 }
 
 void AddressBook::add_learned(const std::string& address, Time now) {
   if (entries_.size() >= kEntriesMax) return;
-  entries_.try_emplace(address, Entry{.due = now, .error = {}});
+  const auto [it, added] = entries_.try_emplace(address, Entry{.due = now, .error = {}});
+  if (added) idle_dues_.insert(now);
 }
 
 std::vector<std::string> AddressBook::take_due(Time now, std::size_t most) {
   std::vector<std::string> due;
-  std::size_t under_way = 0;
-  for (const auto& [address, entry] : entries_) under_way += entry.state == State::kDialing;
+  if (idle_dues_.empty() || *idle_dues_.begin() > now) return due;
   for (auto& [address, entry] : entries_) {
-    if (under_way + due.size() >= most) break;
+    if (dialing_ >= most) break;
     if (entry.state != State::kIdle || entry.due > now) continue;
-    entry.state = State::kDialing;
+    move(entry, State::kDialing, entry.due);
     due.push_back(address);
   }
   return due;
 }
 
 std::optional<Time> AddressBook::next_due() const {
-  std::optional<Time> next;
-  for (const auto& [address, entry] : entries_) {
-    if (entry.state == State::kIdle && (!next || entry.due < *next)) next = entry.due;
-  }
-  return next;
+  if (idle_dues_.empty()) return std::nullopt;
+  return *idle_dues_.begin();
 }
 
 void AddressBook::failed(const std::string& address, Error error, Time now) {
@@ -52,10 +60,10 @@ void AddressBook::failed(const std::string& address, Error error, Time now) {
   if (it == entries_.end() || it->second.state == State::kNever) return;
   Entry& entry = it->second;
   const auto shift = std::min(entry.failures, 5U);
-  entry.due = now + std::min(kBackoffMin * (1 << shift), kBackoffMax);
   ++entry.failures;
-  if (!entry.given && entry.failures >= kLearnedFailuresMax) entry.due = now + kLeaveAlone;
-  entry.state = State::kIdle;
+  const bool leave_alone = !entry.given && entry.failures >= kLearnedFailuresMax;
+  move(entry, State::kIdle,
+       now + (leave_alone ? kLeaveAlone : std::min(kBackoffMin * (1 << shift), kBackoffMax)));
   entry.error = std::move(error);
   entry.failed_at = now;
 }
@@ -63,7 +71,7 @@ void AddressBook::failed(const std::string& address, Error error, Time now) {
 void AddressBook::connected(const std::string& address, Time now) {
   const auto it = entries_.find(address);
   if (it == entries_.end() || it->second.state == State::kNever) return;
-  it->second.state = State::kConnected;
+  move(it->second, State::kConnected, it->second.due);
   it->second.connected_at = now;
   it->second.error.reset();
 }
@@ -72,14 +80,14 @@ void AddressBook::disconnected(const std::string& address, Time now) {
   const auto it = entries_.find(address);
   if (it == entries_.end() || it->second.state != State::kConnected) return;
   Entry& entry = it->second;
-  entry.state = State::kIdle;
   entry.failures = now - entry.connected_at < kShortLived ? entry.failures + 1 : 0;
-  entry.due = now + std::min(kBackoffMin * (1 << std::min(entry.failures, 5U)), kBackoffMax);
+  const auto shift = std::min(entry.failures, 5U);
+  move(entry, State::kIdle, now + std::min(kBackoffMin * (1 << shift), kBackoffMax));
 }
 
 void AddressBook::never(const std::string& address) {
   const auto it = entries_.find(address);
-  if (it != entries_.end()) it->second.state = State::kNever;
+  if (it != entries_.end()) move(it->second, State::kNever, it->second.due);
 }
 
 std::optional<Error> AddressBook::all_given_refused() const {

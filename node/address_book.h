@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,7 +48,11 @@ class AddressBook {
     Time failed_at{};
     Time connected_at{};
   };
+  void move(Entry& entry, State state, Time due);
+
   std::map<std::string, Entry> entries_;
+  std::multiset<Time> idle_dues_;  // of idle entries
+  std::size_t dialing_ = 0;
 };
 
 }  // namespace shardswarm

@@ -67,6 +67,8 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
   const std::unique_ptr<Link> link = std::move(it->second);
   links_.erase(it);
   output_ready_.erase(connection);
+  touched_.erase(connection);
+  if (link->alive_due) alive_dues_.erase({*link->alive_due, connection});
   end_receive(*link, true);
   for (auto& [key, at] : link->models) {
     Model* model = find_model(key);
@@ -170,7 +172,9 @@ void Core::keep_alive(Link& link, Time now) {
     }
     return;
   }
-  if (std::holds_alternative<std::monostate>(link.session.next_output())) {
+  const bool was_idle =
+      std::exchange(link.idle, std::holds_alternative<std::monostate>(link.session.next_output()));
+  if (was_idle || link.idle) {
     link.last_sent = now;
   } else if (now - link.last_sent >= kDeadAfter) {
     // Else it would keep the buffers of what it asked for.
@@ -201,6 +205,42 @@ void Core::keep_alive(Link& link, Time now) {
   }
 }
 
+// Until it is touched again, nothing is to be done for the link before that.
+void Core::set_alive_due(Link& link) {
+  std::optional<Time> due;
+  if (link.close_asked || (link.receiving && link.receiving->waiting)) {
+    due.reset();
+  } else if (!link.hello) {
+    due = link.since + kHelloTimeout;
+  } else {
+    due = link.last_received + kDeadAfter;
+    if (!link.ping_pending) due = std::min(*due, link.ping_sent + kPingEvery);
+  }
+  // A due time that moved away stands until it is reached: bytes come more often than that.
+  if (due && link.alive_due && *link.alive_due <= *due) return;
+  if (link.alive_due) alive_dues_.erase({*link.alive_due, link.id});
+  if (due) alive_dues_.emplace(*due, link.id);
+  link.alive_due = due;
+}
+
+void Core::watch_links(Time now) {
+  std::set<ConnectionId> watched = std::exchange(touched_, {});
+  watched.insert(output_ready_.begin(), output_ready_.end());
+  watched.insert(waiting_.begin(), waiting_.end());
+  while (!alive_dues_.empty() && alive_dues_.begin()->first <= now) {
+    const ConnectionId id = alive_dues_.begin()->second;
+    alive_dues_.erase(alive_dues_.begin());
+    links_.at(id)->alive_due.reset();
+    watched.insert(id);
+  }
+  for (const ConnectionId id : watched) {
+    Link* link = find_link(id);
+    if (link == nullptr) continue;
+    keep_alive(*link, now);
+    set_alive_due(*link);
+  }
+}
+
 void Core::dial_due(Time now) {
   const bool wanted = std::any_of(models_.begin(), models_.end(),
                                   [](const auto& entry) { return entry.second->fetching; });
@@ -211,10 +251,7 @@ void Core::dial_due(Time now) {
 }
 
 void Core::settle(Time now) {
-  for (auto& [id, link] : links_) {
-    keep_alive(*link, now);
-    if (link->receiving && link->receiving->waiting && try_accept(*link, now)) drain(*link, now);
-  }
+  accept_waiting(now);
   dial_due(now);
   for (auto& [key, model] : models_) {
     if (model->is_learning()) learn(*model, now);
@@ -228,26 +265,22 @@ void Core::settle(Time now) {
     check_stalled(*model, now);
   }
   end_left_shared(now);
+  watch_links(now);
 }
 
 std::vector<Action> Core::take_actions() { return std::exchange(actions_, {}); }
 
-std::set<ConnectionId> Core::take_output_ready() { return std::exchange(output_ready_, {}); }
+std::set<ConnectionId> Core::take_output_ready() {
+  touched_.insert(output_ready_.begin(), output_ready_.end());
+  return std::exchange(output_ready_, {});
+}
 
 std::optional<Time> Core::next_deadline() const {
   std::optional<Time> next;
   const auto at = [&next](std::optional<Time> due) {
     if (due && (!next || *due < *next)) next = due;
   };
-  for (const auto& [id, link] : links_) {
-    if (link->close_asked) continue;
-    if (!link->hello) {
-      at(link->since + kHelloTimeout);
-    } else if (!link->receiving || !link->receiving->waiting) {
-      at(link->last_received + kDeadAfter);
-      if (!link->ping_pending) at(link->ping_sent + kPingEvery);
-    }
-  }
+  if (!alive_dues_.empty()) at(alive_dues_.begin()->first);
   for (const auto& [key, model] : models_) {
     if (model->to_peers_changed) at(model->tell_due);
     if (model->fetching) {

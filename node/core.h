@@ -14,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -204,7 +205,9 @@ class Core {
   void close_link(Link& link, CloseReason reason, std::string_view text);
   void protocol_error(Link& link, std::string_view text);
   void ban(Link& link, std::string_view why);
+  void watch_links(Time now);
   void keep_alive(Link& link, Time now);
+  void set_alive_due(Link& link);
   void dial_due(Time now);
   void log(bool warning, std::string text);
 
@@ -261,13 +264,15 @@ class Core {
   void end_left_shared(Time now);
 
   // core_transfer.cc: pieces in and out
+  void accept_waiting(Time now);
   bool try_accept(Link& link, Time now);  // whether it is accepted
+  void set_waiting(Link& link, bool waiting);
   void end_receive(Link& link, bool wasted);
   void give_up_receive(Link& link);
   void ask(Model& model, Time now);
-  void update_pause(Model& model);
   void pump_uploads(Model& model, Time now);
   void pump_upload(Link& link, Model& model, LinkModel& at, Time now);
+  void upload_ended(Link& link);
   void drop_upload(Link& link, const Upload& upload);
 
   CoreOptions options_;
@@ -280,6 +285,12 @@ class Core {
   std::set<NodeId> banned_;
   AddressBook addresses_;
   std::set<ConnectionId> output_ready_;
+  // What settle() looks at, so that it costs what changed rather than what is connected: links that
+  // were in output_ready_ since the last one; that wait for room to receive a piece; by the time
+  // when keep_alive() is due at the latest.
+  std::set<ConnectionId> touched_;
+  std::set<ConnectionId> waiting_;
+  std::set<std::pair<Time, ConnectionId>> alive_dues_;
   std::vector<Action> actions_;
   std::uint64_t control_bytes_ = 0;
   std::uint32_t next_model_ = 1;

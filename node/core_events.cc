@@ -115,7 +115,6 @@ void Core::on(Link& link, event::Have&& e, Time /*now*/) {
   if (!within(link, *model, e.pieces)) return;
   if (model->fetching) model->download->peer_has(link.id, e.pieces);
   model->upload->peer_has(link.id, e.pieces);
-  model->uploads_due = true;
 }
 
 void Core::on(Link& link, event::Lost&& e, Time /*now*/) {
@@ -142,7 +141,6 @@ void Core::on(Link& link, event::Want&& e, Time /*now*/) {
   if (model->sharing) wanted_of_shared(*model, e.pieces);
   if (model->fetching) model->download->peer_wants(link.id, e.pieces);
   model->upload->peer_wants(link.id, e.pieces);
-  model->uploads_due = true;
 }
 
 void Core::on(Link& link, event::Request&& e, Time /*now*/) {
@@ -160,7 +158,7 @@ void Core::on(Link& link, event::Request&& e, Time /*now*/) {
   if (!refused.leased.empty()) {
     link.session.reject(e.channel, refused.leased, RejectReason::kLeased);
   }
-  model->uploads_due = true;
+  model->uploads_due.insert(link.id);
 }
 
 void Core::on(Link& link, event::Claim&& e, Time now) {
@@ -277,8 +275,11 @@ void Core::on(Link& link, event::Peers&& e, Time now) {
     }
   }
   LinkModel& at = link.models.at(model->key);
-  at.connected_to = std::move(connected);
-  if (at.introduced) model->upload->peer_connected_to(link.id, at.connected_to);
+  if (at.introduced) {
+    model->upload->peer_connected_to(link.id, connected);
+  } else {
+    at.connected_to = std::move(connected);
+  }
 }
 
 void Core::on(Link& link, event::Pong&& e, Time now) {

@@ -156,7 +156,7 @@ void Core::part(Link& link, Model& model, LinkModel& at) {
   if (!std::exchange(at.introduced, false)) return;
   if (model.download) model.download->remove_peer(link.id);
   model.upload->remove_peer(link.id);
-  model.uploads_due = model.to_peers_changed = true;
+  model.to_peers_changed = true;
   if (const auto tally = model.tallies.find(link.hello->node_id); tally != model.tallies.end()) {
     --tally->second.connections;
   }
@@ -180,12 +180,12 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   PeerTally& tally = model.tallies[link.hello->node_id];
   tally.address = link.told_addresses.empty() ? link.address : link.told_addresses.front();
   ++tally.connections;
-  model.to_peers_changed = model.uploads_due = true;
+  model.to_peers_changed = true;
 
   model.upload->add_peer(link.id, link.hello->node_id, now);
   model.upload->peer_has(link.id, early_have);
   model.upload->peer_wants(link.id, early_want);
-  model.upload->peer_connected_to(link.id, at.connected_to);
+  model.upload->peer_connected_to(link.id, std::exchange(at.connected_to, {}));
   if (model.fetching) {
     model.download->add_peer(link.id, now);
     model.download->peer_has(link.id, early_have);

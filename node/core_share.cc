@@ -144,7 +144,6 @@ void Core::shared_found(ModelKey key, const PieceSet& have, Time now) {
       model->upload->have(more.runs());
       if (model->unannounced.empty()) model->unannounced_since = now;
       model->unannounced |= more;
-      model->uploads_due = true;
     }
   } else if (!have.empty()) {
     model->wanted = PieceSet(model->manifest->piece_count());

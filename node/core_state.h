@@ -91,7 +91,9 @@ struct Core::Link {
   bool close_asked = false;
   Time since{};
   Time last_received{};
-  Time last_sent{};  // or when there was nothing to send
+  Time last_sent{};               // or when there was nothing to send before
+  bool idle = true;               // there was nothing to send when keep_alive() looked
+  std::optional<Time> alive_due;  // in Core::alive_dues_; not after the time when it is due
   Time ping_sent{};
   bool ping_pending = false;
   std::uint64_t ping_token = 0;
@@ -115,7 +117,6 @@ struct Core::Model {
   bool reached = false;    // some peer had the model
   FetchOrder order = FetchOrder::kRarest;
   bool to_peers_changed = false;
-  bool uploads_due = false;
   Duration stall_timeout{};
   Time last_progress{};
   Time tell_due{};
@@ -134,6 +135,8 @@ struct Core::Model {
   PieceSet unannounced;
   std::unique_ptr<DownloadScheduler> download;  // of fetches
   std::unique_ptr<UploadScheduler> upload;
+  std::set<ConnectionId> uploads_due;  // links that may be sent something further
+  std::uint32_t waiting = 0;           // links on which a piece of it waits for room
   std::uint64_t undurable_bytes = 0;
   ModelStatus counters;
   std::map<NodeId, PeerTally> tallies;

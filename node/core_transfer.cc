@@ -41,38 +41,49 @@ void Core::on(Link& link, event::PieceBegin&& e, Time now) {
     link.session.cancel(e.channel, {&run, 1}, 0);
     return;
   }
-  receiving.waiting = true;
-  try_accept(link, now);
+  if (!try_accept(link, now)) set_waiting(link, true);
+}
+
+// While some peer's bytes wait for a buffer or the disk, asking for more would only queue them, and
+// silence is ours, not the peers'.
+void Core::set_waiting(Link& link, bool waiting) {
+  Link::Receiving& receiving = *link.receiving;
+  if (receiving.waiting == waiting) return;
+  receiving.waiting = waiting;
+  if (waiting) {
+    waiting_.insert(link.id);
+  } else {
+    waiting_.erase(link.id);
+  }
+  Model* model = find_model(receiving.model);
+  if (model == nullptr) return;
+  model->waiting += waiting ? 1U : ~0U;
+  model->download->pause(model->waiting > 0);
+}
+
+void Core::accept_waiting(Time now) {
+  const std::vector<ConnectionId> waiting(waiting_.begin(), waiting_.end());
+  for (const ConnectionId id : waiting) {
+    Link* link = find_link(id);
+    if (link == nullptr || !link->receiving || !link->receiving->waiting) continue;
+    if (try_accept(*link, now)) drain(*link, now);
+  }
 }
 
 bool Core::try_accept(Link& link, Time now) {
   Link::Receiving& receiving = *link.receiving;
   Model* model = find_model(receiving.model);
   if (model == nullptr || link.close_asked) return false;
-  bool accepted = false;
-  if (model->undurable_bytes < limits::kUndurableBytesMax) {
-    if (auto buffer = buffers_.take(receiving.length)) {
-      accepted = true;
-      receiving.waiting = false;
-      receiving.since = now;
-      receiving.buffer = std::move(*buffer);
-      link.last_received = now;
-      link.session.accept_piece(receiving.buffer.bytes());
-      output_ready_.insert(link.id);
-    }
-  }
-  update_pause(*model);
-  return accepted;
-}
-
-// While some peer's bytes wait for a buffer or the disk, asking for more would only queue them, and
-// silence is ours, not the peers'.
-void Core::update_pause(Model& model) {
-  if (!model.download) return;
-  model.download->pause(std::any_of(links_.begin(), links_.end(), [&](const auto& entry) {
-    const auto& receiving = entry.second->receiving;
-    return receiving && receiving->waiting && receiving->model == model.key;
-  }));
+  if (model->undurable_bytes >= limits::kUndurableBytesMax) return false;
+  auto buffer = buffers_.take(receiving.length);
+  if (!buffer) return false;
+  set_waiting(link, false);
+  receiving.since = now;
+  receiving.buffer = std::move(*buffer);
+  link.last_received = now;
+  link.session.accept_piece(receiving.buffer.bytes());
+  output_ready_.insert(link.id);
+  return true;
 }
 
 void Core::on(Link& link, event::PieceBytes&& e, Time now) {
@@ -108,14 +119,11 @@ void Core::on(Link& link, event::PieceEnd&& e, Time /*now*/) {
 // The piece under way will not be kept (`wasted`), or was handed on. Frees its buffer.
 void Core::end_receive(Link& link, bool wasted) {
   if (!link.receiving) return;
-  if (Model* model = find_model(link.receiving->model); model != nullptr) {
-    if (wasted) model->counters.duplicate_bytes += link.receiving->got;
-    const bool was_waiting = link.receiving->waiting;
-    link.receiving.reset();
-    if (was_waiting) update_pause(*model);
-  } else {
-    link.receiving.reset();
+  if (Model* model = find_model(link.receiving->model); model != nullptr && wasted) {
+    model->counters.duplicate_bytes += link.receiving->got;
   }
+  set_waiting(link, false);
+  link.receiving.reset();
 }
 
 // The piece under way is not wanted from this peer any more: its buffer is free at once, and what
@@ -125,7 +133,7 @@ void Core::give_up_receive(Link& link) {
   if (receiving.discard) return;
   receiving.discard = true;
   if (receiving.waiting) {
-    receiving.waiting = false;
+    set_waiting(link, false);
     link.session.discard_piece(receiving.length);
   } else {
     link.session.drop_receive();
@@ -170,7 +178,6 @@ void Core::piece_stored(ModelKey key, PieceIndex piece, ConnectionId from, std::
   model->upload->have({&run, 1});
   if (model->unannounced.empty()) model->unannounced_since = now;
   model->unannounced.insert(piece);
-  model->uploads_due = true;
 }
 
 void Core::undurable(ModelKey key, std::uint64_t bytes, Time now) {
@@ -204,15 +211,26 @@ void Core::ask(Model& model, Time now) {
 // --- out ---
 
 void Core::pump_uploads(Model& model, Time now) {
-  const auto due = model.upload->next_deadline();
-  if (!model.uploads_due && (!due || *due > now)) return;
-  model.uploads_due = false;
-  model.upload->expire(now);
-  for (auto& [id, link] : links_) {
+  if (const auto due = model.upload->next_deadline(); due && *due <= now) model.upload->expire(now);
+  std::set<ConnectionId> due = std::exchange(model.uploads_due, {});
+  if (model.upload->take_freed()) {
+    for (const auto& [id, link] : links_) due.insert(due.end(), id);
+  }
+  for (const ConnectionId id : due) {
+    Link* link = find_link(id);
+    if (link == nullptr) continue;
     const auto at = link->models.find(model.key);
     if (at != link->models.end() && at->second.introduced) {
       pump_upload(*link, model, at->second, now);
     }
+  }
+}
+
+// There is room on the link again, whichever model's piece was on its way.
+void Core::upload_ended(Link& link) {
+  for (const auto& [key, at] : link.models) {
+    Model* model = find_model(key);
+    if (model != nullptr && at.introduced) model->uploads_due.insert(link.id);
   }
 }
 
@@ -252,7 +270,7 @@ void Core::piece_prepared(ConnectionId connection, ModelKey key, PieceIndex piec
   if (!ok || it->cancelled || link->close_asked) {
     drop_upload(*link, *it);
     link->uploads.erase(it);
-    model->uploads_due = true;
+    upload_ended(*link);
   } else {
     it->prepared = true;
     link->session.send_piece(it->channel, piece, it->length);
@@ -285,7 +303,7 @@ void Core::on(Link& link, event::PieceSent&& e, Time now) {
   }
   drop_upload(link, *it);
   link.uploads.erase(it);
-  model->uploads_due = true;
+  upload_ended(link);
 }
 
 void Core::on(Link& link, event::Cancel&& e, Time /*now*/) {
@@ -306,7 +324,7 @@ void Core::on(Link& link, event::Cancel&& e, Time /*now*/) {
     }
     link.session.abort_piece(upload.channel, upload.piece);  // PieceSent tells what became of it
   }
-  model->uploads_due = true;
+  model->uploads_due.insert(link.id);
 }
 
 void Core::piece_lost(ModelKey key, PieceIndex piece) {

@@ -139,8 +139,10 @@ void DownloadScheduler::Impl::bytes_arrived(PeerKey key, PieceIndex piece, std::
   if (it == peers_.end()) return;
   Peer& peer = it->second;
   peer.last_byte = now;
-  peer.snubbed = false;
+  const double rate = peer.rate.bytes_per_second();
   peer.rate.add(bytes, now);
+  // Every frame comes by here: most change nothing to decide on.
+  if (std::exchange(peer.snubbed, false) || peer.rate.bytes_per_second() != rate) undecided();
   if (const auto asked = peer.asked.find(piece); asked != peer.asked.end()) {
     asked->second.arrived += bytes;
   }
@@ -195,38 +197,43 @@ DownloadScheduler::DownloadScheduler(std::uint32_t pieces, PieceBytes bytes,
     : impl_(std::make_unique<Impl>(pieces, std::move(bytes), std::move(options))) {}
 DownloadScheduler::~DownloadScheduler() = default;
 
-void DownloadScheduler::want(const PieceSet& pieces) { impl_->want(pieces); }
-void DownloadScheduler::add_peer(PeerKey peer, Time now) { impl_->add_peer(peer, now); }
-void DownloadScheduler::remove_peer(PeerKey peer) { impl_->remove_peer(peer); }
+DownloadScheduler::Impl& DownloadScheduler::changing() {
+  impl_->undecided();
+  return *impl_;
+}
+
+void DownloadScheduler::want(const PieceSet& pieces) { changing().want(pieces); }
+void DownloadScheduler::add_peer(PeerKey peer, Time now) { changing().add_peer(peer, now); }
+void DownloadScheduler::remove_peer(PeerKey peer) { changing().remove_peer(peer); }
 void DownloadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces) {
-  impl_->peer_has(peer, pieces);
+  changing().peer_has(peer, pieces);
 }
 void DownloadScheduler::peer_lost(PeerKey peer, std::span<const PieceRun> pieces) {
-  impl_->peer_lost(peer, pieces);
+  changing().peer_lost(peer, pieces);
 }
 void DownloadScheduler::peer_wants(PeerKey peer, std::span<const PieceRun> pieces) {
   impl_->peer_wants(peer, pieces);
 }
 void DownloadScheduler::measured_round_trip(PeerKey peer, Duration rtt) {
-  impl_->measured_round_trip(peer, rtt);
+  changing().measured_round_trip(peer, rtt);
 }
 bool DownloadScheduler::claimed(PeerKey peer, PieceIndex piece, Time now) {
-  return impl_->claimed(peer, piece, now);
+  return changing().claimed(peer, piece, now);
 }
 void DownloadScheduler::bytes_arrived(PeerKey peer, PieceIndex piece, std::uint32_t bytes,
                                       Time now) {
   impl_->bytes_arrived(peer, piece, bytes, now);
 }
-void DownloadScheduler::arrived(PeerKey peer, PieceIndex piece) { impl_->arrived(peer, piece); }
-void DownloadScheduler::verified(PieceIndex piece) { impl_->verified(piece); }
-void DownloadScheduler::failed(PeerKey peer, PieceIndex piece) { impl_->failed(peer, piece); }
-void DownloadScheduler::dropped(PieceIndex piece) { impl_->dropped(piece); }
+void DownloadScheduler::arrived(PeerKey peer, PieceIndex piece) { changing().arrived(peer, piece); }
+void DownloadScheduler::verified(PieceIndex piece) { changing().verified(piece); }
+void DownloadScheduler::failed(PeerKey peer, PieceIndex piece) { changing().failed(peer, piece); }
+void DownloadScheduler::dropped(PieceIndex piece) { changing().dropped(piece); }
 void DownloadScheduler::rejected(PeerKey peer, std::span<const PieceRun> pieces, Time now) {
-  impl_->rejected(peer, pieces, now);
+  changing().rejected(peer, pieces, now);
 }
 Decision DownloadScheduler::decide(Time now) { return impl_->decide(now); }
 std::optional<Time> DownloadScheduler::next_deadline() const { return impl_->next_deadline(); }
-void DownloadScheduler::pause(bool paused) { impl_->pause(paused); }
+void DownloadScheduler::pause(bool paused) { changing().pause(paused); }
 bool DownloadScheduler::done() const { return impl_->missing() == 0; }
 std::uint32_t DownloadScheduler::missing() const { return impl_->missing(); }
 std::uint64_t DownloadScheduler::outstanding_bytes(PeerKey peer) const {

@@ -107,6 +107,8 @@ class DownloadScheduler {
 
  private:
   class Impl;
+  Impl& changing();  // for what may change the next decision
+
   std::unique_ptr<Impl> impl_;
 };
 

@@ -231,6 +231,7 @@ void DownloadScheduler::Impl::endgame(Time now, Decision& decision) {
 
 Decision DownloadScheduler::Impl::decide(Time now) {
   Decision decision;
+  if (!undecided_ && (!deadline_ || now < *deadline_)) return decision;
   decided_ = now;
   forgive_pause(now);
   check_stalls(now);
@@ -252,10 +253,12 @@ Decision DownloadScheduler::Impl::decide(Time now) {
     decision.withdraw.push_back({.peer = key, .pieces = runs_of(std::move(pieces))});
   }
   withdraw_.clear();
+  undecided_ = false;
+  deadline_ = find_deadline();
   return decision;
 }
 
-std::optional<Time> DownloadScheduler::Impl::next_deadline() const {
+std::optional<Time> DownloadScheduler::Impl::find_deadline() const {
   std::optional<Time> next;
   const auto at = [&](Time due) {
     if (due > decided_ && (!next || due < *next)) next = due;  // earlier ones were dealt with

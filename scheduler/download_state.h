@@ -74,7 +74,8 @@ class DownloadScheduler::Impl {
   void rejected(PeerKey key, std::span<const PieceRun> runs, Time now);
 
   Decision decide(Time now);
-  std::optional<Time> next_deadline() const;
+  std::optional<Time> next_deadline() const { return undecided_ ? find_deadline() : deadline_; }
+  void undecided() { undecided_ = true; }
   void pause(bool paused) {
     resumed_ |= paused_ && !paused;
     paused_ = paused;
@@ -253,6 +254,7 @@ class DownloadScheduler::Impl {
   void pull(PeerKey key, Peer& peer, Time now, Decision& decision);
   void endgame(Time now, Decision& decision);
   bool in_endgame() const;
+  std::optional<Time> find_deadline() const;
 
   PieceBytes bytes_;
   DownloadOptions options_;
@@ -264,7 +266,9 @@ class DownloadScheduler::Impl {
   std::map<PeerKey, Peer> peers_;
   std::map<PeerKey, std::vector<PieceIndex>> withdraw_;
   std::uint32_t missing_ = 0;
-  Time decided_{};  // when decide() was last called
+  Time decided_{};                // when it was last decided
+  bool undecided_ = true;         // something changed since
+  std::optional<Time> deadline_;  // of find_deadline() then; bytes that came since only defer it
   bool paused_ = false;
   bool resumed_ = false;  // since the last decision
 };

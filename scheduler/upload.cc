@@ -67,7 +67,9 @@ class UploadScheduler::Impl {
     RateMeter rate;
   };
   void add_peer(PeerKey key, const NodeId& id, Time now) {
-    peers_.try_emplace(key, size_, id).first->second.presumed_until = now + kPresumedConnected;
+    Peer& peer = peers_.try_emplace(key, size_, id).first->second;
+    peer.presumed_until = now + kPresumedConnected;
+    wakes_.emplace(*peer.presumed_until, key);
   }
 
   void remove_peer(PeerKey key) {
@@ -76,6 +78,7 @@ class UploadScheduler::Impl {
     it->second.have.for_each([this](PieceIndex piece) { --holders_[piece.value]; });
     peers_.erase(it);
     leases_.end_of(key);
+    freed_ = true;
   }
 
   void peer_has(PeerKey key, std::span<const PieceRun> runs) {
@@ -86,8 +89,16 @@ class UploadScheduler::Impl {
       ++holders_[piece.value];
       if (const auto* lease = leases_.find(piece); lease != nullptr && lease->taker != key) {
         leases_.end(piece);
+        freed_ = true;
       }
     });
+  }
+
+  void peer_connected_to(PeerKey key, const std::vector<NodeId>& nodes) {
+    Peer* peer = find(key);
+    if (peer == nullptr) return;
+    peer->connected = std::set<NodeId>(nodes.begin(), nodes.end());
+    freed_ = true;
   }
 
   Refused asked(PeerKey key, std::span<const PieceRun> runs, std::uint64_t credit, bool any) {
@@ -120,16 +131,23 @@ class UploadScheduler::Impl {
       if (peer->offered.erase(piece) || pulled) append(waiting, piece);
     });
     peer->credit -= std::min(peer->credit, credit);
+    freed_ |= lapsed_ > 0;
     return waiting;
   }
 
   void expire(Time now) {
-    expired_ = now;
-    for (auto& [key, peer] : peers_) {
-      if (peer.presumed_until && *peer.presumed_until <= now) peer.presumed_until.reset();
+    while (!wakes_.empty() && wakes_.begin()->first <= now) {
+      Peer* peer = find(wakes_.begin()->second);
+      wakes_.erase(wakes_.begin());
+      freed_ = true;
+      if (peer != nullptr && peer->presumed_until && *peer->presumed_until <= now) {
+        peer->presumed_until.reset();
+      }
     }
     for (const PeerKey key : leases_.expire(now)) {
-      if (Peer* taker = find(key)) ++taker->lapses;
+      freed_ = true;
+      Peer* taker = find(key);
+      if (taker != nullptr && ++taker->lapses == kLapsesMax) ++lapsed_;
     }
   }
 
@@ -150,6 +168,7 @@ class UploadScheduler::Impl {
   void unsent(PeerKey key, PieceIndex piece) {
     if (Peer* peer = find(key))
       peer->queued -= std::min<std::uint64_t>(peer->queued, bytes_(piece));
+    freed_ = true;
     if (times_sent_[piece.value] > 0) --times_sent_[piece.value];
     if (times_sent_[piece.value] == 0) sent_once_.erase(piece);
     if (const auto* lease = leases_.find(piece); lease != nullptr && lease->taker == key) {
@@ -166,15 +185,10 @@ class UploadScheduler::Impl {
 
   std::optional<Time> next_deadline() const {
     std::optional<Time> next = leases_.next_deadline();
-    const auto at = [&](std::optional<Time> due) {
-      if (due && *due > expired_ && (!next || *due < *next)) next = due;
-    };
-    for (const auto& [key, peer] : peers_) {
-      at(peer.presumed_until);
-      at(peer.held_until);
-    }
+    if (!wakes_.empty() && (!next || wakes_.begin()->first < *next)) next = wakes_.begin()->first;
     return next;
   }
+  bool take_freed() { return std::exchange(freed_, false); }
 
   std::uint32_t only_here() const {
     PieceSet wanted(size_);
@@ -215,10 +229,13 @@ class UploadScheduler::Impl {
 
   // A first copy for a peer that let leases lapse, and gets nothing else: those who wait for it may
   // never take it.
-  std::optional<PieceIndex> held_back(Peer& peer, PeerKey key, Time now) const {
+  std::optional<PieceIndex> held_back(Peer& peer, PeerKey key, Time now) {
     const auto piece = first_copy(peer, key, false);
     if (!piece) return std::nullopt;
-    if (!peer.held_until) peer.held_until = now + kHeldBack;
+    if (!peer.held_until) {
+      peer.held_until = now + kHeldBack;
+      wakes_.emplace(*peer.held_until, key);
+    }
     return *peer.held_until <= now ? piece : std::nullopt;
   }
 
@@ -279,6 +296,7 @@ class UploadScheduler::Impl {
     peer.queued += bytes;
     if (times_sent_[piece.value] < 0xffff) ++times_sent_[piece.value];
     sent_once_.insert(piece);
+    freed_ |= lapsed_ > 0;
     if (!options_.leases || holders_[piece.value] > 0 || leases_.find(piece) != nullptr) return;
     const bool others_want = std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
       return entry.first != key && entry.second.wants.contains(piece);
@@ -302,7 +320,9 @@ class UploadScheduler::Impl {
   std::vector<std::uint16_t> holders_;  // connected peers that hold the piece
   std::map<PeerKey, Peer> peers_;
   Leases leases_;
-  Time expired_{};  // when expire() was last called
+  std::set<std::pair<Time, PeerKey>> wakes_;  // ends of presumptions, and of holding back
+  std::uint32_t lapsed_ = 0;  // peers, also such as left, whose first copies wait for others
+  bool freed_ = false;
 };
 
 UploadScheduler::UploadScheduler(std::uint32_t pieces, PieceBytes bytes, UploadOptions options)
@@ -328,10 +348,8 @@ void UploadScheduler::peer_wants(PeerKey peer, std::span<const PieceRun> pieces)
     for (const PieceRun& run : pieces) found->wants.insert(run);
   }
 }
-void UploadScheduler::peer_connected_to(PeerKey peer, std::vector<NodeId> nodes) {
-  if (auto* found = impl_->find(peer)) {
-    found->connected = std::set<NodeId>(nodes.begin(), nodes.end());
-  }
+void UploadScheduler::peer_connected_to(PeerKey peer, const std::vector<NodeId>& nodes) {
+  impl_->peer_connected_to(peer, nodes);
 }
 UploadScheduler::Refused UploadScheduler::asked(PeerKey peer, std::span<const PieceRun> pieces,
                                                 std::uint64_t credit_bytes, bool any) {
@@ -350,6 +368,7 @@ void UploadScheduler::sent(PeerKey peer, PieceIndex piece, std::uint32_t bytes, 
   impl_->sent(peer, piece, bytes, now);
 }
 std::optional<Time> UploadScheduler::next_deadline() const { return impl_->next_deadline(); }
+bool UploadScheduler::take_freed() { return impl_->take_freed(); }
 std::uint32_t UploadScheduler::only_here() const { return impl_->only_here(); }
 
 }  // namespace shardswarm

@@ -46,8 +46,8 @@ class UploadScheduler {
   void add_peer(PeerKey peer, const NodeId& id, Time now);
   void remove_peer(PeerKey peer);
   void peer_has(PeerKey peer, std::span<const PieceRun> pieces);
-  void peer_wants(PeerKey peer, std::span<const PieceRun> pieces);  // replaces
-  void peer_connected_to(PeerKey peer, std::vector<NodeId> nodes);  // replaces
+  void peer_wants(PeerKey peer, std::span<const PieceRun> pieces);         // replaces
+  void peer_connected_to(PeerKey peer, const std::vector<NodeId>& nodes);  // replaces
 
   struct Refused {
     std::vector<PieceRun> not_here;
@@ -69,6 +69,9 @@ class UploadScheduler {
   void unsent(PeerKey peer, PieceIndex piece);
   void sent(PeerKey peer, PieceIndex piece, std::uint32_t bytes, Time now);
 
+  // Whether, since it was last asked, something happened by which choose() may find more for any
+  // peer: a lease ended, say. What a peer itself asks for may be chosen at once, and is not meant.
+  bool take_freed();
   // When the next lease ends, so that choose() may find more. Pulls that were accepted before their
   // piece was leased to another stay and wait.
   std::optional<Time> next_deadline() const;
