@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,8 +17,8 @@ namespace shardswarm::sim {
 
 // Layers of equal tensors, an embedding and a head; cut by the real tiling.
 struct ModelShape {
-  std::uint32_t pieces = 2000;              // about: whole tensors of eight pieces
-  std::uint32_t piece_bytes = 1U << 20;     // of every piece
+  std::uint32_t pieces = 2000;           // about: whole tensors of eight pieces
+  std::uint32_t piece_bytes = 1U << 20;  // of every piece
   std::uint32_t layers = 32;
 };
 
@@ -28,7 +29,7 @@ enum class Behaviour : std::uint8_t {
 
 struct NodeSpec {
   std::string name;
-  double up = 125e6;    // bytes a second
+  double up = 125e6;  // bytes a second
   double down = 125e6;
   Duration latency = std::chrono::microseconds(100);  // its own link, one way: two make a path
   double disk = 2e9;    // bytes a second written, one piece after the other
@@ -66,8 +67,10 @@ struct Scenario {
 };
 
 // kUsage says where and what; also for values that make no sense (rates of zero, unknown racks,
-// nobody who seeds).
-Result<Scenario> parse_scenario(std::string_view json);
-Result<Scenario> read_scenario(const std::filesystem::path& file);
+// nobody who seeds). Each of `set` puts one member over what the JSON has: "rules.leases=false",
+// "nodes.1.count=63" (elements by number), "model.piece=256KiB" (text needs no quotes).
+Result<Scenario> parse_scenario(std::string_view json, std::span<const std::string> set = {});
+Result<Scenario> read_scenario(const std::filesystem::path& file,
+                               std::span<const std::string> set = {});
 
 }  // namespace shardswarm::sim
