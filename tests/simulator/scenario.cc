@@ -9,18 +9,21 @@
 #include <utility>
 
 #include "piece/limits.h"
+#include "piece/outline.h"
+#include "piece/selection_text.h"
 #include "simulator/groups.h"
 #include "simulator/members.h"
+#include "simulator/model.h"
 
 namespace shardswarm::sim {
 namespace {
 
+constexpr std::uint32_t kPiecesMax = 500'000;  // one header of a tensor each: 50 MB of JSON
 constexpr std::uint32_t kLayersMax = 1024;
 constexpr std::uint32_t kSocketBytesMax = 1U << 30;
 
 constexpr std::array<Member<ModelShape>, 3> kModelMembers = {{
-    {"pieces",
-     [](ModelShape& m, const Value& v) { return v.read_count(m.pieces, limits::kPiecesMax); }},
+    {"pieces", [](ModelShape& m, const Value& v) { return v.read_count(m.pieces, kPiecesMax); }},
     {"piece",
      [](ModelShape& m, const Value& v) {
        return v.read_bytes(m.piece_bytes, static_cast<std::uint32_t>(limits::kPieceBytesMax));
@@ -146,6 +149,20 @@ Result<void> check_nodes(const Scenario& scenario) {
   return {};
 }
 
+// That the model has what the nodes select.
+Result<void> check_selections(const Scenario& scenario) {
+  const auto manifest = make_manifest(scenario.model);
+  const Outline outline = make_outline(*manifest);
+  std::set<std::string> checked;
+  for (const NodeSpec& node : scenario.nodes) {
+    if (!checked.insert(describe(node.selection)).second) continue;
+    const auto resolved = resolve(node.selection, *manifest, outline);
+    if (!resolved)
+      return wrong_node(node, "selects what is not there: " + resolved.error().message);
+  }
+  return {};
+}
+
 // What a path like "nodes.1.count" names; members that are not there are made.
 Result<Json*> find_place(Json& json, const std::string& path) {
   Json* at = &json;
@@ -202,6 +219,7 @@ Result<Scenario> parse_scenario(std::string_view json, std::span<const std::stri
     if (!done) return std::unexpected(done.error());
   }
   if (auto done = check_nodes(draft.scenario); !done) return std::unexpected(done.error());
+  if (auto done = check_selections(draft.scenario); !done) return std::unexpected(done.error());
   return std::move(draft.scenario);
 }
 

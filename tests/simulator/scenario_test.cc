@@ -208,6 +208,7 @@ TEST(ScenarioTest, WrongGroupsAreNamed) {
       {R"({"name":"n","peers":["x"]})", "node 'n' has the peer 'x', which is no other"},
       {R"({"name":"n","peers":["n"]})", "node 'n' has the peer 'n'"},
       {R"({"name":"n"},{"name":"n"})", "node 'n' is there twice"},
+      {R"({"name":"n"},{"name":"m","select":"--layers 32"})", "node 'm' selects what is not there"},
       {R"({"name":"n","rack":"a"})", "node 'n' stands in rack 'a'"},
       {R"({"name":"n","joins":"2s","leaves":"2s"})", "node 'n' leaves before"},
       {R"({"name":"n","leaves":"2s"})", "nobody fetches who stays"},
