@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,8 +67,10 @@ struct Scenario {
 };
 
 // kUsage says where and what; also for values that make no sense (rates of zero, unknown racks,
-// nobody who seeds).
-Result<Scenario> parse_scenario(std::string_view json);
-Result<Scenario> read_scenario(const std::filesystem::path& file);
+// nobody who seeds). Each of `set` puts one member over what the JSON has: "rules.leases=false",
+// "nodes.1.count=63" (elements by number), "model.piece=256KiB" (text needs no quotes).
+Result<Scenario> parse_scenario(std::string_view json, std::span<const std::string> set = {});
+Result<Scenario> read_scenario(const std::filesystem::path& file,
+                               std::span<const std::string> set = {});
 
 }  // namespace shardswarm::sim

@@ -20,10 +20,11 @@ MAY_INCLUDE = {
     "tools": {"tools", "piece"},
 }
 PUBLIC_API = {"node/shardswarm.h", "node/directory.h"}  # all that cli/ may include of other rooms
-ROOMS = {*MAY_INCLUDE, "tests", "bench"}
+ROOMS = {*MAY_INCLUDE, "tests", "bench", "simulator"}
 
 # No I/O, clock, thread or randomness of their own.
-PURE = re.compile(r"^(piece|wire|scheduler)/|^node/(core|manifest_fetch|address_book)")
+PURE = re.compile(r"^(piece|wire|scheduler)/|^node/(core|manifest_fetch|address_book)"
+                  r"|^tests/simulator/(?!main|scenario|\w+_test)")
 IMPURE = {
     "a socket or file": r'#include <(sys/socket|sys/stat|fcntl|unistd|fstream|asio.*|netdb|arpa/.*)',
     "a thread": r"#include <(thread|mutex|condition_variable|future|atomic|shared_mutex)>",
@@ -145,6 +146,7 @@ class StyleTest(unittest.TestCase):
         self.catches(purity_faults, "wire/a.cc", "#include <sys/socket.h>\n")
         self.catches(purity_faults, "scheduler/a.cc", "auto t = std::chrono::steady_clock::now();\n")
         self.catches(purity_faults, "node/core_a.cc", "#include <thread>\n")
+        self.catches(purity_faults, "tests/simulator/host.cc", "std::random_device entropy;\n")
         self.each(purity_faults)
 
     def test_nothing_banned_is_called(self):
@@ -174,7 +176,7 @@ class StyleTest(unittest.TestCase):
 
     def test_every_room_has_tests(self):
         names = tracked()
-        for room in ("piece", "wire", "scheduler", "storage", "node", "tools"):
+        for room in ("piece", "wire", "scheduler", "storage", "node", "tools", "simulator"):
             self.assertTrue([n for n in names if n.startswith(f"tests/{room}/") and n.endswith("_test.cc")],
                             f"no tests of {room}")
 

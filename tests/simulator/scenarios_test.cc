@@ -1,0 +1,74 @@
+// The scenarios of the repository: each within its ratio to the bound, and the same at every run.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <ostream>
+
+#include "simulator/report.h"
+
+namespace shardswarm::sim {
+namespace {
+
+struct Expected {
+  const char* name;
+  double ratio;   // at most
+  double copies;  // of the source, at most
+  friend std::ostream& operator<<(std::ostream& out, const Expected& e) { return out << e.name; }
+};
+
+// Those that take a second or less.
+constexpr Expected kExpected[] = {
+    {"broadcast-8", 1.3, 1.3},     {"pipeline-4x2", 1.3, 1.3}, {"two-sources", 1.5, 1.5},
+    {"leaving", 1.5, 1.5},         {"hoarder", 2.5, 2.0},      {"staggered", 1.5, 2.0},
+    {"tensor-parallel", 1.5, 1.5}, {"mixed", 1.5, 1.5},        {"slow-node", 1.3, 2.0},
+    {"home-upload", 1.5, 4.0},     {"wifi", 1.3, 2.0},         {"racks", 4.0, 2.0},
+    {"layers-order", 1.5, 1.5},
+};
+
+Scenario scenario_of(const std::string& name) {
+  auto scenario = read_scenario(std::filesystem::path(SCENARIO_DIRECTORY) / (name + ".json"));
+  if (!scenario) throw std::runtime_error(scenario.error().message);
+  return std::move(*scenario);
+}
+
+class ScenariosTest : public testing::TestWithParam<Expected> {};
+
+TEST_P(ScenariosTest, IsWithinItsRatio) {
+  const Scenario scenario = scenario_of(GetParam().name);
+  EXPECT_EQ(scenario.name, GetParam().name);
+  const Bound bound = lower_bound(scenario, resolve_wants(scenario));
+  const Outcome outcome = run(scenario, 1);
+  const std::string text = as_text(scenario, outcome, bound, true);
+  ASSERT_TRUE(outcome.complete) << text;
+  EXPECT_LE(ratio(outcome, bound).value(), GetParam().ratio) << text;
+  EXPECT_GE(ratio(outcome, bound).value(), 1.0) << "faster than what can be: " << text;
+  EXPECT_LE(outcome.source_copies, GetParam().copies) << text;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ScenariosTest, testing::ValuesIn(kExpected), [](const auto& info) {
+  std::string name = info.param.name;
+  std::ranges::replace(name, '-', '_');
+  return name;
+});
+
+TEST(DeterminismTest, TheSameSeedGivesTheSameReport) {
+  for (const char* name : {"mixed", "leaving"}) {
+    const Scenario scenario = scenario_of(name);
+    const Bound bound = lower_bound(scenario, resolve_wants(scenario));
+    const std::string first = as_json(scenario, 3, run(scenario, 3), bound);
+    EXPECT_EQ(as_json(scenario, 3, run(scenario, 3), bound), first);
+    EXPECT_NE(as_json(scenario, 3, run(scenario, 4), bound), first) << "the seed changes nothing";
+  }
+}
+
+TEST(ScenarioFilesTest, AllAreAcceptedAndBearTheirFilesName) {
+  for (const auto& file : std::filesystem::directory_iterator(SCENARIO_DIRECTORY)) {
+    const auto scenario = read_scenario(file.path());
+    ASSERT_TRUE(scenario) << scenario.error().message;
+    EXPECT_EQ(scenario->name, file.path().stem());
+  }
+}
+
+}  // namespace
+}  // namespace shardswarm::sim
