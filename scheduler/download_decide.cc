@@ -134,6 +134,7 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   // But what is left may be too little for any of the pieces: then nothing would ever come.
   const bool starved = peer.outstanding == 0 && peer.credit < limits::kPieceBytesMax;
   const bool refill = starved || used + std::max<std::uint64_t>(room / 4, 1) <= room;
+  if (peer.offerable.empty() && !refill) return;
   const PieceSet further = to_offer(peer, room);
   if (further.empty() && !refill) return;
   Ask ask{.peer = key, .pieces = further.runs(), .credit_bytes = 0, .any = true};

@@ -185,9 +185,10 @@ class Service {
     }
   }
 
-  // Each peer in turn is sent a piece, asks for more, and now and then announces one.
+  // Each peer in turn asks for more and is sent a piece, which another then announces.
   bool step() {
-    const PeerKey peer = peer_key(turn_++ % kPeers);
+    const std::uint64_t number = turn_++ % kPeers;
+    const PeerKey peer = peer_key(number);
     now_ += kPieceTime;
     if (offers_) {
       scheduler_.asked(peer, {}, kBytes, true);
@@ -200,7 +201,8 @@ class Service {
     if (!piece) return false;
     scheduler_.sent(peer, *piece, kBytes, now_);
     const PieceRun announced{*piece, 1};
-    scheduler_.peer_has(peer_key(random_() % kPeers), {&announced, 1});
+    const std::uint64_t other = (number + 1 + random_() % (kPeers - 1)) % kPeers;
+    scheduler_.peer_has(peer_key(other), {&announced, 1});
     return true;
   }
 
