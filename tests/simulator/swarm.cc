@@ -138,7 +138,8 @@ void Run::add_hosts(std::uint64_t seed) {
     host_by_address_[address] = i;
     if (node.seed) seeds_.push_back(address);
     hosts_.push_back(std::make_unique<Host>(node, i, std::move(options), world_));
-    const Duration late = node.seed ? Duration(0) : kStartSpread * (random % 1024) / 1024;
+    const Duration late =
+        node.seed ? Duration(0) : kStartSpread * static_cast<std::int64_t>(random % 1024) / 1024;
     agenda_.at(node.joins + late, {What::kJoin, i});
     if (node.leaves) agenda_.at(*node.leaves, {What::kLeave, i});
     if (!node.seed && !node.leaves && node.behaviour == Behaviour::kOrdinary) pending_.insert(i);
