@@ -1,6 +1,7 @@
 // What is to happen at which virtual time, the network's own events excepted.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -31,29 +32,36 @@ struct Job {
 
 class Agenda {
  public:
-  explicit Agenda(std::size_t hosts) : waking_(hosts) {}
+  // `turn`: between two turns of a host at least.
+  Agenda(std::size_t hosts, Duration turn)
+      : turn_(turn), waking_(hosts), next_turn_(hosts, Time{}) {}
 
   Time now{};
   void at(Time time, Job job) { queue_.push(time, job); }
   void after(Duration delay, Job job) { at(now + delay, job); }
-  // Lets the host settle once all that happens at this time has happened.
+  // Lets the host settle once all that happens at this time has happened, and its turn has come.
   void wake(std::uint32_t host) {
     if (waking_[host] != 0) return;
     waking_[host] = 1;
-    at(now, {What::kSettle, host});
+    at(std::max(now, next_turn_[host]), {What::kSettle, host});
   }
   const EventQueue<Job>& queue() const { return queue_; }
   // The next job, whose time it becomes.
   Job pop() {
     const auto event = queue_.pop();
     now = event.at;
-    if (event.job.what == What::kSettle) waking_[event.job.host] = 0;
+    if (event.job.what == What::kSettle) {
+      waking_[event.job.host] = 0;
+      next_turn_[event.job.host] = now + turn_;
+    }
     return event.job;
   }
 
  private:
   EventQueue<Job> queue_;
+  Duration turn_;
   std::vector<std::uint8_t> waking_;
+  std::vector<Time> next_turn_;
 };
 
 }  // namespace shardswarm::sim

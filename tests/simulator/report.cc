@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace shardswarm::sim {
 namespace {
@@ -31,17 +32,28 @@ Json seconds_json(std::optional<Time> time) {
   return time && *time != Time::max() ? Json(seconds(*time)) : Json();
 }
 
-// The last of those that must be done has a layer.
-std::optional<Time> first_layer_of_all(const Scenario& scenario, const Outcome& outcome) {
-  std::optional<Time> last;
+// What became of the nodes that must be done, at `which` time of theirs, earliest first; those for
+// which it never came stand behind as Time::max().
+std::vector<Time> times_of(const Scenario& scenario, const Outcome& outcome,
+                           std::optional<Time> NodeOutcome::* which) {
+  std::vector<Time> times;
   for (std::size_t i = 0; i < outcome.nodes.size(); ++i) {
     const NodeSpec& spec = scenario.nodes[i];
     if (spec.seed || spec.leaves || spec.behaviour == Behaviour::kHoards) continue;
-    const std::optional<Time>& first = outcome.nodes[i].first_layer;
-    if (!first) return {};
-    last = std::max(last.value_or(*first), *first);
+    times.push_back((outcome.nodes[i].*which).value_or(Time::max()));
   }
-  return last;
+  std::ranges::sort(times);
+  return times;
+}
+
+// The lower of the two in the middle of an even number.
+Time median_finish(const Scenario& scenario, const Outcome& outcome) {
+  const std::vector<Time> times = times_of(scenario, outcome, &NodeOutcome::finished);
+  return times[(times.size() - 1) / 2];
+}
+
+Time first_layer_of_all(const Scenario& scenario, const Outcome& outcome) {
+  return times_of(scenario, outcome, &NodeOutcome::first_layer).back();
 }
 
 std::string node_text(const NodeSpec& spec, const NodeOutcome& node) {
@@ -82,13 +94,14 @@ std::string as_text(const Scenario& scenario, const Outcome& outcome, const Boun
   const std::optional<double> times = ratio(outcome, bound);
   std::string text = fmt::format(
       "{}: {} of at least {} ({}): {}; source {:.2f} copies, twice {}, control {} in {} messages, "
-      "first layer {}\n",
+      "half of them {}, first layer {}\n",
       scenario.name,
       outcome.complete ? seconds_text(outcome.makespan)
                        : "NOT COMPLETE after " + seconds_text(outcome.makespan),
       seconds_text(bound.time), bound.which, times ? fmt::format("x{:.3f}", *times) : "no ratio",
       outcome.source_copies, bytes_text(outcome.duplicate_bytes), bytes_text(outcome.control_bytes),
-      outcome.control_messages, seconds_text(first_layer_of_all(scenario, outcome)));
+      outcome.control_messages, seconds_text(median_finish(scenario, outcome)),
+      seconds_text(first_layer_of_all(scenario, outcome)));
   if (!nodes) return text;
   for (std::size_t i = 0; i < outcome.nodes.size(); ++i) {
     text += node_text(scenario.nodes[i], outcome.nodes[i]);
@@ -106,6 +119,7 @@ std::string as_json(const Scenario& scenario, std::uint64_t seed, const Outcome&
                {"bound_seconds", seconds_json(bound.time)},
                {"bound", bound.which},
                {"ratio", times ? Json(*times) : Json()},
+               {"median_seconds", seconds_json(median_finish(scenario, outcome))},
                {"first_layer_seconds", seconds_json(first_layer_of_all(scenario, outcome))},
                {"pieces", outcome.pieces},
                {"model_bytes", outcome.model_bytes},

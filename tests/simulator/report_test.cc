@@ -55,6 +55,7 @@ TEST(ReportTest, JsonHasSecondsAndBytes) {
   EXPECT_EQ(json["bound_seconds"], 2.0);
   EXPECT_EQ(json["bound"], "source uplink");
   EXPECT_EQ(json["ratio"], 1.25);
+  EXPECT_EQ(json["median_seconds"], 2.5);
   EXPECT_EQ(json["first_layer_seconds"], 0.5) << "who left early does not count";
   EXPECT_EQ(json["source_copies"], 1.5);
   ASSERT_EQ(json["nodes"].size(), 3U);

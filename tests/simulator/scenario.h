@@ -63,6 +63,9 @@ struct Scenario {
   std::uint32_t socket_bytes = 256U << 10;
   // What a link serves of one flow before the next has its turn.
   std::uint32_t quantum_bytes = 16U << 10;
+  // The least time between two turns of a node's event loop: what comes meanwhile is handled
+  // together. Nothing is the most exact; with many nodes a run takes as many times longer.
+  Duration turn{};
   Duration limit = std::chrono::hours(1);  // virtual time after which the run is given up
 };
 

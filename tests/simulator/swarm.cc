@@ -12,6 +12,10 @@
 namespace shardswarm::sim {
 namespace {
 
+// Fetchers start so much later than their scenario says, at most: runs of other seeds differ by it
+// even where the rules leave nothing to chance.
+constexpr Duration kStartSpread = std::chrono::milliseconds(1);
+
 // SplitMix64's step: seeds of hosts that have nothing in common.
 std::uint64_t mix(std::uint64_t seed, std::uint64_t index) {
   std::uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15U;
@@ -46,7 +50,7 @@ class Run {
         piece_bytes_(lengths_of(*wants_.manifest)),
         piece_layer_(layers_of(*wants_.manifest)),
         network_({.quantum_bytes = scenario.quantum_bytes, .window_bytes = scenario.socket_bytes}),
-        agenda_(scenario.nodes.size()),
+        agenda_(scenario.nodes.size(), scenario.turn),
         connections_(network_, agenda_, scenario.socket_bytes, piece_bytes_),
         world_{.agenda = agenda_,
                .connections = connections_,
@@ -129,11 +133,14 @@ void Run::add_hosts(std::uint64_t seed) {
     options.hello.agent = "simulator";
     options.hello.advertised = {address};
     options.hello.features = kFeatureZstdBlobs;
-    options.seed = mix(seed, i);
+    const std::uint64_t random = mix(seed, i);
+    options.seed = random;
     host_by_address_[address] = i;
     if (node.seed) seeds_.push_back(address);
     hosts_.push_back(std::make_unique<Host>(node, i, std::move(options), world_));
-    agenda_.at(node.joins, {What::kJoin, i});
+    const Duration late =
+        node.seed ? Duration(0) : kStartSpread * static_cast<std::int64_t>(random % 1024) / 1024;
+    agenda_.at(node.joins + late, {What::kJoin, i});
     if (node.leaves) agenda_.at(*node.leaves, {What::kLeave, i});
     if (!node.seed && !node.leaves && node.behaviour == Behaviour::kOrdinary) pending_.insert(i);
   }
