@@ -28,6 +28,7 @@ struct Network {
   bool insecure = false;
   bool no_share = false;
   std::string io;
+  RateLimits limits;
 };
 
 struct SelectionFlags {

@@ -8,7 +8,9 @@
 namespace shardswarm {
 
 Core::Core(CoreOptions options, BufferPool& buffers)
-    : options_(std::move(options)), buffers_(buffers) {}
+    : options_(std::move(options)), buffers_(buffers) {
+  set_limits();
+}
 
 Core::~Core() = default;
 
@@ -46,6 +48,7 @@ void Core::add_connection(ConnectionId connection, std::string address, bool dia
   link->address = std::move(address);
   link->authenticated = authenticated;
   link->since = link->last_received = link->last_sent = now;
+  limit(*link);
   Link& added = *link;
   links_.emplace(connection, std::move(link));
   output_ready_.insert(connection);
@@ -94,13 +97,14 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
 std::array<std::span<std::byte>, 2> Core::receive_spans(ConnectionId connection) {
   Link* link = find_link(connection);
   if (link == nullptr) return {};
-  return link->session.receive_spans();
+  return limited(*link, link->session.receive_spans());
 }
 
 void Core::received(ConnectionId connection, std::size_t bytes, Time now) {
   Link* link = find_link(connection);
   if (link == nullptr) return;
   link->last_received = now;
+  charge_received(*link, bytes, now);
   control_bytes_ += bytes;  // PieceBytes takes the payload off again
   link->session.received(bytes);
   drain(*link, now);
@@ -116,6 +120,7 @@ void Core::sent(ConnectionId connection, std::size_t bytes, Time now) {
   Link* link = find_link(connection);
   if (link == nullptr) return;
   if (std::holds_alternative<OutputBytes>(link->session.next_output())) control_bytes_ += bytes;
+  charge_sent(*link, bytes, now);
   link->session.sent(bytes);
   link->last_sent = now;
   drain(*link, now);
@@ -178,6 +183,10 @@ void Core::keep_alive(Link& link, Time now) {
     close_link(link, CloseReason::kTimeout, "nothing was taken for 30 s");
     return;
   }
+  if (link.turn_awaited) {
+    forgive_waiting(link, now);
+    return;
+  }
   const auto& receiving = link.receiving;
   if (receiving && !receiving->waiting && !receiving->discard &&
       drips(receiving->got, now - receiving->since)) {
@@ -216,6 +225,7 @@ void Core::settle(Time now) {
     if (link->receiving && link->receiving->waiting && try_accept(*link, now)) drain(*link, now);
   }
   dial_due(now);
+  pass_on_slots();
   for (auto& [key, model] : models_) {
     if (model->is_learning()) learn(*model, now);
     if (model->state == Model::State::kActive) {
@@ -228,6 +238,7 @@ void Core::settle(Time now) {
     check_stalled(*model, now);
   }
   end_left_shared(now);
+  give_turns(now);
 }
 
 std::vector<Action> Core::take_actions() { return std::exchange(actions_, {}); }
@@ -235,7 +246,7 @@ std::vector<Action> Core::take_actions() { return std::exchange(actions_, {}); }
 std::set<ConnectionId> Core::take_output_ready() { return std::exchange(output_ready_, {}); }
 
 std::optional<Time> Core::next_deadline() const {
-  std::optional<Time> next;
+  std::optional<Time> next = next_turn();
   const auto at = [&next](std::optional<Time> due) {
     if (due && (!next || *due < *next)) next = due;
   };

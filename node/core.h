@@ -21,6 +21,7 @@
 #include "node/manifest_fetch.h"
 #include "piece/selection.h"
 #include "scheduler/download.h"
+#include "scheduler/rate_limit.h"
 #include "scheduler/upload.h"
 #include "storage/buffer_pool.h"
 #include "wire/session.h"
@@ -95,6 +96,7 @@ struct CoreOptions {
   bool share = false;      // serve models that nobody asked for here, for what others have of them
   DownloadOptions download;
   UploadOptions upload;
+  RateLimits limits;
 };
 
 struct PeerTally {
@@ -193,6 +195,7 @@ class Core {
   struct LinkModel;
   struct Model;
   struct Upload;
+  struct Limits;
 
   // core.cc
   Link* find_link(ConnectionId connection);
@@ -268,6 +271,21 @@ class Core {
   void pump_upload(Link& link, Model& model, LinkModel& at, Time now);
   void drop_upload(Link& link, const Upload& upload);
 
+  // core_limits.cc: rate limits
+  void set_limits();
+  void limit(Link& link);
+  bool reads_at_once(const Link& link) const;
+  std::array<std::span<std::byte>, 2> limited(Link& link,
+                                              std::array<std::span<std::byte>, 2> spans);
+  std::size_t free_upload_slots() const;
+  bool slots_are_scarce() const;
+  void pass_on_slots();
+  void charge_received(Link& link, std::size_t bytes, Time now);
+  void charge_sent(Link& link, std::size_t bytes, Time now);
+  void give_turns(Time now);
+  void forgive_waiting(Link& link, Time now);
+  std::optional<Time> next_turn() const;
+
   CoreOptions options_;
   BufferPool& buffers_;
   std::map<ConnectionId, std::unique_ptr<Link>> links_;
@@ -281,6 +299,7 @@ class Core {
   std::vector<Action> actions_;
   std::uint64_t control_bytes_ = 0;
   std::uint32_t next_model_ = 1;
+  std::unique_ptr<Limits> limits_;
 };
 
 }  // namespace shardswarm

@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "node/core.h"
+#include "scheduler/rate_limit.h"
 
 namespace shardswarm {
 
@@ -65,6 +66,29 @@ struct Core::LinkModel {
   bool wants = false;  // its last WANT named pieces
 };
 
+// Present when some rate is limited.
+struct Core::Limits {
+  struct Flow {  // of one direction
+    bool on = false;
+    TokenBucket bucket;   // the node's
+    ConnectionId last{};  // who had the last turn
+
+    void charge(TokenBucket& own, std::uint64_t& paid, std::uint64_t bytes, Time now);
+    // give: (Link&) -> bytes of the turn, 0 to who does not wait.
+    template <class Links, class Own, class Give>
+    void give_turns(Links& links, Own own, Time now, Give give);
+  };
+
+  explicit Limits(const RateLimits& set);
+
+  RateLimits rates;
+  Flow up;
+  Flow down;
+  std::size_t upload_slots;    // connections with uploads at a time
+  ConnectionId last_upload{};  // who got the last slot
+  bool slot_wanted = false;    // somebody may wait for one
+};
+
 struct Core::Link {
   struct Receiving {
     ModelKey model;
@@ -99,6 +123,12 @@ struct Core::Link {
   std::map<Channel, ModelKey> by_channel;
   std::optional<Receiving> receiving;
   std::deque<Upload> uploads;
+  // Rate limits.
+  TokenBucket up{0};
+  TokenBucket down{0};
+  std::uint64_t paid_up = 0;    // bytes taken from the buckets and not yet sent
+  std::uint64_t paid_down = 0;  // or not yet read
+  bool turn_awaited = false;    // to read
 };
 
 struct Core::Model {

@@ -208,19 +208,30 @@ void Core::pump_uploads(Model& model, Time now) {
   if (!model.uploads_due && (!due || *due > now)) return;
   model.uploads_due = false;
   model.upload->expire(now);
-  for (auto& [id, link] : links_) {
-    const auto at = link->models.find(model.key);
-    if (at != link->models.end() && at->second.introduced) {
-      pump_upload(*link, model, at->second, now);
-    }
+  // Under a limit in rounds: with no slot free, who has uploads gets no more, so that others
+  // follow.
+  std::size_t slots = free_upload_slots();
+  auto next = links_.upper_bound(limits_ ? limits_->last_upload : ConnectionId{});
+  for (std::size_t n = links_.size(); n > 0 && slots > 0; --n, ++next) {
+    if (next == links_.end()) next = links_.begin();
+    Link& link = *next->second;
+    const auto at = link.models.find(model.key);
+    if (at == link.models.end() || !at->second.introduced) continue;
+    const bool idle = link.uploads.empty();
+    pump_upload(link, model, at->second, now);
+    if (!limits_ || !idle || link.uploads.empty()) continue;
+    --slots;
+    limits_->last_upload = link.id;
   }
+  if (slots == 0) limits_->slot_wanted = true;
 }
 
 void Core::pump_upload(Link& link, Model& model, LinkModel& at, Time now) {
+  const std::size_t pieces_ahead = slots_are_scarce() ? 1 : kUploadsAhead;
   std::uint64_t ahead = 0;
   for (const Upload& upload : link.uploads) ahead += upload.length;
   while (!link.close_asked && link.uploads.size() < kUploadsAheadMax &&
-         (link.uploads.size() < kUploadsAhead || ahead < kUploadBytesAhead)) {
+         (link.uploads.size() < pieces_ahead || ahead < kUploadBytesAhead)) {
     const auto piece = model.upload->choose(link.id, now);
     if (!piece) return;
     const std::uint32_t length = model.piece_bytes(*piece);

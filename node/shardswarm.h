@@ -26,6 +26,7 @@
 #include "piece/digest.h"
 #include "piece/error.h"
 #include "piece/selection.h"
+#include "scheduler/rate_limit.h"
 #include "storage/io_engine.h"
 #include "storage/store.h"
 
@@ -55,6 +56,7 @@ struct NodeOptions {
   std::filesystem::path state_directory;  // empty: $XDG_STATE_HOME/shardswarm
   EngineKind io = EngineKind::kAuto;
   bool share = true;  // serve peers that want another model what this machine's models have of it
+  RateLimits limits;  // each 0 (none) or at least RateLimits::kRateMin, else start() gives kUsage
   std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
 };
 

@@ -24,6 +24,7 @@ CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   core.hello.agent = "shardswarm/0.1.0";
   core.hello.advertised = options.advertise;
   core.share = options.share;
+  core.limits = options.limits;
   core.hello.features = kFeatureZstdBlobs;
   std::memcpy(&core.seed, id.bytes.data(), sizeof core.seed);  // another order on every node
   return core;

@@ -205,6 +205,7 @@ void DownloadScheduler::rejected(PeerKey peer, std::span<const PieceRun> pieces,
 Decision DownloadScheduler::decide(Time now) { return impl_->decide(now); }
 std::optional<Time> DownloadScheduler::next_deadline() const { return impl_->next_deadline(); }
 void DownloadScheduler::pause(bool paused) { impl_->pause(paused); }
+void DownloadScheduler::forgive(PeerKey peer, Time now) { impl_->forgive(peer, now); }
 bool DownloadScheduler::done() const { return impl_->missing() == 0; }
 std::uint32_t DownloadScheduler::missing() const { return impl_->missing(); }
 std::uint64_t DownloadScheduler::outstanding_bytes(PeerKey peer) const {

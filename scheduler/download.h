@@ -35,6 +35,9 @@ struct DownloadOptions {
   std::uint64_t seed = 1;
   std::uint64_t window_bytes_min;  // defaults: limits.h
   std::uint64_t window_bytes_max;
+  // Of all peers together, but for a piece more; 0: no bound. Under a rate limit more would only
+  // queue up, each peer's part of it too slow to seem alive.
+  std::uint64_t outstanding_bytes_max = 0;
   Duration stall = std::chrono::seconds(5);  // a peer that owes us pieces and sends no byte
   Duration retry = std::chrono::seconds(1);  // before a peer is asked again for what it rejected
   DownloadOptions();
@@ -89,6 +92,8 @@ class DownloadScheduler {
   // Stops asking while our own disk or buffers are behind; the peers' silence is not held against
   // them meanwhile.
   void pause(bool paused);
+  // We do not read from this peer now: its silence is not held against it.
+  void forgive(PeerKey peer, Time now);
 
   bool done() const;              // nothing wanted is missing
   std::uint32_t missing() const;  // wanted, not verified

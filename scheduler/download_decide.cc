@@ -53,10 +53,21 @@ Time DownloadScheduler::Impl::late_at(const Peer& peer, const Asked& asked) cons
 // Silence while we did not read says nothing about the peers.
 void DownloadScheduler::Impl::forgive_pause(Time now) {
   if (!paused_ && !std::exchange(resumed_, false)) return;
-  for (auto& [key, peer] : peers_) {
-    peer.last_byte = std::max(peer.last_byte, now);
-    for (auto& [piece, asked] : peer.asked) asked.since = std::max(asked.since, now);
+  for (auto& [key, peer] : peers_) forgive(peer, now);
+}
+
+bool DownloadScheduler::Impl::offers_flow(const Peer& peer, Time now) const {
+  return now - peer.last_claim < std::max(kOfferQuiet, 2 * peer.rtt);
+}
+
+// Credit that is not used counts no more once offers are quiet: it must not keep others waiting.
+std::uint64_t DownloadScheduler::Impl::room_in_all(Time now) const {
+  if (options_.outstanding_bytes_max == 0) return UINT64_MAX;
+  std::uint64_t used = 0;
+  for (const auto& [key, peer] : peers_) {
+    used += peer.outstanding + (offers_flow(peer, now) ? peer.credit : 0);
   }
+  return options_.outstanding_bytes_max - std::min(used, options_.outstanding_bytes_max);
 }
 
 void DownloadScheduler::Impl::check_stalls(Time now) {
@@ -90,7 +101,7 @@ void DownloadScheduler::Impl::expire_refusals(Peer& peer, Time now) {
 }
 
 void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision& decision) {
-  if (peer.offerable.empty() && peer.offered.empty()) return;
+  if (room_ == 0 || (peer.offerable.empty() && peer.offered.empty())) return;
   // No claim is in sight when the other side counts credit differently than we do, be it for a
   // message that crossed ours: what was offered is offered again.
   const bool quiet = now - peer.last_claim >= kOfferRenewed;
@@ -111,25 +122,25 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   peer.offerable.clear();
   // A credit below one piece would never be used.
   const std::uint64_t least = limits::kPieceBytesMax;
-  if (used < room) ask.credit_bytes = room - used;
+  if (used < room) ask.credit_bytes = std::min(room - used, room_);
   if (peer.credit + ask.credit_bytes < least) ask.credit_bytes = least - peer.credit;
   if (peer.credit == 0) peer.last_claim = now;
   peer.credit += ask.credit_bytes;
+  room_ -= std::min(room_, ask.credit_bytes);
   decision.ask.push_back(std::move(ask));
 }
 
 void DownloadScheduler::Impl::pull(PeerKey key, Peer& peer, Time now, Decision& decision) {
   if (peer.scanned_epoch == epoch_) return;
   const std::uint64_t room = window(peer);
-  const bool offers_flow = now - peer.last_claim < std::max(kOfferQuiet, 2 * peer.rtt);
-  const std::uint64_t credit = offers_flow ? peer.credit : 0;
+  const std::uint64_t credit = offers_flow(peer, now) ? peer.credit : 0;
   std::vector<PieceIndex> picked;
   std::size_t i = 0;
   const auto full = [&] {
     return peer.outstanding + credit >= room &&
            (credit > 0 || peer.asked.size() >= kPiecesAheadMin);
   };
-  while (i < rarity_.size() && !full()) {
+  while (i < rarity_.size() && room_ > 0 && !full()) {
     const PieceIndex piece = rarity_[i];
     if (!peer.have.contains(piece) || peer.refused.contains(piece)) {
       ++i;
@@ -137,6 +148,7 @@ void DownloadScheduler::Impl::pull(PeerKey key, Peer& peer, Time now, Decision& 
     }
     rarity_.erase(piece, holders_[piece.value]);
     add_asked(peer, piece, bytes_(piece), now);
+    room_ -= std::min<std::uint64_t>(room_, bytes_(piece));
     picked.push_back(piece);
   }
   if (i >= rarity_.size()) peer.scanned_epoch = epoch_;
@@ -186,6 +198,7 @@ Decision DownloadScheduler::Impl::decide(Time now) {
   forgive_pause(now);
   check_stalls(now);
   if (!paused_) {
+    room_ = room_in_all(now);
     for (auto& [key, peer] : peers_) {
       if (peer.banned) continue;
       expire_refusals(peer, now);

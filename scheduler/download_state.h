@@ -74,6 +74,10 @@ class DownloadScheduler::Impl {
     paused_ = paused;
   }
 
+  void forgive(PeerKey key, Time now) {
+    if (const auto it = peers_.find(key); it != peers_.end()) forgive(it->second, now);
+  }
+
   std::uint32_t missing() const { return missing_; }
   std::uint32_t unavailable() const {
     std::uint32_t n = 0;
@@ -214,7 +218,13 @@ class DownloadScheduler::Impl {
   std::uint64_t window(const Peer& peer) const;
   // When a piece of this peer is late: twice what its queue should take.
   Time late_at(const Peer& peer, const Asked& asked) const;
+  static void forgive(Peer& peer, Time now) {
+    peer.last_byte = std::max(peer.last_byte, now);
+    for (auto& [piece, asked] : peer.asked) asked.since = std::max(asked.since, now);
+  }
   void forgive_pause(Time now);
+  bool offers_flow(const Peer& peer, Time now) const;
+  std::uint64_t room_in_all(Time now) const;  // within outstanding_bytes_max
   void check_stalls(Time now);
   void expire_refusals(Peer& peer, Time now);
   void offer(PeerKey key, Peer& peer, Time now, Decision& decision);
@@ -231,7 +241,8 @@ class DownloadScheduler::Impl {
   std::map<PeerKey, std::vector<PieceIndex>> withdraw_;
   std::uint64_t epoch_ = 1;  // counts what may give an idle peer something to pull
   std::uint32_t missing_ = 0;
-  Time decided_{};  // when decide() was last called
+  std::uint64_t room_ = 0;  // while it decides: room_in_all()
+  Time decided_{};          // when decide() was last called
   bool paused_ = false;
   bool resumed_ = false;  // since the last decision
 };
