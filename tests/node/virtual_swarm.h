@@ -114,9 +114,9 @@ class VirtualSwarm {
     std::optional<Error> error;
     Time ended_at{};
     std::vector<std::string> warnings;
-    std::uint64_t bytes_out = 0;  // over all connections
-    std::uint64_t bytes_in = 0;   // taken from them
-    int disconnects = 0;
+    std::uint64_t bytes_out = 0;      // over all connections
+    std::uint64_t bytes_in = 0;       // taken from them
+    std::vector<std::string> breaks;  // connections that ended with an error, as it was logged
   };
 
   double rate = 100e6;
@@ -276,7 +276,6 @@ class VirtualSwarm {
     const auto end = ends_.extract(id);
     if (end.empty()) return;
     const ConnectionId other = end.mapped().other;
-    ++end.mapped().node->disconnects;
     end.mapped().node->core->remove_connection(id, std::nullopt, now_);
     settle(*end.mapped().node);
     after(latency, [this, other] { disconnect(other); });
@@ -437,6 +436,7 @@ class VirtualSwarm {
     node.ended_at = now_;
   }
   void act(Node& node, action::Log&& a) {
+    if (a.text.starts_with("connection to ")) node.breaks.push_back(a.text);
     if (a.warning) node.warnings.push_back(std::move(a.text));
   }
 

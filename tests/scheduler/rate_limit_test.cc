@@ -17,12 +17,11 @@ TEST(TokenBucket, WithoutARateIsAlwaysOpen) {
 
 TEST(TokenBucket, IsOpenAtFirstAndThenClosedUntilWhatPassedIsPaid) {
   TokenBucket bucket(1'000'000);
-  ASSERT_TRUE(bucket.open(0s));
-  bucket.take(500'000, 0s);
-  EXPECT_FALSE(bucket.open(0s));
-  EXPECT_EQ(bucket.open_at(), 500ms - TokenBucket::kBurst);
-  EXPECT_FALSE(bucket.open(479ms));
-  EXPECT_TRUE(bucket.open(480ms));
+  ASSERT_TRUE(bucket.open(1s));
+  bucket.take(500'000, 1s);
+  EXPECT_EQ(bucket.open_at(), 1500ms - TokenBucket::kBurst);
+  EXPECT_FALSE(bucket.open(1479ms));
+  EXPECT_TRUE(bucket.open(1480ms));
 }
 
 TEST(TokenBucket, AnIdleHourSavesUpTwentyMilliseconds) {
