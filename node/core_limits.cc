@@ -84,11 +84,9 @@ std::array<std::span<std::byte>, 2> Core::limited(Link& link,
   if (!limits_ || !limits_->down.on || spans[0].size() + spans[1].size() == 0) return spans;
   if (reads_at_once(link)) return spans;
   link.turn_awaited = link.paid_down == 0;
-  for (std::uint64_t left = link.paid_down; std::span<std::byte> & span : spans) {
-    span = span.first(std::min<std::uint64_t>(span.size(), left));
-    left -= span.size();
-  }
-  return spans;
+  const auto paid = static_cast<std::size_t>(link.paid_down);
+  const std::size_t first = std::min(spans[0].size(), paid);
+  return {spans[0].first(first), spans[1].first(std::min(spans[1].size(), paid - first))};
 }
 
 // --- out ---
