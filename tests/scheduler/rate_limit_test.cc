@@ -40,11 +40,11 @@ TEST(TokenBucket, WhatPassesWithoutAskingIsPaidToo) {
 }
 
 TEST(TokenBucket, KeepsToTheRateWhateverTheFramesAndHoweverLateItIsAsked) {
-  for (const std::uint64_t rate : {16'384ULL, 1'000'000ULL, 25'000'000ULL, 1'250'000'000ULL}) {
-    for (const std::uint64_t largest : {16ULL, 2'048ULL, 131'072ULL}) {
+  for (const std::uint64_t rate : {16'384ULL, 1'000'000ULL, 125'000'000ULL}) {
+    for (const std::uint64_t largest : {2'048ULL, 131'072ULL}) {
       TokenBucket bucket(rate);
       std::mt19937_64 random(rate + largest);
-      const Time end = 60s;
+      const Time end = 10s;
       std::uint64_t passed = 0;
       std::uint64_t last = 0;
       for (Time now{}; now < end;
@@ -58,7 +58,7 @@ TEST(TokenBucket, KeepsToTheRateWhateverTheFramesAndHoweverLateItIsAsked) {
             static_cast<double>(rate) * (std::chrono::duration<double>(now).count() + 0.02);
         ASSERT_LE(static_cast<double>(passed - last), most + 1) << rate << " " << largest;
       }
-      EXPECT_GT(static_cast<double>(passed), 0.98 * 60 * static_cast<double>(rate))
+      EXPECT_GT(static_cast<double>(passed), 0.98 * 10 * static_cast<double>(rate))
           << rate << " " << largest;
     }
   }
