@@ -13,6 +13,35 @@ void add_state(CLI::App& command, Common& common) {
                      "State directory (default: $XDG_STATE_HOME/shardswarm)");
 }
 
+namespace {
+
+// "20MB", "50MiB", "200mbit", or plain bytes; a second. Whole numbers.
+void add_limit(CLI::App& command, const std::string& flag, std::uint64_t& limit, const char* text) {
+  const std::map<std::string, std::uint64_t> units = {{"B", 1},
+                                                      {"kB", 1000},
+                                                      {"MB", 1'000'000},
+                                                      {"GB", 1'000'000'000},
+                                                      {"KiB", 1ULL << 10},
+                                                      {"MiB", 1ULL << 20},
+                                                      {"GiB", 1ULL << 30},
+                                                      {"kbit", 125},
+                                                      {"mbit", 125'000},
+                                                      {"gbit", 125'000'000}};
+  const auto enough = [](const std::string& value) -> std::string {
+    std::uint64_t bytes = 0;
+    if (CLI::detail::lexical_cast(value, bytes) && bytes >= RateLimits::kRateMin) return {};
+    return fmt::format("a limit is at least {} KiB a second, such as 20MB, 50MiB or 200mbit",
+                       RateLimits::kRateMin / 1024);
+  };
+  command.add_option(flag, limit, text)
+      ->check(CLI::Validator(enough, "", "at least"))
+      ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_INSENSITIVE))
+      ->type_name("RATE")
+      ->group("Rate limits, a second: 20MB, 50MiB, 200mbit");
+}
+
+}  // namespace
+
 void add_network(CLI::App& command, Network& network) {
   command.add_option("--listen", network.listen, "Address to listen on, HOST:PORT");
   command.add_option("--advertise", network.advertise,
@@ -25,6 +54,11 @@ void add_network(CLI::App& command, Network& network) {
   command.add_option("--rules", network.rules, "Scheduling rules, to compare them")
       ->check(CLI::IsMember(std::vector<std::string>(kRuleSetNames.begin(), kRuleSetNames.end())))
       ->group("Measuring");
+  RateLimits& limits = network.limits;
+  add_limit(command, "--upload-limit", limits.upload, "To all peers together");
+  add_limit(command, "--download-limit", limits.download, "From all peers together");
+  add_limit(command, "--peer-upload-limit", limits.peer_upload, "To each peer");
+  add_limit(command, "--peer-download-limit", limits.peer_download, "From each peer");
 }
 
 void add_trust(CLI::App& command, Network& network) {
@@ -98,6 +132,7 @@ NodeOptions node_options(const Common& common, const Network& network) {
   options.key_file = network.key;
   options.insecure = network.insecure;
   options.share = !network.no_share;
+  options.limits = network.limits;
   options.state_directory = common.state_directory();
   options.io = engine_kind_from_name(network.io).value_or(EngineKind::kAuto);
   options.rules = rule_set_from_name(network.rules).value_or(RuleSet::kLateBinding);

@@ -29,6 +29,7 @@ struct Network {
   bool no_share = false;
   std::string io;
   std::string rules;
+  RateLimits limits;
 };
 
 struct SelectionFlags {

@@ -136,7 +136,7 @@ void Connection::read() {
       break;
     }
   }
-  if (turn > 0) shell_.schedule_settle();
+  if (turn > 0 || read_blocked_) shell_.schedule_settle();  // it may wait for its turn now
 }
 
 void Connection::pump() {

@@ -8,7 +8,9 @@
 namespace shardswarm {
 
 Core::Core(CoreOptions options, BufferPool& buffers)
-    : options_(std::move(options)), buffers_(buffers) {}
+    : options_(std::move(options)), buffers_(buffers) {
+  set_limits();
+}
 
 Core::~Core() = default;
 
@@ -46,6 +48,7 @@ void Core::add_connection(ConnectionId connection, std::string address, bool dia
   link->address = std::move(address);
   link->authenticated = authenticated;
   link->since = link->last_received = link->last_sent = now;
+  limit(*link);
   Link& added = *link;
   links_.emplace(connection, std::move(link));
   output_ready_.insert(connection);
@@ -70,6 +73,7 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
   touched_.erase(connection);
   if (link->alive_due) alive_dues_.erase({*link->alive_due, connection});
   end_receive(*link, true);
+  if (link->upload_busy) --busy_uploads_;
   for (auto& [key, at] : link->models) {
     Model* model = find_model(key);
     if (model == nullptr) continue;
@@ -96,13 +100,14 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
 std::array<std::span<std::byte>, 2> Core::receive_spans(ConnectionId connection) {
   Link* link = find_link(connection);
   if (link == nullptr) return {};
-  return link->session.receive_spans();
+  return limited(*link, link->session.receive_spans());
 }
 
 void Core::received(ConnectionId connection, std::size_t bytes, Time now) {
   Link* link = find_link(connection);
   if (link == nullptr) return;
   link->last_received = now;
+  charge_received(*link, bytes, now);
   control_bytes_ += bytes;  // PieceBytes takes the payload off again
   link->session.received(bytes);
   drain(*link, now);
@@ -117,8 +122,13 @@ Output Core::next_output(ConnectionId connection) {
 void Core::sent(ConnectionId connection, std::size_t bytes, Time now) {
   Link* link = find_link(connection);
   if (link == nullptr) return;
-  if (std::holds_alternative<OutputBytes>(link->session.next_output())) control_bytes_ += bytes;
+  const Output output = link->session.next_output();
+  if (std::holds_alternative<OutputBytes>(output)) control_bytes_ += bytes;
+  charge_sent(*link, bytes, now);
   link->session.sent(bytes);
+  if (const auto* extent = std::get_if<OutputExtent>(&output)) {
+    extent_sent(*link, *extent, bytes, now);
+  }
   link->last_sent = now;
   drain(*link, now);
 }
@@ -180,6 +190,10 @@ void Core::keep_alive(Link& link, Time now) {
     // Else it would keep the buffers of what it asked for.
     link.error = Error{Errc::kStalled, "it takes nothing that is sent to it"};
     close_link(link, CloseReason::kTimeout, "nothing was taken for 30 s");
+    return;
+  }
+  if (link.turn_awaited) {
+    forgive_waiting(link, now);
     return;
   }
   const auto& receiving = link.receiving;
@@ -253,11 +267,11 @@ void Core::dial_due(Time now) {
 void Core::settle(Time now) {
   accept_waiting(now);
   dial_due(now);
+  pump_uploads(now);
   for (auto& [key, model] : models_) {
     if (model->is_learning()) learn(*model, now);
     if (model->state == Model::State::kActive) {
       if (model->fetching) ask(*model, now);
-      pump_uploads(*model, now);
       announce(*model, now);
       check_complete(*model);
     }
@@ -265,6 +279,7 @@ void Core::settle(Time now) {
     check_stalled(*model, now);
   }
   end_left_shared(now);
+  give_turns(now);
   watch_links(now);
 }
 
@@ -276,11 +291,12 @@ std::set<ConnectionId> Core::take_output_ready() {
 }
 
 std::optional<Time> Core::next_deadline() const {
-  std::optional<Time> next;
+  std::optional<Time> next = next_turn();
   const auto at = [&next](std::optional<Time> due) {
     if (due && (!next || *due < *next)) next = due;
   };
   if (!alive_dues_.empty()) at(alive_dues_.begin()->first);
+  if (!slot_checks_.empty()) at(slot_checks_.begin()->first);
   for (const auto& [key, model] : models_) {
     if (model->to_peers_changed) at(model->tell_due);
     if (model->fetching) {

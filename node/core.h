@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,7 +24,9 @@
 #include "piece/load_order.h"
 #include "piece/selection.h"
 #include "scheduler/download.h"
+#include "scheduler/rate_limit.h"
 #include "scheduler/upload.h"
+#include "scheduler/upload_slots.h"
 #include "storage/buffer_pool.h"
 #include "wire/session.h"
 
@@ -97,6 +100,7 @@ struct CoreOptions {
   bool share = false;      // serve models that nobody asked for here, for what others have of them
   DownloadOptions download;
   UploadOptions upload;
+  RateLimits limits;
 };
 
 struct PeerTally {
@@ -196,6 +200,7 @@ class Core {
   struct LinkModel;
   struct Model;
   struct Upload;
+  struct Limits;
 
   // core.cc
   Link* find_link(ConnectionId connection);
@@ -270,10 +275,28 @@ class Core {
   void end_receive(Link& link, bool wasted);
   void give_up_receive(Link& link);
   void ask(Model& model, Time now);
-  void pump_uploads(Model& model, Time now);
-  void pump_upload(Link& link, Model& model, LinkModel& at, Time now);
-  void upload_ended(Link& link);
+
+  // core_upload.cc: pieces out
+  void pump_uploads(Time now);
+  bool begin_upload(Link& link, Time now);  // whether there was something for it
+  void count_ahead(Link& link);
+  void check_slots(Time now);
+  std::size_t upload_slots() const;
+  void extent_sent(Link& link, const OutputExtent& extent, std::size_t bytes, Time now);
+  void erase_upload(Link& link, std::deque<Upload>::iterator upload);
   void drop_upload(Link& link, const Upload& upload);
+
+  // core_limits.cc: rate limits
+  void set_limits();
+  void limit(Link& link);
+  bool reads_at_once(const Link& link) const;
+  std::array<std::span<std::byte>, 2> limited(Link& link,
+                                              std::array<std::span<std::byte>, 2> spans);
+  void charge_received(Link& link, std::size_t bytes, Time now);
+  void charge_sent(Link& link, std::size_t bytes, Time now);
+  void give_turns(Time now);
+  void forgive_waiting(Link& link, Time now);
+  std::optional<Time> next_turn() const;
 
   CoreOptions options_;
   BufferPool& buffers_;
@@ -294,6 +317,12 @@ class Core {
   std::vector<Action> actions_;
   std::uint64_t control_bytes_ = 0;
   std::uint32_t next_model_ = 1;
+  std::unique_ptr<Limits> limits_;
+  std::set<ConnectionId> uploads_due_;                   // links that may be sent something further
+  ConnectionId last_upload_;                             // whose turn was last
+  std::size_t busy_uploads_ = 0;                         // links with Link::upload_busy
+  std::set<std::pair<Time, ConnectionId>> slot_checks_;  // of these: whether they get on
+  UploadSlots slots_;
 };
 
 }  // namespace shardswarm

@@ -158,7 +158,7 @@ void Core::on(Link& link, event::Request&& e, Time /*now*/) {
   if (!refused.leased.empty()) {
     link.session.reject(e.channel, refused.leased, RejectReason::kLeased);
   }
-  model->uploads_due.insert(link.id);
+  uploads_due_.insert(link.id);
 }
 
 void Core::on(Link& link, event::Claim&& e, Time now) {

@@ -1,18 +1,20 @@
 // What the core remembers of a connection and of a model. Private to node/core*.cc.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 
 #include "node/core.h"
+#include "scheduler/rate_limit.h"
 
 namespace shardswarm {
 
-// Pieces that a link may have on their way out: enough to keep the socket busy while the next is
-// read, few enough to stay free in the choice.
-inline constexpr std::size_t kUploadsAhead = 2;
-inline constexpr std::uint64_t kUploadBytesAhead =
-    256 * limits::kKiB;  // small pieces: more of them
-inline constexpr std::size_t kUploadsAheadMax = 64;
+// What a link may have on its way out before the socket took it, but for one piece: enough to keep
+// the socket busy while the next is read, little enough to stay free in the choice.
+inline constexpr std::uint64_t kUploadBytesAhead = 256 * limits::kKiB;
+inline constexpr std::size_t kUploadsAheadMax = 64;  // small pieces
+// A peer that takes nothing for so long holds up nobody else.
+inline constexpr Duration kSlotHeld = std::chrono::milliseconds(200);
 
 inline constexpr Duration kHelloTimeout = std::chrono::seconds(10);
 inline constexpr Duration kPingEvery = std::chrono::seconds(10);
@@ -45,12 +47,19 @@ constexpr bool drips(std::uint64_t bytes, Duration elapsed) {
   return elapsed >= kDeadAfter && bytes < 4 * limits::kKiB * static_cast<std::uint64_t>(seconds);
 }
 
+inline bool contains(std::span<const PieceRun> runs, PieceIndex piece) {
+  return std::any_of(runs.begin(), runs.end(), [piece](const PieceRun& run) {
+    return piece >= run.first && piece.value - run.first.value < run.count;
+  });
+}
+
 // A piece on its way to a peer: chosen and claimed, being prepared, or in the session's queue.
 struct Core::Upload {
   ModelKey model;
   Channel channel;
   PieceIndex piece;
   std::uint32_t length = 0;
+  std::uint32_t sent = 0;  // of it, taken by the transport
   bool prepared = false;
   bool cancelled = false;  // before it was prepared
 };
@@ -63,6 +72,27 @@ struct Core::LinkModel {
   std::vector<PieceRun> early_want;
   std::vector<NodeId> connected_to;
   bool wants = false;  // its last WANT named pieces
+};
+
+// Present when some rate is limited.
+struct Core::Limits {
+  struct Flow {  // of one direction
+    bool on = false;
+    TokenBucket bucket;   // the node's
+    ConnectionId last{};  // who had the last turn
+
+    void charge(TokenBucket& own, std::uint64_t& paid, std::uint64_t bytes, Time now);
+    // give: (Link&) -> bytes of the turn, 0 to who does not wait.
+    template <class Links, class Own, class Give>
+    void give_turns(Links& links, Own own, Time now, Give give);
+  };
+
+  explicit Limits(const RateLimits& set);
+
+  RateLimits rates;
+  Flow up;
+  Flow down;
+  std::size_t upload_slots;  // connections with uploads at a time, at most
 };
 
 struct Core::Link {
@@ -101,6 +131,17 @@ struct Core::Link {
   std::map<Channel, ModelKey> by_channel;
   std::optional<Receiving> receiving;
   std::deque<Upload> uploads;
+  bool upload_busy = false;    // see count_ahead()
+  bool upload_stuck = false;   // nothing was taken for kSlotHeld: it holds no slot
+  bool slot_check = false;     // it is in Core::slot_checks_
+  Time upload_progress{};      // when something was begun or taken
+  ModelKey last_upload_model;  // whose turn was last
+  // Rate limits.
+  TokenBucket up{0};
+  TokenBucket down{0};
+  std::uint64_t paid_up = 0;    // bytes taken from the buckets and not yet sent
+  std::uint64_t paid_down = 0;  // or not yet read
+  bool turn_awaited = false;    // to read
 };
 
 struct Core::Model {
@@ -135,8 +176,7 @@ struct Core::Model {
   PieceSet unannounced;
   std::unique_ptr<DownloadScheduler> download;  // of fetches
   std::unique_ptr<UploadScheduler> upload;
-  std::set<ConnectionId> uploads_due;  // links that may be sent something further
-  std::uint32_t waiting = 0;           // links on which a piece of it waits for room
+  std::uint32_t waiting = 0;  // links on which a piece of it waits for room
   std::uint64_t undurable_bytes = 0;
   ModelStatus counters;
   std::map<NodeId, PeerTally> tallies;

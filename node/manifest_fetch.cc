@@ -1,5 +1,6 @@
 #include "node/manifest_fetch.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -100,6 +101,11 @@ std::vector<ManifestFetch::Ask> ManifestFetch::decide(Time now) {
     it = wanted_.erase(it);
   }
   return asks;
+}
+
+bool ManifestFetch::asked(PeerKey peer) const {
+  return std::any_of(pending_.begin(), pending_.end(),
+                     [peer](const auto& entry) { return entry.second.peer == peer; });
 }
 
 std::optional<Time> ManifestFetch::next_deadline() const {

@@ -48,6 +48,8 @@ class ManifestFetch {
   };
   // Blobs to ask for now; empty when all are under way, or nobody is left to ask.
   std::vector<Ask> decide(Time now);
+  // Whether it owes us a blob.
+  bool asked(PeerKey peer) const;
   // When an unanswered request is given to another peer, or a refused one may be asked again.
   std::optional<Time> next_deadline() const;
 

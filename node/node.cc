@@ -238,6 +238,14 @@ Result<std::unique_ptr<Node>> Node::start(NodeOptions options) {
       return std::unexpected(parsed.error());
     }
   }
+  const RateLimits& limits = options.limits;
+  for (const std::uint64_t rate :
+       {limits.upload, limits.download, limits.peer_upload, limits.peer_download}) {
+    if (rate != 0 && rate < RateLimits::kRateMin) {
+      return fail(Errc::kUsage, "a rate limit is at least " + std::to_string(RateLimits::kRateMin) +
+                                    " bytes a second");
+    }
+  }
   if (options.listen.empty()) {
     options.listen = identity || options.insecure ? "0.0.0.0:0" : "127.0.0.1:0";
   }

@@ -28,6 +28,7 @@
 #include "piece/load_order.h"
 #include "piece/selection.h"
 #include "scheduler/rules.h"
+#include "scheduler/rate_limit.h"
 #include "storage/io_engine.h"
 #include "storage/store.h"
 
@@ -58,6 +59,7 @@ struct NodeOptions {
   EngineKind io = EngineKind::kAuto;
   bool share = true;  // serve peers that want another model what this machine's models have of it
   RuleSet rules = RuleSet::kLateBinding;                // others are for comparing
+  RateLimits limits;  // each 0 (none) or at least RateLimits::kRateMin, else start() gives kUsage
   std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
 };
 

@@ -25,6 +25,7 @@ CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   core.hello.advertised = options.advertise;
   core.share = options.share;
   apply(options.rules, core.download, core.upload);
+  core.limits = options.limits;
   core.hello.features = kFeatureZstdBlobs;
   std::memcpy(&core.seed, id.bytes.data(), sizeof core.seed);  // another order on every node
   return core;

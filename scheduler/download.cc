@@ -141,6 +141,7 @@ void DownloadScheduler::Impl::bytes_arrived(PeerKey key, PieceIndex piece, std::
   peer.last_byte = now;
   const double rate = peer.rate.bytes_per_second();
   peer.rate.add(bytes, now);
+  rate_.add(bytes, now);
   // Every frame comes by here: most change nothing to decide on.
   if (std::exchange(peer.snubbed, false) || peer.rate.bytes_per_second() != rate) undecided();
   if (const auto asked = peer.asked.find(piece); asked != peer.asked.end()) {
@@ -234,6 +235,7 @@ void DownloadScheduler::rejected(PeerKey peer, std::span<const PieceRun> pieces,
 Decision DownloadScheduler::decide(Time now) { return impl_->decide(now); }
 std::optional<Time> DownloadScheduler::next_deadline() const { return impl_->next_deadline(); }
 void DownloadScheduler::pause(bool paused) { changing().pause(paused); }
+void DownloadScheduler::forgive(PeerKey peer, Time now) { changing().forgive(peer, now); }
 bool DownloadScheduler::done() const { return impl_->missing() == 0; }
 std::uint32_t DownloadScheduler::missing() const { return impl_->missing(); }
 std::uint64_t DownloadScheduler::outstanding_bytes(PeerKey peer) const {

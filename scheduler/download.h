@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "piece/ids.h"
+#include "piece/limits.h"
 #include "piece/piece_set.h"
 #include "scheduler/time.h"
 
@@ -36,6 +37,13 @@ struct DownloadOptions {
   std::uint64_t seed = 1;
   std::uint64_t window_bytes_min;  // defaults: limits.h
   std::uint64_t window_bytes_max;
+  // Asked of all peers together: what they send in this time, and no less than these bytes. More
+  // would be chosen early and come late, each peer's part of it.
+  Duration in_all = std::chrono::milliseconds(100);
+  std::uint64_t in_all_bytes_min = 8 * limits::kMiB;
+  // And no more than this, but for a piece; 0: no bound. Under a rate limit more would only queue
+  // up, too slow to seem alive.
+  std::uint64_t outstanding_bytes_max = 0;
   Duration stall = std::chrono::seconds(5);  // a peer that owes us pieces and sends no byte
   Duration retry = std::chrono::seconds(1);  // before a peer is asked again for what it rejected
   // What only one peer holds is offered to it; else it is pulled like the rest.
@@ -96,6 +104,8 @@ class DownloadScheduler {
   // Stops asking while our own disk or buffers are behind; the peers' silence is not held against
   // them meanwhile.
   void pause(bool paused);
+  // We do not read from this peer now: its silence is not held against it.
+  void forgive(PeerKey peer, Time now);
 
   bool done() const;              // nothing wanted is missing
   std::uint32_t missing() const;  // wanted, not verified

@@ -57,10 +57,24 @@ Time DownloadScheduler::Impl::late_at(const Peer& peer, const Asked& asked) cons
 // Silence while we did not read says nothing about the peers.
 void DownloadScheduler::Impl::forgive_pause(Time now) {
   if (!paused_ && !std::exchange(resumed_, false)) return;
-  for (auto& [key, peer] : peers_) {
-    peer.last_byte = std::max(peer.last_byte, now);
-    for (auto& [piece, asked] : peer.asked) asked.since = std::max(asked.since, now);
+  for (auto& [key, peer] : peers_) forgive(peer, now);
+}
+
+bool DownloadScheduler::Impl::offers_flow(const Peer& peer, Time now) const {
+  return now - peer.last_claim < std::max(kOfferQuiet, 2 * peer.rtt);
+}
+
+// Credit that is not used counts no more once offers are quiet: it must not keep others waiting.
+std::uint64_t DownloadScheduler::Impl::room_in_all(Time now) const {
+  const double rate = rate_.bytes_per_second();
+  const double bytes = rate * std::chrono::duration<double>(options_.in_all).count();
+  std::uint64_t most = std::max(options_.in_all_bytes_min, static_cast<std::uint64_t>(bytes));
+  if (options_.outstanding_bytes_max != 0) most = std::min(most, options_.outstanding_bytes_max);
+  std::uint64_t used = outstanding_;
+  for (const auto& [key, peer] : peers_) {
+    if (offers_flow(peer, now)) used += peer.credit;
   }
+  return most - std::min(used, most);
 }
 
 void DownloadScheduler::Impl::check_stalls(Time now) {
@@ -120,7 +134,7 @@ PieceSet DownloadScheduler::Impl::to_offer(const Peer& peer, std::uint64_t room)
 }
 
 void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision& decision) {
-  if (peer.offerable.empty() && peer.offered.empty()) return;
+  if (peer.banned || (peer.offerable.empty() && peer.offered.empty())) return;
   // No claim is in sight when the other side counts credit differently than we do, be it for a
   // message that crossed ours: what was offered is offered again.
   const bool quiet = now - peer.last_claim >= kOfferRenewed;
@@ -143,10 +157,11 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   peer.offerable -= further;
   // A credit below one piece would never be used.
   const std::uint64_t least = limits::kPieceBytesMax;
-  if (used < room) ask.credit_bytes = room - used;
+  if (used < room) ask.credit_bytes = std::min(room - used, room_);
   if (peer.credit + ask.credit_bytes < least) ask.credit_bytes = least - peer.credit;
   if (peer.credit == 0) peer.last_claim = now;
   peer.credit += ask.credit_bytes;
+  room_ -= std::min(room_, ask.credit_bytes);
   decision.ask.push_back(std::move(ask));
 }
 
@@ -170,29 +185,46 @@ std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(const Peer& peer) c
   return best;
 }
 
-void DownloadScheduler::Impl::pull(PeerKey key, Peer& peer, Time now, Decision& decision) {
-  if (peer.exhausted || peer.pullable == 0) return;
-  const std::uint64_t room = window(peer);
-  const bool offers_flow = now - peer.last_claim < std::max(kOfferQuiet, 2 * peer.rtt);
-  const std::uint64_t credit = offers_flow ? peer.credit : 0;
-  std::vector<PieceIndex> picked;
-  const auto full = [&] {
-    return peer.outstanding + credit >= room &&
-           (credit > 0 || peer.asked.size() >= kPiecesAheadMin);
-  };
-  while (peer.pullable > 0 && !full()) {
-    const auto piece = next_pull(peer);
-    if (!piece) {
-      peer.exhausted = true;
-      break;
-    }
-    make_unpullable(*piece);
-    add_asked(peer, *piece, bytes_(*piece), now);
-    picked.push_back(*piece);
+// Whether its window has room for another pull.
+bool DownloadScheduler::Impl::pulls(const Peer& peer, Time now) const {
+  if (peer.banned || peer.exhausted || peer.pullable == 0) return false;
+  const std::uint64_t credit = offers_flow(peer, now) ? peer.credit : 0;
+  return peer.outstanding + credit < window(peer) ||
+         (credit == 0 && peer.asked.size() < kPiecesAheadMin);
+}
+
+// One piece after the other, from the peer that owes least: what is asked of a busy one comes late.
+// Peers that deliver are asked before those that were silent.
+void DownloadScheduler::Impl::pull(Time now, Decision& decision) {
+  std::vector<std::pair<PeerKey, Peer*>> free;
+  for (auto it = peers_.upper_bound(last_pull_); it != peers_.end(); ++it) {
+    if (pulls(it->second, now)) free.emplace_back(it->first, &it->second);
   }
-  if (picked.empty()) return;
-  decision.ask.push_back(
-      {.peer = key, .pieces = runs_of(std::move(picked)), .credit_bytes = 0, .any = false});
+  for (auto it = peers_.begin(); it != peers_.end() && it->first <= last_pull_; ++it) {
+    if (pulls(it->second, now)) free.emplace_back(it->first, &it->second);
+  }
+  std::map<PeerKey, std::vector<PieceIndex>> picked;
+  while (room_ > 0 && !free.empty()) {
+    const auto least = std::min_element(free.begin(), free.end(), [](const auto& a, const auto& b) {
+      return std::pair(a.second->snubbed, a.second->outstanding) <
+             std::pair(b.second->snubbed, b.second->outstanding);
+    });
+    auto& [key, peer] = *least;
+    if (const auto piece = next_pull(*peer)) {
+      make_unpullable(*piece);
+      add_asked(*peer, *piece, bytes_(*piece), now);
+      room_ -= std::min<std::uint64_t>(room_, bytes_(*piece));
+      picked[key].push_back(*piece);
+      last_pull_ = key;
+    } else {
+      peer->exhausted = true;
+    }
+    if (!pulls(*peer, now)) free.erase(least);
+  }
+  for (auto& [key, pieces] : picked) {
+    decision.ask.push_back(
+        {.peer = key, .pieces = runs_of(std::move(pieces)), .credit_bytes = 0, .any = false});
+  }
 }
 
 bool DownloadScheduler::Impl::in_endgame() const {
@@ -237,17 +269,13 @@ Decision DownloadScheduler::Impl::decide(Time now) {
   forgive_pause(now);
   check_stalls(now);
   if (!paused_) {
+    room_ = room_in_all(now);
     for (auto& [key, peer] : peers_) {
       if (peer.banned) continue;
       expire_refusals(peer, now);
       offer(key, peer, now, decision);
     }
-    // Peers that deliver are asked before those that were silent.
-    for (const bool snubbed : {false, true}) {
-      for (auto& [key, peer] : peers_) {
-        if (!peer.banned && peer.snubbed == snubbed) pull(key, peer, now, decision);
-      }
-    }
+    pull(now, decision);
     endgame(now, decision);
   }
   for (auto& [key, pieces] : withdraw_) {

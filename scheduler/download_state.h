@@ -81,6 +81,10 @@ class DownloadScheduler::Impl {
     paused_ = paused;
   }
 
+  void forgive(PeerKey key, Time now) {
+    if (const auto it = peers_.find(key); it != peers_.end()) forgive(it->second, now);
+  }
+
   std::uint32_t missing() const { return missing_; }
   std::uint32_t unavailable() const {
     std::uint32_t n = 0;
@@ -188,11 +192,14 @@ class DownloadScheduler::Impl {
       peer.rate.busy(now);
       peer.last_byte = std::max(peer.last_byte, now);
     }
+    if (outstanding_ == 0) rate_.busy(now);
     peer.outstanding += bytes;
+    outstanding_ += bytes;
     return peer.asked.emplace(piece, Asked{.since = now}).first->second;
   }
   void drop_asked(Peer& peer, std::map<PieceIndex, Asked>::iterator asked) {
     peer.outstanding -= bytes_(asked->first);
+    outstanding_ -= bytes_(asked->first);
     peer.asked.erase(asked);
   }
   bool asked_of_anyone(PieceIndex piece) const {
@@ -245,13 +252,20 @@ class DownloadScheduler::Impl {
   std::uint64_t window(const Peer& peer) const;
   // When a piece of this peer is late: twice what its queue should take.
   Time late_at(const Peer& peer, const Asked& asked) const;
+  static void forgive(Peer& peer, Time now) {
+    peer.last_byte = std::max(peer.last_byte, now);
+    for (auto& [piece, asked] : peer.asked) asked.since = std::max(asked.since, now);
+  }
   void forgive_pause(Time now);
+  bool offers_flow(const Peer& peer, Time now) const;
+  std::uint64_t room_in_all(Time now) const;  // within outstanding_bytes_max
   void check_stalls(Time now);
   void expire_refusals(Peer& peer, Time now);
   PieceSet to_offer(const Peer& peer, std::uint64_t room) const;
   void offer(PeerKey key, Peer& peer, Time now, Decision& decision);
   std::optional<PieceIndex> next_pull(const Peer& peer) const;
-  void pull(PeerKey key, Peer& peer, Time now, Decision& decision);
+  bool pulls(const Peer& peer, Time now) const;
+  void pull(Time now, Decision& decision);
   void endgame(Time now, Decision& decision);
   bool in_endgame() const;
   std::optional<Time> find_deadline() const;
@@ -266,6 +280,10 @@ class DownloadScheduler::Impl {
   std::map<PeerKey, Peer> peers_;
   std::map<PeerKey, std::vector<PieceIndex>> withdraw_;
   std::uint32_t missing_ = 0;
+  RateMeter rate_;  // of all peers together
+  std::uint64_t outstanding_ = 0;
+  PeerKey last_pull_;
+  std::uint64_t room_ = 0;        // while it decides: room_in_all()
   Time decided_{};                // when it was last decided
   bool undecided_ = true;         // something changed since
   std::optional<Time> deadline_;  // of find_deadline() then; bytes that came since only defer it

@@ -38,6 +38,9 @@ class Session::Impl {
   void send_piece(Channel channel, PieceIndex piece, std::uint32_t length);
   bool abort_piece(Channel channel, PieceIndex piece);
   std::size_t pieces_queued() const { return pieces_.size(); }
+  void pace_pieces() { paced_ = true; }
+  bool piece_frame_waits() const;
+  std::uint32_t begin_piece_frame(std::uint32_t body_max);
   Output next_output();
   void sent(std::size_t n);
   std::size_t queued_bytes() const { return out_.size() - out_done_ + queue_.size(); }
@@ -156,7 +159,7 @@ class Session::Impl {
   bool may_send(Channel channel) const;
   void bound_queue();
   void begin_output();
-  void begin_data_frame();
+  void begin_data_frame(std::uint32_t body_max);
   void begin_blob_frame();
   void end_data_frame();
 
@@ -193,6 +196,7 @@ class Session::Impl {
   std::size_t out_done_ = 0;
   std::optional<DataBody> data_body_;
   std::optional<BlobBody> blob_body_;
+  bool paced_ = false;  // DATA frames begin when they are told to
   std::deque<OutgoingPiece> pieces_;
   std::deque<OutgoingBlob> blobs_;
   std::set<RequestKey> blobs_owed_;  // asked for by the peer, not answered whole

@@ -163,14 +163,26 @@ void Session::Impl::begin_output() {
   if (closing_) return;
   if (!blobs_.empty()) {
     begin_blob_frame();
-  } else if (!pieces_.empty()) {
-    begin_data_frame();
+  } else if (!pieces_.empty() && !paced_) {
+    begin_data_frame(limits::kDataBytesMax);
   }
 }
 
-void Session::Impl::begin_data_frame() {
+bool Session::Impl::piece_frame_waits() const {
+  return paced_ && !closing_ && !peer_closed_ && out_done_ == out_.size() && !data_body_ &&
+         !blob_body_ && blobs_.empty() && !pieces_.empty();
+}
+
+std::uint32_t Session::Impl::begin_piece_frame(std::uint32_t body_max) {
+  assert(piece_frame_waits() && body_max >= 1);
+  begin_output();
+  begin_data_frame(std::min(body_max, limits::kDataBytesMax));
+  return limits::kFrameHeaderBytes + (data_body_->end - data_body_->offset);
+}
+
+void Session::Impl::begin_data_frame(std::uint32_t body_max) {
   const OutgoingPiece& next = pieces_.front();
-  const std::uint32_t length = std::min(next.length - next.done, limits::kDataBytesMax);
+  const std::uint32_t length = std::min(next.length - next.done, body_max);
   message::append_header(out_, {.length = length,
                                 .type = static_cast<std::uint8_t>(FrameType::kData),
                                 .handle = handle_of(next.channel),

@@ -114,6 +114,9 @@ class VirtualSwarm {
     std::optional<Error> error;
     Time ended_at{};
     std::vector<std::string> warnings;
+    std::uint64_t bytes_out = 0;      // over all connections
+    std::uint64_t bytes_in = 0;       // taken from them
+    std::vector<std::string> breaks;  // connections that ended with an error, as it was logged
   };
 
   double rate = 100e6;
@@ -121,6 +124,7 @@ class VirtualSwarm {
 
   std::uint64_t features = kFeatureZstdBlobs;  // of nodes added from now on
   bool share = false;                          // they too
+  RateLimits limits;                           // they too
 
   Node& add(const MemoryModel& model) {
     auto node = std::make_unique<Node>();
@@ -131,6 +135,7 @@ class VirtualSwarm {
     options.hello.advertised = {node->name};
     options.hello.features = features;
     options.share = share;
+    options.limits = limits;
     options.seed = nodes_.size() + 1;
     node->core = std::make_unique<Core>(options, node->buffers);
     node->model = &model;
@@ -328,6 +333,7 @@ class VirtualSwarm {
       return;
     }
     end.sending = true;
+    end.node->bytes_out += chunk.size();
     const Duration busy(static_cast<std::int64_t>(static_cast<double>(chunk.size()) / rate * 1e9));
     after(busy + latency, [this, other = end.other, chunk = std::move(chunk)] {
       const auto to = ends_.find(other);
@@ -358,6 +364,7 @@ class VirtualSwarm {
         moved += n;
       }
       if (moved == 0) return;
+      end.node->bytes_in += moved;
       end.node->core->received(id, moved, now_);
     }
   }
@@ -429,6 +436,7 @@ class VirtualSwarm {
     node.ended_at = now_;
   }
   void act(Node& node, action::Log&& a) {
+    if (a.text.starts_with("connection to ")) node.breaks.push_back(a.text);
     if (a.warning) node.warnings.push_back(std::move(a.text));
   }
 

@@ -1,0 +1,184 @@
+// Pieces to peers: whose turn it is, and what becomes of what was chosen.
+#include <algorithm>
+#include <utility>
+
+#include "node/core_state.h"
+
+namespace shardswarm {
+
+void Core::pump_uploads(Time now) {
+  for (auto& [key, model] : models_) {
+    if (model->state != Model::State::kActive) continue;
+    if (const auto due = model->upload->next_deadline(); due && *due <= now) {
+      model->upload->expire(now);
+    }
+    if (!model->upload->take_freed()) continue;
+    for (const auto& [id, link] : links_) uploads_due_.insert(uploads_due_.end(), id);
+  }
+  check_slots(now);
+  while (!uploads_due_.empty() && busy_uploads_ < upload_slots()) {
+    auto next = uploads_due_.upper_bound(last_upload_);
+    if (next == uploads_due_.end()) next = uploads_due_.begin();
+    Link* link = find_link(*next);
+    if (link != nullptr && !link->upload_busy && !link->upload_stuck && begin_upload(*link, now)) {
+      last_upload_ = link->id;
+    } else {
+      uploads_due_.erase(next);
+    }
+  }
+}
+
+// Chooses one piece for the link, of one of its models in turn.
+bool Core::begin_upload(Link& link, Time now) {
+  if (link.close_asked || link.uploads.size() >= kUploadsAheadMax) return false;
+  auto at = link.models.upper_bound(link.last_upload_model);
+  for (std::size_t n = link.models.size(); n > 0; --n, ++at) {
+    if (at == link.models.end()) at = link.models.begin();
+    Model* model = find_model(at->first);
+    if (model == nullptr || !at->second.introduced) continue;
+    const auto piece = model->upload->choose(link.id, now);
+    if (!piece) continue;
+    link.last_upload_model = model->key;
+    const std::uint32_t length = model->piece_bytes(*piece);
+    link.uploads.push_back(
+        {.model = model->key, .channel = at->second.channel, .piece = *piece, .length = length});
+    link.upload_progress = now;
+    count_ahead(link);
+    link.session.claim(at->second.channel, *piece);
+    output_ready_.insert(link.id);
+    actions_.push_back(action::PreparePiece{
+        .connection = link.id, .model = model->key, .piece = *piece, .length = length});
+    return true;
+  }
+  return false;
+}
+
+// A link is busy, and holds a slot, while more is on its way than its socket soon takes. Then it
+// has its next turn.
+void Core::count_ahead(Link& link) {
+  std::uint64_t ahead = 0;
+  for (const Upload& upload : link.uploads) ahead += upload.length - upload.sent;
+  if (ahead < kUploadBytesAhead) uploads_due_.insert(link.id);
+  const bool busy = ahead >= kUploadBytesAhead && !link.upload_stuck;
+  if (busy == link.upload_busy) return;
+  link.upload_busy = busy;
+  if (busy) {
+    ++busy_uploads_;
+    if (!std::exchange(link.slot_check, true)) {
+      slot_checks_.emplace(link.upload_progress + kSlotHeld, link.id);
+    }
+  } else {
+    --busy_uploads_;
+  }
+}
+
+void Core::check_slots(Time now) {
+  while (!slot_checks_.empty() && slot_checks_.begin()->first <= now) {
+    const ConnectionId id = slot_checks_.begin()->second;
+    slot_checks_.erase(slot_checks_.begin());
+    Link* link = find_link(id);
+    if (link == nullptr) continue;
+    link->slot_check = link->upload_busy && link->upload_progress + kSlotHeld > now;
+    if (link->slot_check) {
+      slot_checks_.emplace(link->upload_progress + kSlotHeld, id);
+    } else if (link->upload_busy) {
+      link->upload_stuck = true;
+      count_ahead(*link);
+    }
+  }
+}
+
+std::size_t Core::upload_slots() const {
+  return limits_ ? std::min(slots_.count(), limits_->upload_slots) : slots_.count();
+}
+
+void Core::extent_sent(Link& link, const OutputExtent& extent, std::size_t bytes, Time now) {
+  slots_.sent(bytes, busy_uploads_ >= upload_slots() && !uploads_due_.empty(), now);
+  const auto it = std::find_if(link.uploads.begin(), link.uploads.end(), [&](const Upload& u) {
+    return u.prepared && u.channel == extent.channel && u.piece == extent.piece;
+  });
+  if (it == link.uploads.end()) return;
+  it->sent += static_cast<std::uint32_t>(bytes);
+  link.upload_progress = now;
+  link.upload_stuck = false;
+  count_ahead(link);
+}
+
+void Core::erase_upload(Link& link, std::deque<Upload>::iterator upload) {
+  drop_upload(link, *upload);
+  link.uploads.erase(upload);
+  count_ahead(link);
+}
+
+void Core::piece_prepared(ConnectionId connection, ModelKey key, PieceIndex piece, bool ok,
+                          Time now) {
+  Link* link = find_link(connection);
+  Model* model = find_model(key);
+  if (link == nullptr || model == nullptr) return;
+  const auto it = std::find_if(link->uploads.begin(), link->uploads.end(), [&](const Upload& u) {
+    return u.model == key && u.piece == piece && !u.prepared;
+  });
+  if (it == link->uploads.end()) return;
+  (void)now;
+  if (!ok && !it->cancelled) {
+    model->upload->unsent(connection, piece);
+    const PieceRun run{piece, 1};
+    link->session.reject(it->channel, {&run, 1}, RejectReason::kNotHere);
+  }
+  if (!ok || it->cancelled || link->close_asked) {
+    erase_upload(*link, it);
+  } else {
+    it->prepared = true;
+    link->session.send_piece(it->channel, piece, it->length);
+  }
+  output_ready_.insert(connection);
+}
+
+void Core::drop_upload(Link& link, const Upload& upload) {
+  // The same piece may have been chosen again meanwhile: it is released with its last upload.
+  const auto same = std::count_if(link.uploads.begin(), link.uploads.end(), [&](const Upload& u) {
+    return u.model == upload.model && u.piece == upload.piece;
+  });
+  if (same > 1) return;
+  actions_.push_back(
+      action::ReleasePiece{.connection = link.id, .model = upload.model, .piece = upload.piece});
+}
+
+void Core::on(Link& link, event::PieceSent&& e, Time now) {
+  Model* model = model_of(link, e.channel);
+  const auto it = std::find_if(link.uploads.begin(), link.uploads.end(), [&](const Upload& u) {
+    return u.channel == e.channel && u.piece == e.piece && u.prepared;
+  });
+  if (model == nullptr || it == link.uploads.end()) return;
+  if (e.aborted) {
+    model->upload->unsent(link.id, e.piece);
+  } else {
+    model->counters.sent_bytes += it->length;
+    model->tallies[link.hello->node_id].sent_bytes += it->length;
+    model->upload->sent(link.id, e.piece, it->length, now);
+  }
+  erase_upload(link, it);
+}
+
+void Core::on(Link& link, event::Cancel&& e, Time /*now*/) {
+  Model* model = model_of(link, e.channel);
+  if (model == nullptr || !link.models.at(model->key).introduced) return;
+  if (!within(link, *model, e.pieces)) return;
+  const auto waiting = model->upload->withdrawn(link.id, e.pieces, e.credit_bytes);
+  if (!waiting.empty()) link.session.reject(e.channel, waiting, RejectReason::kCancelled);
+  for (Upload& upload : link.uploads) {
+    if (upload.model != model->key || upload.cancelled) continue;
+    if (!contains(e.pieces, upload.piece)) continue;
+    if (!upload.prepared) {
+      upload.cancelled = true;
+      const PieceRun run{upload.piece, 1};
+      link.session.reject(e.channel, {&run, 1}, RejectReason::kCancelled);
+      model->upload->unsent(link.id, upload.piece);
+      continue;
+    }
+    link.session.abort_piece(upload.channel, upload.piece);  // PieceSent tells what became of it
+  }
+  uploads_due_.insert(link.id);
+}
+
+}  // namespace shardswarm
