@@ -122,6 +122,7 @@ void Core::on(Link& link, event::Lost&& e, Time /*now*/) {
   if (model == nullptr || !link.models.at(model->key).introduced) return;
   if (!within(link, *model, e.pieces)) return;
   if (model->fetching) model->download->peer_lost(link.id, e.pieces);
+  model->upload->peer_lost(link.id, e.pieces);
 }
 
 void Core::on(Link& link, event::Want&& e, Time /*now*/) {

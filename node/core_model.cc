@@ -230,8 +230,9 @@ void Core::activate(Model& model, const PieceSet& have) {
   model.have = have;
   model.unannounced = model.storing = PieceSet(model.manifest->piece_count());
   const auto bytes = [&model](PieceIndex piece) { return model.piece_bytes(piece); };
-  model.upload =
-      std::make_unique<UploadScheduler>(model.manifest->piece_count(), bytes, options_.upload);
+  UploadOptions upload = options_.upload;
+  upload.seed = options_.seed ^ model.key.value;
+  model.upload = std::make_unique<UploadScheduler>(model.manifest->piece_count(), bytes, upload);
   model.upload->have(have.runs());
   if (model.fetching) {
     model.counters.wanted_bytes = 0;

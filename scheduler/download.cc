@@ -27,16 +27,16 @@ void DownloadScheduler::Impl::remove_peer(PeerKey key) {
   const auto it = peers_.find(key);
   if (it == peers_.end()) return;
   take_back(key, it->second);
-  forget_holder(it->second);
+  forget_holder(key, it->second);
   it->second.wants.for_each([this](PieceIndex piece) { lose_wanter(piece); });
   peers_.erase(it);
   withdraw_.erase(key);
 }
 
 // Nothing is asked of it any more.
-void DownloadScheduler::Impl::forget_holder(Peer& peer) {
+void DownloadScheduler::Impl::forget_holder(PeerKey key, Peer& peer) {
   const PieceSet held = std::exchange(peer.have, PieceSet(peer.have.size()));
-  held.for_each([&](PieceIndex piece) { lose_holder(piece, peer); });
+  held.for_each([&](PieceIndex piece) { lose_holder(piece, key, peer); });
 }
 
 void DownloadScheduler::Impl::peer_has(PeerKey key, std::span<const PieceRun> runs) {
@@ -73,7 +73,7 @@ void DownloadScheduler::Impl::peer_lost(PeerKey key, std::span<const PieceRun> r
       if (!it->second.have.contains(piece)) continue;
       release(key, it->second, piece);
       it->second.have.erase(piece);
-      lose_holder(piece, it->second);
+      lose_holder(piece, key, it->second);
     }
   }
 }
@@ -113,16 +113,8 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
         note_withdraw(other, piece);
       }
       break;
-    case State::kOffered:
-      for (auto& [other, owner] : peers_) {
-        if (&owner == &peer) {
-          owner.offered.erase(piece);
-        } else {
-          withdraw_offer(other, owner, piece);
-        }
-      }
-      break;
     case State::kOpen:
+      peer.offered.erase(piece);
       unplace(piece);
       break;
     default:
@@ -173,7 +165,7 @@ void DownloadScheduler::Impl::failed(PeerKey key, PieceIndex piece) {
   if (const auto it = peers_.find(key); it != peers_.end() && !it->second.banned) {
     take_back(key, it->second);
     it->second.banned = true;
-    forget_holder(it->second);
+    forget_holder(key, it->second);
   }
   dropped(piece);
 }

@@ -18,6 +18,7 @@ class SparseSet {
       : words_((size + 63) / 64), index_((words_.size() + 63) / 64) {}
 
   bool empty() const { return count_ == 0; }
+  std::size_t count() const { return count_; }
   // REQUIRES: piece < size, here and below.
   bool contains(PieceIndex piece) const { return (words_[piece.value / 64] & bit(piece)) != 0; }
   bool insert(PieceIndex piece) {  // whether it was absent
@@ -40,15 +41,6 @@ class SparseSet {
   void for_each(F&& f) const {
     for (std::size_t w = next_word(index_, 0); w < words_.size(); w = next_word(index_, w + 1)) {
       for (std::uint64_t bits = words_[w]; bits != 0; bits &= bits - 1) f(piece_at(w, bits));
-    }
-  }
-  // Calls f(word, bits) with the pieces that `other`, of the same size, does not have, 64 at a time
-  // (bit b of word w is piece 64 w + b) in ascending order, while f says true.
-  template <class F>
-  void for_each_outside(const SparseSet& other, F&& f) const {
-    for (std::size_t w = next_word(index_, 0); w < words_.size(); w = next_word(index_, w + 1)) {
-      const std::uint64_t bits = words_[w] & ~other.words_[w];
-      if (bits != 0 && !f(w, bits)) return;
     }
   }
   // The first piece >= from that both have.

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <map>
+#include <random>
 #include <set>
 #include <utility>
 
@@ -11,12 +12,16 @@
 #include "scheduler/leases.h"
 #include "scheduler/rate.h"
 #include "scheduler/sparse_set.h"
+#include "scheduler/urgency.h"
 
 namespace shardswarm {
 namespace {
 
-// Among pieces sent before, the rarest of this many is taken: a bound on the cost of one choice.
+// First copies that others wait for are passed over: a bound on the cost of one choice.
 constexpr std::size_t kConsidered = 1024;
+constexpr std::uint32_t kFirstCopiesSpread = 256;
+// Up to so many requests are looked at one by one.
+constexpr std::size_t kFewRequests = 64;
 // A taker whose rate is not known yet.
 constexpr Duration kLeaseUnmeasured = std::chrono::seconds(2);
 constexpr std::uint32_t kLapsesMax = 2;
@@ -51,16 +56,20 @@ class UploadScheduler::Impl {
         have_(pieces),
         unsent_(pieces),
         times_sent_(pieces, 0),
-        holders_((pieces + 63) / 64 * 64, 0),
-        fewest_((pieces + 63) / 64, 0),
-        contenders_(pieces, 0) {}
+        holders_(pieces, 0),
+        given_(pieces, 0),
+        wanters_(pieces, 0),
+        contenders_(pieces, 0),
+        order_(pieces, options.seed),
+        random_(options.seed) {}
 
   struct Peer {
     Peer(std::uint32_t pieces, const NodeId& node)
-        : id(node), have(pieces), wants(pieces), pulled(pieces), offered(pieces) {}
+        : id(node), have(pieces), wants(pieces), given(pieces), pulled(pieces), offered(pieces) {}
     NodeId id;
     PieceSet have;
-    PieceSet wants;
+    PieceSet wants;  // and does not have
+    PieceSet given;  // chosen for it, and not announced by it yet
     SparseSet pulled;
     SparseSet offered;
     std::vector<std::uint64_t> connected;  // short ids, sorted
@@ -85,7 +94,11 @@ class UploadScheduler::Impl {
   void remove_peer(PeerKey key) {
     const auto it = peers_.find(key);
     if (it == peers_.end()) return;
+    it->second.given.for_each([this](PieceIndex piece) { --given_[piece.value]; });
+    it->second.wants.for_each([this](PieceIndex piece) { --wanters_[piece.value]; });
+    const PieceSet changed = it->second.given | it->second.wants;
     it->second.have.for_each([this](PieceIndex piece) { lose_holder(piece); });
+    changed.for_each([this](PieceIndex piece) { reorder(piece); });
     if (it->second.lapsed()) {
       --lapsed_;
     } else {
@@ -101,11 +114,40 @@ class UploadScheduler::Impl {
     if (peer == nullptr) return;
     for_pieces(runs, [&](PieceIndex piece) {
       if (!peer->have.insert(piece)) return;
-      gain_holder(piece);
+      end_request(*peer, piece);
+      if (peer->wants.erase(piece)) --wanters_[piece.value];
+      if (peer->given.erase(piece)) --given_[piece.value];
+      ++holders_[piece.value];
+      unsent_.erase(piece);
+      reorder(piece);
       if (const auto* lease = leases_.find(piece); lease != nullptr && lease->taker != key) {
         leases_.end(piece);
         freed_ = true;
       }
+    });
+  }
+
+  void peer_lost(PeerKey key, std::span<const PieceRun> runs) {
+    Peer* peer = find(key);
+    if (peer == nullptr) return;
+    for_pieces(runs, [&](PieceIndex piece) {
+      if (peer->have.erase(piece)) lose_holder(piece);
+    });
+  }
+
+  void peer_wants(PeerKey key, std::span<const PieceRun> runs) {
+    Peer* peer = find(key);
+    if (peer == nullptr) return;
+    const PieceSet before = std::exchange(peer->wants, PieceSet(size_));
+    for (const PieceRun& run : runs) peer->wants.insert(run);
+    peer->wants -= peer->have;
+    (before - peer->wants).for_each([this](PieceIndex piece) {
+      --wanters_[piece.value];
+      reorder(piece);
+    });
+    (peer->wants - before).for_each([this](PieceIndex piece) {
+      ++wanters_[piece.value];
+      reorder(piece);
     });
   }
 
@@ -144,8 +186,7 @@ class UploadScheduler::Impl {
     Peer* peer = find(key);
     if (peer == nullptr) return waiting;
     for_pieces(runs, [&](PieceIndex piece) {
-      const auto [pulled, offered] = end_request(*peer, piece);
-      if (pulled || offered) append(waiting, piece);
+      if (end_request(*peer, piece).pulled) append(waiting, piece);
     });
     peer->credit -= std::min(peer->credit, credit);
     freed_ |= lapsed_ > 0;
@@ -186,11 +227,14 @@ class UploadScheduler::Impl {
   }
 
   void unsent(PeerKey key, PieceIndex piece) {
-    if (Peer* peer = find(key))
+    if (Peer* peer = find(key)) {
       peer->queued -= std::min<std::uint64_t>(peer->queued, bytes_(piece));
+      if (peer->given.erase(piece)) --given_[piece.value];
+      reorder(piece);
+    }
     freed_ = true;
     if (times_sent_[piece.value] > 0) --times_sent_[piece.value];
-    if (times_sent_[piece.value] == 0 && have_.contains(piece)) unsent_.insert(piece);
+    maybe_unsent(piece);
     if (const auto* lease = leases_.find(piece); lease != nullptr && lease->taker == key) {
       leases_.end(piece);
     }
@@ -225,10 +269,13 @@ class UploadScheduler::Impl {
     return it == peers_.end() ? nullptr : &it->second;
   }
   void gain(PieceIndex piece) {
-    if (have_.insert(piece) && times_sent_[piece.value] == 0) unsent_.insert(piece);
+    if (!have_.insert(piece)) return;
+    order_.insert(piece, level(piece));
+    maybe_unsent(piece);
   }
   void drop(PieceIndex piece) {
-    have_.erase(piece);
+    if (!have_.erase(piece)) return;
+    order_.erase(piece);
     unsent_.erase(piece);
     leases_.end(piece);
     for (auto& [key, peer] : peers_) end_request(peer, piece);
@@ -244,15 +291,22 @@ class UploadScheduler::Impl {
     return bytes;
   }
 
-  void gain_holder(PieceIndex piece) {
-    std::uint16_t& fewest = fewest_[piece.value / 64];
-    if (holders_[piece.value]++ != fewest) return;
-    const auto word = std::span(holders_).subspan(piece.value / 64 * 64, 64);
-    fewest = *std::min_element(word.begin(), word.end());
+  std::uint32_t level(PieceIndex piece) const {
+    return rarity_class(std::uint32_t{holders_[piece.value]} + given_[piece.value],
+                        wanters_[piece.value]);
+  }
+  void reorder(PieceIndex piece) {
+    if (order_.contains(piece)) order_.move(piece, level(piece));
+  }
+  void maybe_unsent(PieceIndex piece) {
+    if (have_.contains(piece) && times_sent_[piece.value] == 0 && holders_[piece.value] == 0) {
+      unsent_.insert(piece);
+    }
   }
   void lose_holder(PieceIndex piece) {
-    std::uint16_t& fewest = fewest_[piece.value / 64];
-    fewest = std::min(fewest, --holders_[piece.value]);
+    --holders_[piece.value];
+    maybe_unsent(piece);
+    reorder(piece);
   }
 
   // Requested pieces, all of which are here. Those of peers that let leases lapse contend with
@@ -301,8 +355,15 @@ class UploadScheduler::Impl {
     return *peer.held_until <= now ? piece : std::nullopt;
   }
 
-  std::optional<PieceIndex> first_copy(const Peer& peer, bool others_go_first) const {
+  std::optional<PieceIndex> first_copy(const Peer& peer, bool others_go_first) {
     std::optional<PieceIndex> found = next_unsent(peer, PieceIndex(0));
+    if (!found) return found;
+    // Not past the last piece: nothing is found from there.
+    const auto ahead = static_cast<std::uint32_t>(random_() % kFirstCopiesSpread);
+    if (ahead < size_ - found->value) {
+      const auto later = next_unsent(peer, PieceIndex(found->value + ahead));
+      if (later && later->value - found->value < kFirstCopiesSpread) found = later;
+    }
     for (std::size_t considered = 0; found && considered < kConsidered; ++considered) {
       // A peer that let leases lapse gets a first copy only if nobody else is waiting for it.
       const bool others_first = others_go_first && peer.lapsed() && contenders_[found->value] > 0;
@@ -319,32 +380,26 @@ class UploadScheduler::Impl {
   }
 
   std::optional<PieceIndex> further_copy(const Peer& peer, PeerKey key) const {
-    std::optional<PieceIndex> best;
-    std::uint32_t fewest = ~std::uint32_t{0};
-    std::size_t considered = 0;
-    const auto consider = [&](std::size_t word, std::uint64_t bits) {
-      considered += static_cast<std::size_t>(std::popcount(bits));
-      if (fewest_[word] >= fewest) bits = 0;
-      for (; bits != 0; bits &= bits - 1) {
-        const PieceIndex piece(static_cast<std::uint32_t>(word * 64) +
-                               static_cast<std::uint32_t>(std::countr_zero(bits)));
-        // The lease is looked up only for what would be chosen.
-        if (holders_[piece.value] < fewest && affordable(peer, piece) &&
-            !leased_away(peer, key, piece)) {
-          best = piece;
-          fewest = holders_[piece.value];
-        }
-      }
-      return considered < kConsidered && fewest > 0;
+    const auto may = [&](PieceIndex piece) {
+      return (peer.pulled.contains(piece) || (peer.credit > 0 && peer.offered.contains(piece))) &&
+             !leased_away(peer, key, piece);
     };
-    peer.pulled.for_each_outside(unsent_, consider);
-    if (considered < kConsidered && fewest > 0) peer.offered.for_each_outside(unsent_, consider);
+    // One in so many of the order is requested: found at once, by and large.
+    if (peer.pulled.count() + peer.offered.count() > kFewRequests) return order_.find(may);
+    std::optional<PieceIndex> best;
+    const auto consider = [&](PieceIndex piece) {
+      if ((!best || order_.before(piece, *best)) && may(piece)) best = piece;
+    };
+    peer.pulled.for_each(consider);
+    peer.offered.for_each(consider);
     return best;
   }
 
   void take(Peer& peer, PeerKey key, PieceIndex piece, Time now) {
     const std::uint32_t bytes = bytes_(piece);
     const auto [pulled, offered] = end_request(peer, piece);
+    if (peer.given.insert(piece)) ++given_[piece.value];
+    reorder(piece);
     if (offered && !pulled) peer.credit -= std::min<std::uint64_t>(peer.credit, bytes);
     if (peer.queued == 0) peer.rate.busy(now);
     peer.queued += bytes;
@@ -372,9 +427,12 @@ class UploadScheduler::Impl {
   SparseSet unsent_;  // of these, what was never sent
   std::vector<std::uint16_t> times_sent_;
   std::vector<std::uint16_t> holders_;     // connected peers that hold the piece
-  std::vector<std::uint16_t> fewest_;      // the least of those of each 64 pieces
+  std::vector<std::uint16_t> given_;       // peers that it was given to and that do not hold it yet
+  std::vector<std::uint16_t> wanters_;     // peers that want it and do not hold it
   std::vector<std::uint16_t> contenders_;  // peers that requested it, but for lapsed ones
   std::map<PeerKey, Peer> peers_;
+  UrgencyOrder order_;  // of have_
+  std::mt19937_64 random_;
   Leases leases_;
   std::set<std::pair<Time, PeerKey>> wakes_;  // ends of presumptions, and of holding back
   std::uint32_t lapsed_ = 0;                  // peers whose first copies wait for others
@@ -398,11 +456,11 @@ void UploadScheduler::remove_peer(PeerKey peer) { impl_->remove_peer(peer); }
 void UploadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces) {
   impl_->peer_has(peer, pieces);
 }
+void UploadScheduler::peer_lost(PeerKey peer, std::span<const PieceRun> pieces) {
+  impl_->peer_lost(peer, pieces);
+}
 void UploadScheduler::peer_wants(PeerKey peer, std::span<const PieceRun> pieces) {
-  if (auto* found = impl_->find(peer)) {
-    found->wants.clear();
-    for (const PieceRun& run : pieces) found->wants.insert(run);
-  }
+  impl_->peer_wants(peer, pieces);
 }
 void UploadScheduler::peer_connected_to(PeerKey peer, const std::vector<NodeId>& nodes) {
   impl_->peer_connected_to(peer, nodes);

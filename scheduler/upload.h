@@ -5,8 +5,11 @@
 //    offered (any = true) further ones as long as its credit is above zero; a chosen offer takes
 //    its bytes from the credit, which ends at zero, a pull takes none, and nothing but a CANCEL
 //    lowers credit otherwise;
-//  - pieces that this node never sent go first, in ascending order, so early layers come first;
-//    then the one that fewest peers are known to hold;
+//  - first copies go first: of pieces that no peer is known to hold and that were never sent, one
+//  of
+//    the first kFirstCopiesSpread, so early layers come early, and of two sources each gives
+//    others; then the piece that is rarest for those who want it (rarity_class()), what is on its
+//    way to a peer counted as held;
 //  - leases: a piece given to a taker while nobody else is known to hold it is not given to another
 //    peer that is connected to the taker, until a third peer announces it, the taker goes, or the
 //    lease's deadline (twice the expected time, at least lease_min) passes. In its first second a
@@ -32,6 +35,7 @@
 namespace shardswarm {
 
 struct UploadOptions {
+  std::uint64_t seed = 1;
   bool leases = true;
   Duration lease_min = std::chrono::milliseconds(500);
 };
@@ -47,6 +51,7 @@ class UploadScheduler {
   void add_peer(PeerKey peer, const NodeId& id, Time now);
   void remove_peer(PeerKey peer);
   void peer_has(PeerKey peer, std::span<const PieceRun> pieces);
+  void peer_lost(PeerKey peer, std::span<const PieceRun> pieces);
   void peer_wants(PeerKey peer, std::span<const PieceRun> pieces);         // replaces
   void peer_connected_to(PeerKey peer, const std::vector<NodeId>& nodes);  // replaces
 

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "scheduler/time.h"
@@ -17,7 +19,8 @@ namespace shardswarm {
 // less, kept if that sends as much.
 class UploadSlots {
  public:
-  static constexpr std::size_t kMin = 4;
+  static inline std::size_t kMin =
+      std::getenv("SIM_SLOTS") ? std::stoul(std::getenv("SIM_SLOTS")) : 4;
 
   std::size_t count() const { return count_; }
 
