@@ -24,7 +24,7 @@ void Core::on(Link& link, event::PieceBegin&& e, Time now) {
   link.receiving =
       Link::Receiving{.model = model->key, .piece = e.piece, .length = length, .buffer = {}};
   Link::Receiving& receiving = *link.receiving;
-  if (!model->fetching || !model->download->claimed(link.id, e.piece, now)) {
+  if (!model->fetching || !model->download->begins(link.id, e.piece, now)) {
     receiving.discard = true;
     link.session.discard_piece(length);
     const PieceRun run{e.piece, 1};
@@ -139,8 +139,10 @@ void Core::on(Link& link, event::Reject&& e, Time now) {
   if (link.receiving && link.receiving->model == model->key) {
     if (contains(e.pieces, link.receiving->piece)) end_receive(link, true);
   }
-  if (model->fetching && link.models.at(model->key).introduced &&
-      e.reason != RejectReason::kCancelled) {
+  if (!model->fetching || !link.models.at(model->key).introduced) return;
+  if (e.reason == RejectReason::kCancelled) {
+    model->download->cancelled(link.id, e.pieces);
+  } else {
     model->download->rejected(link.id, e.pieces, now);
   }
 }

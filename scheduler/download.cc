@@ -27,16 +27,16 @@ void DownloadScheduler::Impl::remove_peer(PeerKey key) {
   const auto it = peers_.find(key);
   if (it == peers_.end()) return;
   take_back(key, it->second);
-  forget_holder(key, it->second);
+  forget_holder(it->second);
   it->second.wants.for_each([this](PieceIndex piece) { lose_wanter(piece); });
   peers_.erase(it);
   withdraw_.erase(key);
 }
 
 // Nothing is asked of it any more.
-void DownloadScheduler::Impl::forget_holder(PeerKey key, Peer& peer) {
+void DownloadScheduler::Impl::forget_holder(Peer& peer) {
   const PieceSet held = std::exchange(peer.have, PieceSet(peer.have.size()));
-  held.for_each([&](PieceIndex piece) { lose_holder(piece, key, peer); });
+  held.for_each([&](PieceIndex piece) { lose_holder(piece, peer); });
 }
 
 void DownloadScheduler::Impl::peer_has(PeerKey key, std::span<const PieceRun> runs) {
@@ -45,7 +45,7 @@ void DownloadScheduler::Impl::peer_has(PeerKey key, std::span<const PieceRun> ru
   for (const PieceRun& run : runs) {
     for (std::uint32_t i = 0; i < run.count; ++i) {
       const PieceIndex piece(run.first.value + i);
-      if (it->second.have.insert(piece)) gain_holder(piece, it->second);
+      if (it->second.have.insert(piece)) gain_holder(piece, key, it->second);
     }
   }
 }
@@ -73,7 +73,7 @@ void DownloadScheduler::Impl::peer_lost(PeerKey key, std::span<const PieceRun> r
       if (!it->second.have.contains(piece)) continue;
       release(key, it->second, piece);
       it->second.have.erase(piece);
-      lose_holder(piece, key, it->second);
+      lose_holder(piece, it->second);
     }
   }
 }
@@ -90,19 +90,18 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
   const auto it = peers_.find(key);
   if (it == peers_.end() || it->second.banned) return false;
   Peer& peer = it->second;
-  // What the uploader chose from an offer has used up credit there, welcome or not; also when its
-  // choice crossed our withdrawal. In doubt it is charged: that only gives too much.
-  const bool withdrawn = peer.withdrawn.erase(piece);
-  const bool offered = peer.offered.contains(piece);
-  if (withdrawn || offered) {
+  const auto asked = peer.asked.find(piece);
+  // All that the uploader chose from offers has used up credit there, welcome or not: its choice
+  // may have crossed our withdrawal.
+  if (asked == peer.asked.end() || !asked->second.pulled) {
     peer.credit -= std::min<std::uint64_t>(peer.credit, bytes_(piece));
   }
-  if (const auto asked = peer.asked.find(piece); asked != peer.asked.end()) {
+  if (asked != peer.asked.end()) {
     asked->second.claimed = true;
     peer.last_claim = now;
     return true;
   }
-  if (!withdrawn && !offered) return false;  // never asked for
+  if (!peer.offered.contains(piece)) return false;
   switch (state(piece)) {
     case State::kAsked:
       if (arriving(piece)) return false;
@@ -113,8 +112,16 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
         note_withdraw(other, piece);
       }
       break;
+    case State::kOffered:
+      for (auto& [other, owner] : peers_) {
+        if (&owner == &peer) {
+          owner.offered.erase(piece);
+        } else {
+          withdraw_offer(other, owner, piece);
+        }
+      }
+      break;
     case State::kOpen:
-      peer.offered.erase(piece);
       unplace(piece);
       break;
     default:
@@ -125,6 +132,15 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
       peer.claim_interval == Duration{} ? interval : (3 * peer.claim_interval + interval) / 4;
   peer.last_claim = now;
   add_asked(peer, piece, bytes_(piece), now).claimed = true;
+  return true;
+}
+
+bool DownloadScheduler::Impl::begins(PeerKey key, PieceIndex piece, Time now) {
+  const auto it = peers_.find(key);
+  if (it == peers_.end() || it->second.banned) return false;
+  const auto asked = it->second.asked.find(piece);
+  if (asked == it->second.asked.end()) return claimed(key, piece, now);
+  asked->second.claimed = true;
   return true;
 }
 
@@ -165,7 +181,7 @@ void DownloadScheduler::Impl::failed(PeerKey key, PieceIndex piece) {
   if (const auto it = peers_.find(key); it != peers_.end() && !it->second.banned) {
     take_back(key, it->second);
     it->second.banned = true;
-    forget_holder(key, it->second);
+    forget_holder(it->second);
   }
   dropped(piece);
 }
@@ -184,6 +200,17 @@ void DownloadScheduler::Impl::rejected(PeerKey key, std::span<const PieceRun> ru
   }
   // It may have refused the offer as such, before it knew the model: then its credit was lost, too.
   if (it->second.offered.empty()) it->second.credit = 0;
+}
+
+void DownloadScheduler::Impl::cancelled(PeerKey key, std::span<const PieceRun> runs) {
+  const auto it = peers_.find(key);
+  if (it == peers_.end()) return;
+  for (const PieceRun& run : runs) {
+    for (std::uint32_t i = 0; i < run.count; ++i) {
+      const PieceIndex piece(run.first.value + i);
+      if (it->second.asked.contains(piece)) release(key, it->second, piece);
+    }
+  }
 }
 
 // --- the interface ---
@@ -215,6 +242,12 @@ void DownloadScheduler::measured_round_trip(PeerKey peer, Duration rtt) {
 }
 bool DownloadScheduler::claimed(PeerKey peer, PieceIndex piece, Time now) {
   return changing().claimed(peer, piece, now);
+}
+bool DownloadScheduler::begins(PeerKey peer, PieceIndex piece, Time now) {
+  return changing().begins(peer, piece, now);
+}
+void DownloadScheduler::cancelled(PeerKey peer, std::span<const PieceRun> pieces) {
+  changing().cancelled(peer, pieces);
 }
 void DownloadScheduler::bytes_arrived(PeerKey peer, PieceIndex piece, std::uint32_t bytes,
                                       Time now) {

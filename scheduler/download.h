@@ -85,10 +85,14 @@ class DownloadScheduler {
   void peer_wants(PeerKey peer, std::span<const PieceRun> pieces);
   void measured_round_trip(PeerKey peer, Duration rtt);
 
-  // The peer says which piece it is about to send (CLAIM, or first DATA). Whether the bytes are
-  // welcome: false when the piece is here already or arriving from another peer (the caller then
-  // cancels it; if bytes come all the same they are duplicates).
+  // The peer says which piece it is about to send (CLAIM). Whether the bytes are welcome: false
+  // when the piece is here already, arriving from another peer, or not on offer to it any more (the
+  // caller then cancels it; if bytes come all the same they are duplicates).
   bool claimed(PeerKey peer, PieceIndex piece, Time now);
+  // Its first DATA: the same, whether or not a CLAIM came before.
+  bool begins(PeerKey peer, PieceIndex piece, Time now);
+  // REJECT as the answer to our CANCEL: nothing of it comes any more, if we changed our mind since.
+  void cancelled(PeerKey peer, std::span<const PieceRun> pieces);
   void bytes_arrived(PeerKey peer, PieceIndex piece, std::uint32_t bytes, Time now);
   // All bytes of a piece came and are being verified: nobody else is asked for it any more.
   void arrived(PeerKey peer, PieceIndex piece);

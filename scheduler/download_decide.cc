@@ -19,7 +19,7 @@ constexpr std::size_t kPiecesAheadMin = 2;
 // In order: what is offered ahead of the credit, in windows of each peer.
 constexpr std::uint64_t kWindowsOffered = 4;
 // Up to so many pieces are looked at one by one.
-constexpr std::uint32_t kFewPlaced = 64;
+constexpr std::uint32_t kFewPullable = 64;
 constexpr Duration kLateMin = std::chrono::milliseconds(500);
 
 std::vector<PieceRun> runs_of(std::vector<PieceIndex> pieces) {
@@ -109,7 +109,8 @@ void DownloadScheduler::Impl::expire_refusals(Peer& peer, Time now) {
     const PieceIndex piece = it->first;
     it = peer.refused.erase(it);
     peer.exhausted = false;
-    if (options_.late_binding && placed_.contains(piece) && peer.have.contains(piece)) {
+    if (state(piece) == State::kOpen && to_be_offered(holders_[piece.value]) &&
+        peer.have.contains(piece)) {
       peer.offerable.insert(piece);
     }
   }
@@ -158,6 +159,7 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   const PieceSet further = to_offer(peer, room);
   if (further.empty() && !refill) return;
   Ask ask{.peer = key, .pieces = further.runs(), .credit_bytes = 0, .any = true};
+  further.for_each([this](PieceIndex piece) { set(piece, State::kOffered); });
   peer.offered |= further;
   peer.offerable -= further;
   if (used < room) ask.credit_bytes = std::min(room - used, room_);
@@ -173,10 +175,10 @@ std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(const Peer& peer) c
     return peer.have.contains(piece) && !peer.refused.contains(piece);
   };
   // One in so many of the order is this peer's: found at once, by and large.
-  if (peer.placed > kFewPlaced) return order_.find(usable);
+  if (peer.pullable > kFewPullable) return order_.find(usable);
   std::optional<PieceIndex> best;
   const auto have = peer.have.words();
-  const auto open = placed_.words();
+  const auto open = pullable_.words();
   for (std::size_t w = 0; w < open.size(); ++w) {
     for (std::uint64_t bits = have[w] & open[w]; bits != 0; bits &= bits - 1) {
       const PieceIndex piece(static_cast<std::uint32_t>(w * 64) +
@@ -189,9 +191,14 @@ std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(const Peer& peer) c
 }
 
 // Whether its window has room for another pull.
-bool DownloadScheduler::Impl::pulls(const Peer& peer) const {
-  if (peer.banned || peer.exhausted || peer.placed == 0) return false;
-  return peer.outstanding < window(peer) || peer.asked.size() < kPiecesAheadMin;
+bool DownloadScheduler::Impl::pulls(const Peer& peer, Time now) const {
+  if (peer.banned || peer.exhausted || peer.pullable == 0) return false;
+  const bool flows = offers_flow(peer, now);
+  // What others have is asked of others while this one gives what nobody else can.
+  if (flows && !(peer.offered.empty() && peer.offerable.empty())) return false;
+  const std::uint64_t credit = flows ? peer.credit : 0;
+  return peer.outstanding + credit < window(peer) ||
+         (credit == 0 && peer.asked.size() < kPiecesAheadMin);
 }
 
 // One piece after the other, from the peer that owes least: what is asked of a busy one comes late.
@@ -199,10 +206,10 @@ bool DownloadScheduler::Impl::pulls(const Peer& peer) const {
 void DownloadScheduler::Impl::pull(Time now, Decision& decision) {
   std::vector<std::pair<PeerKey, Peer*>> free;
   for (auto it = peers_.upper_bound(last_pull_); it != peers_.end(); ++it) {
-    if (pulls(it->second)) free.emplace_back(it->first, &it->second);
+    if (pulls(it->second, now)) free.emplace_back(it->first, &it->second);
   }
   for (auto it = peers_.begin(); it != peers_.end() && it->first <= last_pull_; ++it) {
-    if (pulls(it->second)) free.emplace_back(it->first, &it->second);
+    if (pulls(it->second, now)) free.emplace_back(it->first, &it->second);
   }
   std::map<PeerKey, std::vector<PieceIndex>> picked;
   while (room_ > 0 && !free.empty()) {
@@ -212,15 +219,15 @@ void DownloadScheduler::Impl::pull(Time now, Decision& decision) {
     });
     auto& [key, peer] = *least;
     if (const auto piece = next_pull(*peer)) {
-      unplace(*piece);
-      add_asked(*peer, *piece, bytes_(*piece), now);
+      make_unpullable(*piece);
+      add_asked(*peer, *piece, bytes_(*piece), now).pulled = true;
       room_ -= std::min<std::uint64_t>(room_, bytes_(*piece));
       picked[key].push_back(*piece);
       last_pull_ = key;
     } else {
       peer->exhausted = true;
     }
-    if (!pulls(*peer)) free.erase(least);
+    if (!pulls(*peer, now)) free.erase(least);
   }
   for (auto& [key, pieces] : picked) {
     decision.ask.push_back(
@@ -228,7 +235,56 @@ void DownloadScheduler::Impl::pull(Time now, Decision& decision) {
   }
 }
 
-bool DownloadScheduler::Impl::in_endgame() const { return missing_ > 0 && placed_.empty(); }
+// A pull that waits for its turn elsewhere is asked of this peer instead.
+void DownloadScheduler::Impl::move_pull(PieceIndex piece, PeerKey key, Time now,
+                                        Decision& decision) {
+  const auto to = peers_.find(key);
+  if (to == peers_.end() || state(piece) != State::kAsked) return;
+  Peer& peer = to->second;
+  if (peer.banned || peer.snubbed || peer.refused.contains(piece) || !peer.have.contains(piece)) {
+    return;
+  }
+  if (peer.outstanding >= window(peer) && peer.asked.size() >= kPiecesAheadMin) return;
+  for (auto& [from_key, from] : peers_) {
+    const auto asked = from.asked.find(piece);
+    if (asked == from.asked.end()) continue;
+    if (!asked->second.pulled || asked->second.claimed || from.outstanding <= peer.outstanding) {
+      return;
+    }
+    note_withdraw(from_key, piece);
+    drop_asked(from, asked);
+    add_asked(peer, piece, bytes_(piece), now).pulled = true;
+    decision.ask.push_back({.peer = key, .pieces = {{piece, 1}}, .credit_bytes = 0, .any = false});
+    return;
+  }
+}
+
+// Nothing is left to be asked for: who owes nothing takes over from those who owe most.
+void DownloadScheduler::Impl::take_over(Time now, Decision& decision) {
+  if (!in_endgame()) return;
+  for (auto& [key, peer] : peers_) {
+    if (peer.banned || peer.snubbed || peer.outstanding > 0) continue;
+    std::uint64_t most = 0;
+    std::optional<PieceIndex> found;
+    for (const auto& [other, from] : peers_) {
+      if (from.outstanding <= most || from.asked.size() < 2) continue;  // else to and fro
+      for (const auto& [piece, asked] : from.asked) {
+        if (!asked.pulled || asked.claimed || !peer.have.contains(piece)) continue;
+        most = from.outstanding;
+        found = piece;
+        break;
+      }
+    }
+    if (found) move_pull(*found, key, now, decision);
+  }
+}
+
+bool DownloadScheduler::Impl::in_endgame() const {
+  if (missing_ == 0 || order_.size() > 0) return false;
+  return std::all_of(peers_.begin(), peers_.end(), [](const auto& entry) {
+    return entry.second.offered.empty() && entry.second.offerable.empty();
+  });
+}
 
 void DownloadScheduler::Impl::endgame(Time now, Decision& decision) {
   if (!in_endgame()) return;
@@ -251,7 +307,7 @@ void DownloadScheduler::Impl::endgame(Time now, Decision& decision) {
         }
       }
       if (askers > 1 || other == nullptr) continue;
-      add_asked(*other, piece, bytes_(piece), now);
+      add_asked(*other, piece, bytes_(piece), now).pulled = true;
       decision.ask.push_back(
           {.peer = other_key, .pieces = {{piece, 1}}, .credit_bytes = 0, .any = false});
     }
@@ -271,7 +327,11 @@ Decision DownloadScheduler::Impl::decide(Time now) {
       expire_refusals(peer, now);
       offer(key, peer, now, decision);
     }
-    if (!options_.late_binding) pull(now, decision);
+    pull(now, decision);
+    for (const auto& [piece, key] : std::exchange(moves_, {})) {
+      move_pull(piece, key, now, decision);
+    }
+    take_over(now, decision);
     endgame(now, decision);
   }
   for (auto& [key, pieces] : withdraw_) {
@@ -294,8 +354,10 @@ std::optional<Time> DownloadScheduler::Impl::find_deadline() const {
     if (!peer.asked.empty()) at(peer.last_byte + options_.stall);
     if (peer.outstanding == 0 && !peer.offered.empty()) at(peer.last_claim + kOfferRenewed);
     for (const auto& [piece, until] : peer.refused) at(until);
-    // Credit that is not used soon goes to others.
-    if (peer.credit > 0 && offers_flow(peer, decided_)) at(peer.last_claim + quiet(peer));
+    // Pulls that wait for an offer to fall quiet.
+    if (peer.pullable > 0 && !peer.exhausted && offers_flow(peer, decided_)) {
+      at(peer.last_claim + quiet(peer));
+    }
     if (!ending) continue;
     for (const auto& [piece, asked] : peer.asked) {
       at(late_at(peer, asked));

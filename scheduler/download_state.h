@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <random>
 #include <utility>
 
 #include "piece/limits.h"
@@ -21,25 +22,26 @@ class DownloadScheduler::Impl {
         state_(pieces, State::kUnwanted),
         holders_(pieces, 0),
         wanters_(pieces, 0),
-        placed_(pieces),
+        pullable_(pieces),
+        random_(options.seed),
         order_(pieces, options.seed) {}
 
   // An open piece is asked of nobody; an arrived one is being verified.
-  enum class State : std::uint8_t { kUnwanted, kOpen, kAsked, kArrived, kDone };
+  enum class State : std::uint8_t { kUnwanted, kOpen, kOffered, kAsked, kArrived, kDone };
 
   struct Asked {
     Time since{};
     std::uint32_t arrived = 0;  // bytes
     bool claimed = false;
+    bool pulled = false;  // else chosen by the peer
   };
   struct Peer {
     explicit Peer(std::uint32_t pieces)
-        : have(pieces), wants(pieces), offerable(pieces), offered(pieces), withdrawn(pieces) {}
+        : have(pieces), wants(pieces), offerable(pieces), offered(pieces) {}
     PieceSet have;
     PieceSet wants;      // and does not have
-    PieceSet offerable;  // open, and not offered to it yet
+    PieceSet offerable;  // open, and nobody else holds them: to be offered
     PieceSet offered;
-    PieceSet withdrawn;  // what it was asked for no more: a claim may have crossed that
     std::map<PieceIndex, Asked> asked;
     std::map<PieceIndex, Time> refused;  // until when
     std::uint64_t outstanding = 0;       // bytes of `asked`
@@ -49,8 +51,8 @@ class DownloadScheduler::Impl {
     Time last_byte{};
     Duration rtt = std::chrono::milliseconds(1);
     RateMeter rate;
-    std::uint32_t placed = 0;  // pieces of placed_ that it has
-    bool exhausted = false;    // nothing to pull was found, and no such piece has come since
+    std::uint32_t pullable = 0;  // pieces of pullable_ that it has
+    bool exhausted = false;      // nothing to pull was found, and no such piece has come since
     bool rtt_known = false;
     bool banned = false;
     bool snubbed = false;
@@ -58,12 +60,14 @@ class DownloadScheduler::Impl {
   void want(const PieceSet& pieces);
   void add_peer(PeerKey key, Time now);
   void remove_peer(PeerKey key);
-  void forget_holder(PeerKey key, Peer& peer);
+  void forget_holder(Peer& peer);
   void peer_has(PeerKey key, std::span<const PieceRun> runs);
   void peer_lost(PeerKey key, std::span<const PieceRun> runs);
   void peer_wants(PeerKey key, std::span<const PieceRun> runs);
   void measured_round_trip(PeerKey key, Duration rtt);
   bool claimed(PeerKey key, PieceIndex piece, Time now);
+  bool begins(PeerKey key, PieceIndex piece, Time now);
+  void cancelled(PeerKey key, std::span<const PieceRun> runs);
   void bytes_arrived(PeerKey key, PieceIndex piece, std::uint32_t bytes, Time now);
   void arrived(PeerKey key, PieceIndex piece);
   void verified(PieceIndex piece);
@@ -104,65 +108,83 @@ class DownloadScheduler::Impl {
   State state(PieceIndex piece) const { return state_[piece.value]; }
   void set(PieceIndex piece, State state) { state_[piece.value] = state; }
 
-  // --- an open piece that somebody holds is placed: offered or to be offered to each of its
-  // holders, or in the order in which pieces are pulled ---
+  // --- an open piece stands in one place: offerable to its only holder, or to be pulled ---
   void make_open(PieceIndex piece) {
     set(piece, State::kOpen);
     place(piece);
   }
+  bool to_be_offered(std::uint32_t holders) const { return holders == 1 && options_.late_binding; }
   void place(PieceIndex piece) {
-    if (holders_[piece.value] == 0) return;
-    placed_.insert(piece);
-    if (!options_.late_binding) order_.insert(piece, level(piece));
+    const std::uint32_t holders = holders_[piece.value];
+    if (holders == 0) return;
+    if (!to_be_offered(holders)) {
+      make_pullable(piece);
+      return;
+    }
     for (auto& [key, peer] : peers_) {
-      if (peer.have.contains(piece)) make_askable(peer, piece);
+      if (peer.have.contains(piece) && !peer.refused.contains(piece)) peer.offerable.insert(piece);
     }
   }
   void unplace(PieceIndex piece) {
-    if (!placed_.erase(piece)) return;
-    if (!options_.late_binding) order_.erase(piece);
-    for (auto& [key, peer] : peers_) {
-      if (peer.have.contains(piece)) make_unaskable(key, peer, piece);
+    if (pullable_.contains(piece)) {
+      make_unpullable(piece);
+      return;
     }
-  }
-  void make_askable(Peer& peer, PieceIndex piece) {
-    ++peer.placed;
-    peer.exhausted = false;
-    if (!options_.late_binding || peer.offered.contains(piece)) return;
-    if (!peer.refused.contains(piece)) peer.offerable.insert(piece);
-  }
-  void make_unaskable(PeerKey key, Peer& peer, PieceIndex piece) {
-    --peer.placed;
-    peer.offerable.erase(piece);
-    withdraw_offer(key, peer, piece);
+    for (auto& [key, peer] : peers_) peer.offerable.erase(piece);
   }
   std::uint32_t level(PieceIndex piece) const {
     const std::uint32_t rarity = rarity_class(holders_[piece.value], wanters_[piece.value]);
     return (options_.rank ? options_.rank(piece) * kRarityClasses : 0) + rarity;
   }
+  void make_pullable(PieceIndex piece) {
+    pullable_.insert(piece);
+    order_.insert(piece, level(piece));
+    for (auto& [key, peer] : peers_) {
+      if (peer.have.contains(piece)) count_pullable(peer);
+    }
+  }
+  void make_unpullable(PieceIndex piece) {
+    pullable_.erase(piece);
+    order_.erase(piece);
+    for (auto& [key, peer] : peers_) {
+      if (peer.have.contains(piece)) --peer.pullable;
+    }
+  }
+  static void count_pullable(Peer& peer) {
+    ++peer.pullable;
+    peer.exhausted = false;
+  }
   void reorder(PieceIndex piece) {
-    if (order_.contains(piece)) order_.move(piece, level(piece));
+    if (pullable_.contains(piece)) order_.move(piece, level(piece));
   }
 
   // REQUIRES: the peer's `have` was changed just before, here and below.
-  void gain_holder(PieceIndex piece, Peer& peer) {
-    ++holders_[piece.value];
+  void gain_holder(PieceIndex piece, PeerKey key, Peer& peer) {
+    const std::uint32_t before = holders_[piece.value]++;
     if (peer.wants.erase(piece)) --wanters_[piece.value];
-    if (placed_.contains(piece)) {
-      make_askable(peer, piece);
+    if (state(piece) == State::kOffered && before == 1) {
+      // No longer the only one: whoever is free may be asked.
+      for (auto& [other, owner] : peers_) withdraw_offer(other, owner, piece);
+      make_open(piece);
+    } else if (pullable_.contains(piece)) {
+      count_pullable(peer);
       reorder(piece);
     } else if (state(piece) == State::kOpen) {
+      unplace(piece);
       place(piece);
+    } else if (state(piece) == State::kAsked && random_() % holders_[piece.value] == 0) {
+      moves_.emplace_back(piece, key);  // so each holder is as likely as any other
     }
   }
-  void lose_holder(PieceIndex piece, PeerKey key, Peer& peer) {
+  void lose_holder(PieceIndex piece, Peer& peer) {
     const std::uint32_t left = --holders_[piece.value];
-    if (!placed_.contains(piece)) return;
-    make_unaskable(key, peer, piece);
-    if (left == 0) {
-      unplace(piece);
-    } else {
+    if (pullable_.contains(piece)) --peer.pullable;
+    if (state(piece) != State::kOpen) return;
+    if (pullable_.contains(piece) && left > 0 && !to_be_offered(left)) {
       reorder(piece);
+    } else {
+      unplace(piece);
+      place(piece);
     }
   }
   void lose_wanter(PieceIndex piece) {
@@ -196,19 +218,20 @@ class DownloadScheduler::Impl {
     if (const auto asked = peer.asked.find(piece); asked != peer.asked.end()) {
       drop_asked(peer, asked);
       if (state(piece) == State::kAsked && !asked_of_anyone(piece)) make_open(piece);
-    } else {
-      peer.offered.erase(piece);
+    } else if (peer.offered.erase(piece)) {
+      make_open(piece);
     }
   }
   void take_back(PeerKey key, Peer& peer) {
     while (!peer.asked.empty()) release(key, peer, peer.asked.begin()->first);
-    peer.offered.clear();
-    peer.offerable.clear();
+    const PieceSet offered = peer.offered;
+    offered.for_each([&](PieceIndex piece) { release(key, peer, piece); });
     peer.credit = 0;
   }
   void forget(PieceIndex piece) {
-    unplace(piece);
+    if (state(piece) == State::kOpen) unplace(piece);
     for (auto& [key, peer] : peers_) {
+      withdraw_offer(key, peer, piece);
       if (const auto asked = peer.asked.find(piece); asked != peer.asked.end()) {
         note_withdraw(key, piece);
         drop_asked(peer, asked);
@@ -227,12 +250,11 @@ class DownloadScheduler::Impl {
              (asked->second.claimed || asked->second.arrived > 0);
     });
   }
-  void note_withdraw(PeerKey key, PieceIndex piece) {
-    withdraw_[key].push_back(piece);
-    peers_.at(key).withdrawn.insert(piece);
-  }
+  void note_withdraw(PeerKey key, PieceIndex piece) { withdraw_[key].push_back(piece); }
 
   // --- deciding ---
+  void move_pull(PieceIndex piece, PeerKey key, Time now, Decision& decision);
+  void take_over(Time now, Decision& decision);
   std::uint64_t window(const Peer& peer) const;
   // When a piece of this peer is late: twice what its queue should take.
   Time late_at(const Peer& peer, const Asked& asked) const;
@@ -249,7 +271,7 @@ class DownloadScheduler::Impl {
   PieceSet to_offer(const Peer& peer, std::uint64_t room) const;
   void offer(PeerKey key, Peer& peer, Time now, Decision& decision);
   std::optional<PieceIndex> next_pull(const Peer& peer) const;
-  bool pulls(const Peer& peer) const;
+  bool pulls(const Peer& peer, Time now) const;
   void pull(Time now, Decision& decision);
   void endgame(Time now, Decision& decision);
   bool in_endgame() const;
@@ -260,10 +282,12 @@ class DownloadScheduler::Impl {
   std::vector<State> state_;
   std::vector<std::uint16_t> holders_;
   std::vector<std::uint16_t> wanters_;  // peers that want it and do not have it
-  PieceSet placed_;
-  UrgencyOrder order_;  // of placed_, where they are pulled
+  PieceSet pullable_;
+  std::mt19937_64 random_;
+  UrgencyOrder order_;  // of pullable_
   std::map<PeerKey, Peer> peers_;
   std::map<PeerKey, std::vector<PieceIndex>> withdraw_;
+  std::vector<std::pair<PieceIndex, PeerKey>> moves_;  // pulls that may go to a new holder
   std::uint32_t missing_ = 0;
   RateMeter rate_;  // of all peers together
   std::uint64_t outstanding_ = 0;
