@@ -8,7 +8,7 @@
 namespace shardswarm {
 
 Core::Core(CoreOptions options, BufferPool& buffers)
-    : options_(std::move(options)), buffers_(buffers) {}
+    : options_(std::move(options)), buffers_(buffers), random_(options_.seed) {}
 
 Core::~Core() = default;
 
@@ -201,20 +201,13 @@ void Core::keep_alive(Link& link, Time now) {
   }
 }
 
-void Core::dial_due(Time now) {
-  const bool wanted = std::any_of(models_.begin(), models_.end(),
-                                  [](const auto& entry) { return entry.second->fetching; });
-  if (!wanted || links_.size() >= limits::kConnectionsMax) return;
-  for (std::string& address : addresses_.take_due(now, kDialsMax)) {
-    actions_.push_back(action::Dial{std::move(address)});
-  }
-}
-
 void Core::settle(Time now) {
   for (auto& [id, link] : links_) {
     keep_alive(*link, now);
+    end_visit(*link, now);
     if (link->receiving && link->receiving->waiting && try_accept(*link, now)) drain(*link, now);
   }
+  choose_again(now);
   dial_due(now);
   for (auto& [key, model] : models_) {
     if (model->is_learning()) learn(*model, now);
@@ -243,15 +236,18 @@ std::optional<Time> Core::next_deadline() const {
     if (link->close_asked) continue;
     if (!link->hello) {
       at(link->since + kHelloTimeout);
+    } else if (link->visiting) {
+      at(link->ready_at + kVisitMax);
     } else if (!link->receiving || !link->receiving->waiting) {
       at(link->last_received + kDeadAfter);
       if (!link->ping_pending) at(link->ping_sent + kPingEvery);
     }
   }
+  at(next_dial());
   for (const auto& [key, model] : models_) {
     if (model->to_peers_changed) at(model->tell_due);
     if (model->fetching) {
-      if (links_.size() < limits::kConnectionsMax) at(addresses_.next_due());
+      at(rechoose_due_);
       if (model->state != Model::State::kOpening && !model->finishing) {
         at(model->last_progress + model->stall_timeout);
       }

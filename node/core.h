@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <variant>
@@ -19,6 +20,8 @@
 
 #include "node/address_book.h"
 #include "node/manifest_fetch.h"
+#include "node/neighbours.h"
+#include "piece/limits.h"
 #include "piece/selection.h"
 #include "scheduler/download.h"
 #include "scheduler/upload.h"
@@ -93,6 +96,8 @@ struct CoreOptions {
   Hello hello;
   std::uint64_t seed = 1;  // of all randomness
   bool share = false;      // serve models that nobody asked for here, for what others have of them
+  // Neighbours that a node looks for; it takes half as many more (node/neighbours.h).
+  std::uint32_t degree = limits::kDegree;  // 2 to kDegree
   DownloadOptions download;
   UploadOptions upload;
 };
@@ -158,6 +163,8 @@ class Core {
   // Nothing is being sent, and no connected peer wants a piece that only this node holds.
   bool may_leave(ModelKey model) const;
   std::uint64_t control_bytes() const { return control_bytes_; }
+  // Connections that stand, without visitors: at most 1.5 x CoreOptions::degree.
+  std::uint32_t neighbours() const;
 
   // --- storage ---
   void piece_stored(ModelKey model, PieceIndex piece, ConnectionId from, std::uint32_t length,
@@ -203,7 +210,6 @@ class Core {
   void protocol_error(Link& link, std::string_view text);
   void ban(Link& link, std::string_view why);
   void keep_alive(Link& link, Time now);
-  void dial_due(Time now);
   void log(bool warning, std::string text);
 
   // core_events.cc: what a peer said
@@ -244,6 +250,24 @@ class Core {
   void check_complete(Model& model);
   void check_stalled(Model& model, Time now);
   void announce(Model& model, Time now);
+
+  // core_neighbours.cc: with whom to be connected
+  bool is_neighbour(const Link& link) const;
+  std::size_t dials_most() const;
+  std::size_t near_missing() const;
+  void dial_due(Time now);
+  std::optional<Time> next_dial() const;
+  void found_full(Link& link, Time now);
+  void take_in(Link& link, Time now);
+  std::vector<Neighbour> all_neighbours(Time now) const;
+  bool has_for_us(const Link& link) const;
+  bool wants_of_us(const Link& link) const;
+  void leave(Link& link, Time now);
+  void remember(const Link& link, Time now);
+  void end_visit(Link& link, Time now);
+  void choose_again(Time now);
+  std::vector<PeerAddress> told_of(const Model& model, std::size_t others, Time now);
+  void tell_visitor(Link& link, const Model& model, Channel channel, Time now);
   void tell_peers(Model& model, Time now);
 
   // core_share.cc: models that nobody asked for here
@@ -277,6 +301,9 @@ class Core {
   std::map<ModelId, Time> nothing_shared_;  // since when
   std::set<NodeId> banned_;
   AddressBook addresses_;
+  Acquaintances acquaintances_;
+  std::mt19937_64 random_;
+  std::optional<Time> rechoose_due_;
   std::set<ConnectionId> output_ready_;
   std::vector<Action> actions_;
   std::uint64_t control_bytes_ = 0;

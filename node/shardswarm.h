@@ -48,6 +48,9 @@ struct NodeOptions {
   // else on 127.0.0.1.
   std::string listen;
   std::vector<std::string> advertise;  // addresses told to others instead of the listening one
+  // Where this node is: a rack, a room, "fra/rack1". Pieces come from nodes with the same label
+  // where they can. Letters, digits, '.', '_', '-', '/'; at most 64. Empty: no label.
+  std::string site;
   // Cluster key: PEM as made by make_cluster_key. Empty: SHARDSWARM_KEY, then
   // $XDG_CONFIG_HOME/shardswarm/cluster.key if it exists; else no key.
   std::filesystem::path key_file;

@@ -18,9 +18,10 @@ void DownloadScheduler::Impl::want(const PieceSet& pieces) {
   });
 }
 
-void DownloadScheduler::Impl::add_peer(PeerKey key, Time now) {
+void DownloadScheduler::Impl::add_peer(PeerKey key, Time now, bool near) {
   auto& peer = peers_.try_emplace(key, static_cast<std::uint32_t>(state_.size())).first->second;
   peer.last_byte = peer.last_claim = now;
+  peer.near = near;
 }
 
 void DownloadScheduler::Impl::remove_peer(PeerKey key) {
@@ -30,6 +31,7 @@ void DownloadScheduler::Impl::remove_peer(PeerKey key) {
   const PieceSet held = it->second.have;
   peers_.erase(it);
   withdraw_.erase(key);
+  ++epoch_;  // far peers may have left its pieces to it
   held.for_each([this](PieceIndex piece) { lose_holder(piece); });
 }
 
@@ -57,6 +59,7 @@ void DownloadScheduler::Impl::peer_lost(PeerKey key, std::span<const PieceRun> r
       lose_holder(piece);
     }
   }
+  ++epoch_;
 }
 
 void DownloadScheduler::Impl::measured_round_trip(PeerKey key, Duration rtt) {
@@ -177,7 +180,9 @@ DownloadScheduler::DownloadScheduler(std::uint32_t pieces, PieceBytes bytes,
 DownloadScheduler::~DownloadScheduler() = default;
 
 void DownloadScheduler::want(const PieceSet& pieces) { impl_->want(pieces); }
-void DownloadScheduler::add_peer(PeerKey peer, Time now) { impl_->add_peer(peer, now); }
+void DownloadScheduler::add_peer(PeerKey peer, Time now, bool near) {
+  impl_->add_peer(peer, now, near);
+}
 void DownloadScheduler::remove_peer(PeerKey peer) { impl_->remove_peer(peer); }
 void DownloadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces) {
   impl_->peer_has(peer, pieces);
@@ -218,6 +223,7 @@ double DownloadScheduler::rate_bytes_per_second(PeerKey peer) const {
 std::uint32_t DownloadScheduler::availability(PieceIndex piece) const {
   return impl_->holders(piece);
 }
+bool DownloadScheduler::has_missing(PeerKey peer) const { return impl_->has_missing(peer); }
 std::uint32_t DownloadScheduler::unavailable() const { return impl_->unavailable(); }
 
 }  // namespace shardswarm

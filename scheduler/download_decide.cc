@@ -118,6 +118,15 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   decision.ask.push_back(std::move(ask));
 }
 
+// Whether a near peer may be asked for it, now or when its window has room.
+bool DownloadScheduler::Impl::near_answers(PieceIndex piece) const {
+  return std::ranges::any_of(peers_, [piece](const auto& entry) {
+    const Peer& peer = entry.second;
+    return peer.near && !peer.banned && !peer.snubbed && peer.have.contains(piece) &&
+           !peer.refused.contains(piece);
+  });
+}
+
 void DownloadScheduler::Impl::pull(PeerKey key, Peer& peer, Time now, Decision& decision) {
   if (peer.scanned_epoch == epoch_) return;
   const std::uint64_t room = window(peer);
@@ -131,7 +140,8 @@ void DownloadScheduler::Impl::pull(PeerKey key, Peer& peer, Time now, Decision& 
   };
   while (i < rarity_.size() && !full()) {
     const PieceIndex piece = rarity_[i];
-    if (!peer.have.contains(piece) || peer.refused.contains(piece)) {
+    if (!peer.have.contains(piece) || peer.refused.contains(piece) ||
+        (!peer.near && near_answers(piece))) {
       ++i;
       continue;
     }

@@ -46,12 +46,13 @@ class DownloadScheduler::Impl {
     Duration rtt = std::chrono::milliseconds(1);
     RateMeter rate;
     std::uint64_t scanned_epoch = 0;  // nothing to pull was found at this epoch
+    bool near = true;
     bool rtt_known = false;
     bool banned = false;
     bool snubbed = false;
   };
   void want(const PieceSet& pieces);
-  void add_peer(PeerKey key, Time now);
+  void add_peer(PeerKey key, Time now, bool near);
   void remove_peer(PeerKey key);
   void peer_has(PeerKey key, std::span<const PieceRun> runs);
   void peer_lost(PeerKey key, std::span<const PieceRun> runs);
@@ -81,6 +82,15 @@ class DownloadScheduler::Impl {
       n += state_[i] == State::kOpen && holders_[i] == 0 ? 1U : 0U;
     }
     return n;
+  }
+  bool has_missing(PeerKey key) const {
+    const Peer* peer = find(key);
+    if (peer == nullptr || peer->banned || missing_ == 0) return false;
+    for (auto at = peer->have.next(PieceIndex(0)); at;
+         at = peer->have.next(PieceIndex(at->value + 1))) {
+      if (state(*at) != State::kUnwanted && state(*at) != State::kDone) return true;
+    }
+    return false;
   }
   std::uint32_t holders(PieceIndex piece) const { return holders_[piece.value]; }
   const Peer* find(PeerKey key) const {
@@ -220,6 +230,7 @@ class DownloadScheduler::Impl {
   void offer(PeerKey key, Peer& peer, Time now, Decision& decision);
   void pull(PeerKey key, Peer& peer, Time now, Decision& decision);
   void endgame(Time now, Decision& decision);
+  bool near_answers(PieceIndex piece) const;
   bool in_endgame() const;
 
   PieceBytes bytes_;

@@ -176,6 +176,11 @@ class UploadScheduler::Impl {
     return next;
   }
 
+  bool wants_of_us(PeerKey key) const {
+    const auto it = peers_.find(key);
+    return it != peers_.end() && (it->second.wants - it->second.have).intersects(have_);
+  }
+
   std::uint32_t only_here() const {
     PieceSet wanted(size_);
     PieceSet elsewhere(size_);
@@ -350,6 +355,7 @@ void UploadScheduler::sent(PeerKey peer, PieceIndex piece, std::uint32_t bytes, 
   impl_->sent(peer, piece, bytes, now);
 }
 std::optional<Time> UploadScheduler::next_deadline() const { return impl_->next_deadline(); }
+bool UploadScheduler::wants_of_us(PeerKey peer) const { return impl_->wants_of_us(peer); }
 std::uint32_t UploadScheduler::only_here() const { return impl_->only_here(); }
 
 }  // namespace shardswarm
