@@ -28,7 +28,7 @@ class LargeSwarm : public testing::Test {
   void watch(Duration time) {
     const Time end = swarm_.now() + time;
     while (swarm_.now() < end && !all_ended()) {
-      swarm_.run([] { return false; }, milliseconds(100));
+      swarm_.run_for(milliseconds(100));
       for (std::size_t i = 0; i < joined(); ++i) {
         ASSERT_LE(swarm_.node(i).core->neighbours(), most_neighbours(kDegreeHere)) << i;
       }
@@ -138,6 +138,69 @@ TEST_F(LargeSwarm, IsAFullMeshUpToTheDegree) {
   watch(seconds(2));
   EXPECT_EQ(diameter(), 1U);
   expect_all_complete();
+}
+
+// Four sites of 30 nodes, with or without labels.
+class SitesSwarm : public LargeSwarm {
+ protected:
+  static constexpr std::size_t kSites = 4;
+  static std::size_t site_of(std::size_t node) { return node % kSites; }
+
+  void join_sites(bool labelled) {
+    for (std::size_t i = 1; i < kNodes; ++i) {
+      if (labelled) swarm_.site = "rack" + std::to_string(site_of(i));
+      join();
+    }
+  }
+  // Of all connections, those within a site.
+  double near_links() {
+    std::map<const VirtualSwarm::Node*, std::size_t> number;
+    for (std::size_t i = 0; i < kNodes; ++i) number[&swarm_.node(i)] = i;
+    std::size_t near = 0;
+    std::size_t all = 0;
+    for (const auto& [node, others] : swarm_.links()) {
+      for (const auto* other : others) {
+        ++all;
+        near += site_of(number.at(node)) == site_of(number.at(other)) ? 1U : 0U;
+      }
+    }
+    return static_cast<double>(near) / static_cast<double>(all);
+  }
+  // Of all payload, what came from another site.
+  double crossed() {
+    std::map<NodeId, std::size_t> number;
+    for (std::size_t i = 0; i < kNodes; ++i) {
+      number[sha256(std::as_bytes(std::span(swarm_.node(i).name)))] = i;
+    }
+    double far = 0;
+    double all = 0;
+    for (std::size_t i = 1; i < kNodes; ++i) {
+      for (const auto& [id, tally] : swarm_.node(i).core->tallies(swarm_.node(i).key)) {
+        const auto bytes = static_cast<double>(tally.fetched_bytes);
+        all += bytes;
+        if (site_of(number.at(id)) != site_of(i)) far += bytes;
+      }
+    }
+    return far / all;
+  }
+};
+
+TEST_F(SitesSwarm, NeighboursAreMostlyNearAndTheGraphIsWhole) {
+  join_sites(true);
+  watch(seconds(5));
+  expect_small_world();
+  EXPECT_GE(near_links(), 0.5);
+  EXPECT_LE(near_links(), 0.9);
+  expect_all_complete();
+  EXPECT_LE(crossed(), 0.4);
+}
+
+TEST_F(SitesSwarm, WithoutLabelsNothingIsNear) {
+  join_sites(false);
+  watch(seconds(5));
+  EXPECT_LE(near_links(), 0.35);
+  expect_all_complete();
+  EXPECT_GE(crossed(), 0.6);
 }
 
 }  // namespace

@@ -122,6 +122,7 @@ class VirtualSwarm {
 
   std::uint64_t features = kFeatureZstdBlobs;  // of nodes added from now on
   bool share = false;                          // they too
+  std::string site;                            // they too
   std::uint32_t degree = limits::kDegree;      // they too
 
   Node& add(const MemoryModel& model) {
@@ -133,6 +134,7 @@ class VirtualSwarm {
     options.hello.agent = "test";
     options.hello.advertised = {node->name};
     options.hello.features = features;
+    options.hello.site = site;
     options.share = share;
     options.degree = degree;
     options.seed = nodes_.size() + 1;
@@ -210,6 +212,11 @@ class VirtualSwarm {
       now_ = event.at;
       event.job();
     }
+  }
+  void run_for(Duration time) {
+    const Time end = now_ + time;
+    run([] { return false; }, time);
+    now_ = end;
   }
   void run_all_fetches() {
     run([this] {
