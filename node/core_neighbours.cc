@@ -75,8 +75,13 @@ std::vector<Neighbour> Core::all_neighbours(Time now) const {
   for (const auto& [id, link] : links_) {
     if (!is_neighbour(*link)) continue;
     std::size_t links = 0;
-    for (const auto& [key, at] : link->models) links = std::max(links, at.connected_to.size());
+    bool seeks = false;
+    for (const auto& [key, at] : link->models) {
+      links = std::max(links, at.connected_to.size());
+      seeks |= at.wants;
+    }
     all.push_back({.link = id,
+                   .seeks = seeks,
                    .useful = has_for_us(*link) || wants_of_us(*link),
                    .near = link->near,
                    .moving = link->receiving || !link->uploads.empty(),
@@ -143,7 +148,8 @@ void Core::choose_again(Time now) {
   std::vector<ConnectionId> idle;
   for (const Neighbour& neighbour : all_neighbours(now)) {
     if (neighbour.age < kRechooseEvery || neighbour.moving) continue;
-    const bool elsewhere = !neighbour.near && near_missing() > 0 && addresses_.is_due(true, now);
+    const bool elsewhere =
+        !neighbour.near && neighbour.seeks && near_missing() > 0 && addresses_.is_due(true, now);
     if (starved || !neighbour.useful || elsewhere) idle.push_back(neighbour.link);
   }
   if (idle.empty()) return;

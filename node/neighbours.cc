@@ -17,7 +17,7 @@ std::optional<PeerKey> whom_to_leave(std::span<const Neighbour> neighbours, std:
   constexpr int kKeep = 3;
   const auto rank = [degree](const Neighbour& neighbour) {
     if (!neighbour.useful && neighbour.age >= kSettled) return 0;
-    if (neighbour.links > degree) return neighbour.moving ? 2 : 1;
+    if (neighbour.seeks && neighbour.links > degree) return neighbour.moving ? 2 : 1;
     return kKeep;
   };
   int lowest = kKeep;

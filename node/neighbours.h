@@ -5,9 +5,10 @@
 //    more. Up to `degree` + 1 nodes so become a full mesh.
 //  - A full node that is dialed makes room by leaving a neighbour that needs it least: first one
 //    where neither side has anything for the other, then one that has more than `degree` links
-//    itself and so need not look for another. Newcomers are thus put into the middle of links of
-//    well-linked nodes, which keeps the graph near a random one, however they come: each loss of a
-//    link above the degree buys one below it, so it ends.
+//    itself and so need not look for another. (Who has all it wants dials nobody: a seed
+//    is not left for having many links, or it would end with none.) Newcomers are thus put into the
+//    middle of links of well-linked nodes, which keeps the graph near a random one, however they
+//    come: each loss of a link above the degree buys one below it, so it ends.
 //  - If nobody can be left, the dialer is a *visitor*: it is told addresses and sent away. Its
 //    neighbours have few links then, or there would be somebody to leave, so the addresses of
 //    neighbours are good ones; those of nodes sent away before are told too, so that newcomers that
@@ -34,6 +35,7 @@ namespace shardswarm {
 // A neighbour, as seen by who may have to leave one.
 struct Neighbour {
   PeerKey link;
+  bool seeks = true;        // it fetches, and so looks for neighbours itself
   bool useful = true;       // one side may have pieces that the other wants
   bool near = true;         // of our own site
   bool moving = false;      // a piece is under way, or about to be

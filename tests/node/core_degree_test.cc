@@ -78,7 +78,9 @@ class LargeSwarm : public testing::Test {
     for (std::size_t i = 0; i < joined(); ++i) n += swarm_.node(i).gone ? 0U : 1U;
     return n;
   }
+  // The seed dials nobody, and nobody may leave it but itself.
   void expect_small_world() {
+    EXPECT_GE(swarm_.node(0).core->neighbours(), kDegreeHere / 2);
     const auto longest = diameter();
     ASSERT_TRUE(longest) << "the graph has fallen apart";
     EXPECT_LE(*longest, 5U);

@@ -41,6 +41,12 @@ TEST_F(WhomToLeave, IsAnyOfThoseWithLinksToSpare) {
               UnorderedElementsAre(1, 3));
 }
 
+TEST_F(WhomToLeave, IsNoSeedHoweverManyLinksItHas) {
+  const Neighbour seed{.link = PeerKey(1), .seeks = false, .links = 3 * kDegree, .age = minutes(1)};
+  EXPECT_THAT(chosen({seed}), IsEmpty());
+  EXPECT_THAT(chosen({seed, {.link = PeerKey(2), .links = kDegree + 1}}), UnorderedElementsAre(2));
+}
+
 TEST_F(WhomToLeave, IsNotOneWithAPieceUnderWayIfAnotherWillDo) {
   const Neighbour moving{.link = PeerKey(1), .moving = true, .links = kDegree + 1};
   EXPECT_THAT(chosen({moving, {.link = PeerKey(2), .links = kDegree + 1}}),
