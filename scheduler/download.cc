@@ -18,9 +18,10 @@ void DownloadScheduler::Impl::want(const PieceSet& pieces) {
   });
 }
 
-void DownloadScheduler::Impl::add_peer(PeerKey key, Time now) {
+void DownloadScheduler::Impl::add_peer(PeerKey key, Time now, bool near) {
   auto& peer = peers_.try_emplace(key, static_cast<std::uint32_t>(state_.size())).first->second;
   peer.last_byte = peer.last_claim = now;
+  peer.near = near;
 }
 
 void DownloadScheduler::Impl::remove_peer(PeerKey key) {
@@ -29,6 +30,7 @@ void DownloadScheduler::Impl::remove_peer(PeerKey key) {
   take_back(key, it->second);
   forget_holder(it->second);
   it->second.wants.for_each([this](PieceIndex piece) { lose_wanter(piece); });
+  if (it->second.near) near_gave_way();
   peers_.erase(it);
   withdraw_.erase(key);
 }
@@ -76,6 +78,7 @@ void DownloadScheduler::Impl::peer_lost(PeerKey key, std::span<const PieceRun> r
       lose_holder(piece, it->second);
     }
   }
+  if (it->second.near) near_gave_way();
 }
 
 void DownloadScheduler::Impl::measured_round_trip(PeerKey key, Duration rtt) {
@@ -171,6 +174,7 @@ void DownloadScheduler::Impl::failed(PeerKey key, PieceIndex piece) {
     take_back(key, it->second);
     it->second.banned = true;
     forget_holder(it->second);
+    if (it->second.near) near_gave_way();
   }
   dropped(piece);
 }
@@ -187,6 +191,7 @@ void DownloadScheduler::Impl::rejected(PeerKey key, std::span<const PieceRun> ru
       release(key, it->second, piece);
     }
   }
+  if (it->second.near) near_gave_way();
   // It may have refused the offer as such, before it knew the model: then its credit was lost, too.
   if (it->second.offered.empty()) it->second.credit = 0;
 }
@@ -204,7 +209,9 @@ DownloadScheduler::Impl& DownloadScheduler::changing() {
 }
 
 void DownloadScheduler::want(const PieceSet& pieces) { changing().want(pieces); }
-void DownloadScheduler::add_peer(PeerKey peer, Time now) { changing().add_peer(peer, now); }
+void DownloadScheduler::add_peer(PeerKey peer, Time now, bool near) {
+  changing().add_peer(peer, now, near);
+}
 void DownloadScheduler::remove_peer(PeerKey peer) { changing().remove_peer(peer); }
 void DownloadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces) {
   changing().peer_has(peer, pieces);
@@ -249,6 +256,7 @@ double DownloadScheduler::rate_bytes_per_second(PeerKey peer) const {
 std::uint32_t DownloadScheduler::availability(PieceIndex piece) const {
   return impl_->holders(piece);
 }
+bool DownloadScheduler::has_missing(PeerKey peer) const { return impl_->has_missing(peer); }
 std::uint32_t DownloadScheduler::unavailable() const { return impl_->unavailable(); }
 
 }  // namespace shardswarm

@@ -50,12 +50,13 @@ class DownloadScheduler::Impl {
     RateMeter rate;
     std::uint32_t pullable = 0;  // pieces of pullable_ that it has
     bool exhausted = false;      // nothing to pull was found, and no such piece has come since
+    bool near = true;
     bool rtt_known = false;
     bool banned = false;
     bool snubbed = false;
   };
   void want(const PieceSet& pieces);
-  void add_peer(PeerKey key, Time now);
+  void add_peer(PeerKey key, Time now, bool near);
   void remove_peer(PeerKey key);
   void forget_holder(Peer& peer);
   void peer_has(PeerKey key, std::span<const PieceRun> runs);
@@ -92,6 +93,15 @@ class DownloadScheduler::Impl {
       n += state_[i] == State::kOpen && holders_[i] == 0 ? 1U : 0U;
     }
     return n;
+  }
+  bool has_missing(PeerKey key) const {
+    const Peer* peer = find(key);
+    if (peer == nullptr || peer->banned || missing_ == 0) return false;
+    for (auto at = peer->have.next(PieceIndex(0)); at;
+         at = peer->have.next(PieceIndex(at->value + 1))) {
+      if (state(*at) != State::kUnwanted && state(*at) != State::kDone) return true;
+    }
+    return false;
   }
   std::uint32_t holders(PieceIndex piece) const { return holders_[piece.value]; }
   const Peer* find(PeerKey key) const {
@@ -148,6 +158,12 @@ class DownloadScheduler::Impl {
   static void count_pullable(Peer& peer) {
     ++peer.pullable;
     peer.exhausted = false;
+  }
+  // Pieces that far peers left to a near one may be theirs now.
+  void near_gave_way() {
+    for (auto& [key, peer] : peers_) {
+      if (!peer.near) peer.exhausted = false;
+    }
   }
   void reorder(PieceIndex piece) {
     if (pullable_.contains(piece)) order_.move(piece, level(piece));
@@ -267,6 +283,7 @@ class DownloadScheduler::Impl {
   bool pulls(const Peer& peer, Time now) const;
   void pull(Time now, Decision& decision);
   void endgame(Time now, Decision& decision);
+  bool near_answers(PieceIndex piece) const;
   bool in_endgame() const;
   std::optional<Time> find_deadline() const;
 
