@@ -303,7 +303,8 @@ class Core {
 
   // core_upload.cc: pieces out
   void pump_uploads(Time now);
-  bool begin_upload(Link& link, Time now);  // whether there was something for it
+  bool give_upload(UploadScheduler::Copy copy, Time now);  // whether somebody got a piece
+  bool begin_upload(Link& link, UploadScheduler::Copy copy, Time now);
   void count_ahead(Link& link);
   void check_slots(Time now);
   std::size_t upload_slots() const;

@@ -16,27 +16,38 @@ void Core::pump_uploads(Time now) {
     for (const auto& [id, link] : links_) uploads_due_.insert(uploads_due_.end(), id);
   }
   check_slots(now);
-  while (!uploads_due_.empty() && busy_uploads_ < upload_slots()) {
-    auto next = uploads_due_.upper_bound(last_upload_);
-    if (next == uploads_due_.end()) next = uploads_due_.begin();
-    Link* link = find_link(*next);
-    if (link != nullptr && !link->upload_busy && !link->upload_stuck && begin_upload(*link, now)) {
-      last_upload_ = link->id;
-    } else {
-      uploads_due_.erase(next);
-    }
+  using Copy = UploadScheduler::Copy;
+  while (busy_uploads_ < upload_slots() &&
+         (give_upload(Copy::kFirst, now) || give_upload(Copy::kAny, now))) {
   }
 }
 
+// To the next link whose turn it is and that may have such a piece.
+bool Core::give_upload(UploadScheduler::Copy copy, Time now) {
+  auto next = uploads_due_.upper_bound(last_upload_);
+  for (std::size_t n = uploads_due_.size(); n > 0; --n) {
+    if (next == uploads_due_.end()) next = uploads_due_.begin();
+    Link* link = find_link(*next);
+    const bool free = link != nullptr && !link->upload_busy && !link->upload_stuck;
+    if (free && begin_upload(*link, copy, now)) {
+      last_upload_ = link->id;
+      return true;
+    }
+    next =
+        free && copy == UploadScheduler::Copy::kFirst ? std::next(next) : uploads_due_.erase(next);
+  }
+  return false;
+}
+
 // Chooses one piece for the link, of one of its models in turn.
-bool Core::begin_upload(Link& link, Time now) {
+bool Core::begin_upload(Link& link, UploadScheduler::Copy copy, Time now) {
   if (link.close_asked || link.uploads.size() >= kUploadsAheadMax) return false;
   auto at = link.models.upper_bound(link.last_upload_model);
   for (std::size_t n = link.models.size(); n > 0; --n, ++at) {
     if (at == link.models.end()) at = link.models.begin();
     Model* model = find_model(at->first);
     if (model == nullptr || !at->second.introduced) continue;
-    const auto piece = model->upload->choose(link.id, now);
+    const auto piece = model->upload->choose(link.id, copy, now);
     if (!piece) continue;
     link.last_upload_model = model->key;
     const std::uint32_t length = model->piece_bytes(*piece);

@@ -131,6 +131,9 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
     default:
       return false;
   }
+  const Duration interval = now - peer.last_claim;
+  peer.claim_interval =
+      peer.claim_interval == Duration{} ? interval : (3 * peer.claim_interval + interval) / 4;
   peer.last_claim = now;
   add_asked(peer, piece, bytes_(piece), now).claimed = true;
   return true;

@@ -12,6 +12,7 @@ constexpr Duration kSlack = std::chrono::milliseconds(20);
 // An offer whose peer claimed nothing for this long does not block the window: all of it may be
 // leased to others.
 constexpr Duration kOfferQuiet = std::chrono::milliseconds(100);
+constexpr Duration kOfferUnmeasured = std::chrono::seconds(1);
 // After this long the two sides count credit differently, or a message went astray between them.
 constexpr Duration kOfferRenewed = std::chrono::seconds(2);
 constexpr std::size_t kPiecesAheadMin = 2;
@@ -60,8 +61,15 @@ void DownloadScheduler::Impl::forgive_pause(Time now) {
   for (auto& [key, peer] : peers_) forgive(peer, now);
 }
 
+// A source that serves others, too, comes back after a while: four times what it took so far.
+Duration DownloadScheduler::Impl::quiet(const Peer& peer) const {
+  const Duration usual =
+      peer.claim_interval == Duration{} ? kOfferUnmeasured : 4 * peer.claim_interval;
+  return std::max(std::clamp(usual, kOfferQuiet, kOfferRenewed), 2 * peer.rtt);
+}
+
 bool DownloadScheduler::Impl::offers_flow(const Peer& peer, Time now) const {
-  return now - peer.last_claim < std::max(kOfferQuiet, 2 * peer.rtt);
+  return now - peer.last_claim < quiet(peer);
 }
 
 // Credit that is not used counts no more once offers are quiet: it must not keep others waiting.
@@ -144,8 +152,7 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   const std::uint64_t room = window(peer);
   const std::uint64_t used = peer.outstanding + peer.credit;
   // More credit in portions: one message for a quarter of the window, not one a piece.
-  // But what is left may be too little for any of the pieces: then nothing would ever come.
-  const bool starved = peer.outstanding == 0 && peer.credit < limits::kPieceBytesMax;
+  const bool starved = peer.outstanding == 0 && peer.credit == 0;
   const bool refill = starved || used + std::max<std::uint64_t>(room / 4, 1) <= room;
   if (peer.offerable.empty() && !refill) return;
   const PieceSet further = to_offer(peer, room);
@@ -154,10 +161,8 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   further.for_each([this](PieceIndex piece) { set(piece, State::kOffered); });
   peer.offered |= further;
   peer.offerable -= further;
-  // A credit below one piece would never be used.
-  const std::uint64_t least = limits::kPieceBytesMax;
   if (used < room) ask.credit_bytes = std::min(room - used, room_);
-  if (peer.credit + ask.credit_bytes < least) ask.credit_bytes = least - peer.credit;
+  if (starved) ask.credit_bytes = std::max<std::uint64_t>(ask.credit_bytes, 1);  // a piece
   if (peer.credit == 0) peer.last_claim = now;
   peer.credit += ask.credit_bytes;
   room_ -= std::min(room_, ask.credit_bytes);
@@ -197,7 +202,10 @@ std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(const Peer& peer) c
 // Whether its window has room for another pull.
 bool DownloadScheduler::Impl::pulls(const Peer& peer, Time now) const {
   if (peer.banned || peer.exhausted || peer.pullable == 0) return false;
-  const std::uint64_t credit = offers_flow(peer, now) ? peer.credit : 0;
+  const bool flows = offers_flow(peer, now);
+  // What others have is asked of others while this one gives what nobody else can.
+  if (flows && !(peer.offered.empty() && peer.offerable.empty())) return false;
+  const std::uint64_t credit = flows ? peer.credit : 0;
   return peer.outstanding + credit < window(peer) ||
          (credit == 0 && peer.asked.size() < kPiecesAheadMin);
 }
@@ -308,8 +316,8 @@ std::optional<Time> DownloadScheduler::Impl::find_deadline() const {
     if (peer.outstanding == 0 && !peer.offered.empty()) at(peer.last_claim + kOfferRenewed);
     for (const auto& [piece, until] : peer.refused) at(until);
     // Pulls that wait for an offer to fall quiet.
-    if (peer.credit > 0 && peer.pullable > 0 && !peer.exhausted) {
-      at(peer.last_claim + std::max(kOfferQuiet, 2 * peer.rtt));
+    if (peer.pullable > 0 && !peer.exhausted && offers_flow(peer, decided_)) {
+      at(peer.last_claim + quiet(peer));
     }
     if (!ending) continue;
     for (const auto& [piece, asked] : peer.asked) {

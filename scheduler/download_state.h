@@ -45,6 +45,7 @@ class DownloadScheduler::Impl {
     std::uint64_t outstanding = 0;       // bytes of `asked`
     std::uint64_t credit = 0;            // given with offers, not yet claimed
     Time last_claim{};
+    Duration claim_interval{};  // of offers, on average; 0: not known
     Time last_byte{};
     Duration rtt = std::chrono::milliseconds(1);
     RateMeter rate;
@@ -273,6 +274,7 @@ class DownloadScheduler::Impl {
     for (auto& [piece, asked] : peer.asked) asked.since = std::max(asked.since, now);
   }
   void forgive_pause(Time now);
+  Duration quiet(const Peer& peer) const;
   bool offers_flow(const Peer& peer, Time now) const;
   std::uint64_t room_in_all(Time now) const;  // within outstanding_bytes_max
   void check_stalls(Time now);

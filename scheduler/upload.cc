@@ -170,12 +170,13 @@ class UploadScheduler::Impl {
     }
   }
 
-  std::optional<PieceIndex> choose(PeerKey key, Time now) {
+  std::optional<PieceIndex> choose(PeerKey key, Copy copy, Time now) {
     Peer* peer = find(key);
     if (peer == nullptr || (peer->pulled.empty() && (peer->offered.empty() || peer->credit == 0))) {
       return std::nullopt;
     }
     auto piece = first_copy(*peer, true);
+    if (!piece && copy == Copy::kFirst) return std::nullopt;
     if (!piece) piece = further_copy(*peer, key);
     if (!piece && peer->lapsed()) piece = held_back(*peer, key, now);
     if (!piece) return std::nullopt;
@@ -290,7 +291,7 @@ class UploadScheduler::Impl {
   }
 
   bool affordable(const Peer& peer, PieceIndex piece) const {
-    return peer.pulled.contains(piece) || bytes_(piece) <= peer.credit;
+    return peer.pulled.contains(piece) || peer.credit > 0;
   }
 
   // A first copy for a peer that let leases lapse, and gets nothing else: those who wait for it may
@@ -349,7 +350,7 @@ class UploadScheduler::Impl {
   void take(Peer& peer, PeerKey key, PieceIndex piece, Time now) {
     const std::uint32_t bytes = bytes_(piece);
     const auto [pulled, offered] = end_request(peer, piece);
-    if (offered && !pulled) peer.credit -= bytes;
+    if (offered && !pulled) peer.credit -= std::min<std::uint64_t>(peer.credit, bytes);
     if (peer.queued == 0) peer.rate.busy(now);
     peer.queued += bytes;
     if (times_sent_[piece.value] < 0xffff) ++times_sent_[piece.value];
@@ -420,8 +421,8 @@ std::vector<PieceRun> UploadScheduler::withdrawn(PeerKey peer, std::span<const P
   return impl_->withdrawn(peer, pieces, credit_bytes);
 }
 void UploadScheduler::expire(Time now) { impl_->expire(now); }
-std::optional<PieceIndex> UploadScheduler::choose(PeerKey peer, Time now) {
-  return impl_->choose(peer, now);
+std::optional<PieceIndex> UploadScheduler::choose(PeerKey peer, Copy copy, Time now) {
+  return impl_->choose(peer, copy, now);
 }
 void UploadScheduler::unsent(PeerKey peer, PieceIndex piece) { impl_->unsent(peer, piece); }
 void UploadScheduler::sent(PeerKey peer, PieceIndex piece, std::uint32_t bytes, Time now) {

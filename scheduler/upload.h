@@ -2,8 +2,9 @@
 //
 // Rules:
 //  - a peer may be sent the pieces that it pulled (REQUEST with any = false), and of those that it
-//    offered (any = true) as many as its credit pays for; a chosen offer takes its bytes from the
-//    credit, a pull takes none, and nothing but a CANCEL lowers credit otherwise;
+//    offered (any = true) further ones as long as its credit is above zero; a chosen offer takes
+//    its bytes from the credit, which ends at zero, a pull takes none, and nothing but a CANCEL
+//    lowers credit otherwise;
 //  - pieces that this node never sent go first, in ascending order, so early layers come first;
 //    then the one that fewest peers are known to hold;
 //  - leases: a piece given to a taker while nobody else is known to hold it is not given to another
@@ -62,9 +63,12 @@ class UploadScheduler {
 
   // Ends the leases and presumptions whose time is over. Call at next_deadline(), before choose().
   void expire(Time now);
+  // kFirst: only pieces that this node never sent. While any peer may be given such a one, a
+  // further copy is an uplink wasted on what others can give.
+  enum class Copy : std::uint8_t { kFirst, kAny };
   // The next piece for this peer, taken out of its requests; nothing if it asked for nothing that
   // may be sent now. The caller sends CLAIM and then the piece.
-  std::optional<PieceIndex> choose(PeerKey peer, Time now);
+  std::optional<PieceIndex> choose(PeerKey peer, Copy copy, Time now);
   // Chosen, but not sent after all (cancelled, unreadable).
   void unsent(PeerKey peer, PieceIndex piece);
   void sent(PeerKey peer, PieceIndex piece, std::uint32_t bytes, Time now);
