@@ -15,8 +15,10 @@ Core::Core(CoreOptions options, BufferPool& buffers)
 Core::~Core() = default;
 
 Core::Link* Core::find_link(ConnectionId connection) {
+  if (last_found_ != nullptr && last_found_->id == connection) return last_found_;
   const auto it = links_.find(connection);
-  return it == links_.end() ? nullptr : it->second.get();
+  if (it == links_.end()) return nullptr;
+  return last_found_ = it->second.get();
 }
 
 Core::Model* Core::find_model(ModelKey key) {
@@ -69,6 +71,7 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
   if (it == links_.end()) return;
   const std::unique_ptr<Link> link = std::move(it->second);
   links_.erase(it);
+  last_found_ = nullptr;
   link->close_asked = true;
   count_neighbour(*link);
   output_ready_.erase(connection);

@@ -47,8 +47,25 @@ void DownloadScheduler::Impl::peer_has(PeerKey key, std::span<const PieceRun> ru
   for (const PieceRun& run : runs) {
     for (std::uint32_t i = 0; i < run.count; ++i) {
       const PieceIndex piece(run.first.value + i);
-      if (it->second.have.insert(piece)) gain_holder(piece, it->second);
+      if (!it->second.have.insert(piece)) continue;
+      undecided_ = undecided_ || may_decide(piece);
+      gain_holder(piece, it->second);
     }
+  }
+}
+
+// Whether a further holder of the piece may change what is asked of whom. Most HAVEs change
+// nothing: in a large swarm they are most of what comes.
+bool DownloadScheduler::Impl::may_decide(PieceIndex piece) const {
+  switch (state(piece)) {
+    case State::kUnwanted:
+    case State::kArrived:
+    case State::kDone:
+      return false;
+    case State::kOpen:  // with all asked for that may be, the next arrival comes first
+      return !pullable_.contains(piece) || room_ > 0 || outstanding_ == 0;
+    default:
+      return true;
   }
 }
 
@@ -217,7 +234,7 @@ void DownloadScheduler::add_peer(PeerKey peer, Time now, bool near) {
 }
 void DownloadScheduler::remove_peer(PeerKey peer) { changing().remove_peer(peer); }
 void DownloadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces) {
-  changing().peer_has(peer, pieces);
+  impl_->peer_has(peer, pieces);
 }
 void DownloadScheduler::peer_lost(PeerKey peer, std::span<const PieceRun> pieces) {
   changing().peer_lost(peer, pieces);

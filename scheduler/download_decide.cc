@@ -86,8 +86,14 @@ std::uint64_t DownloadScheduler::Impl::room_in_all(Time now) const {
 }
 
 void DownloadScheduler::Impl::check_stalls(Time now) {
+  if (now < stalls_due_) return;
+  stalls_due_ = now + options_.stall;  // of who is asked from now on; bytes only defer the others
   for (auto& [key, peer] : peers_) {
-    if (peer.asked.empty() || now - peer.last_byte < options_.stall) continue;
+    if (peer.asked.empty()) continue;
+    if (now - peer.last_byte < options_.stall) {
+      stalls_due_ = std::min(stalls_due_, peer.last_byte + options_.stall);
+      continue;
+    }
     for (const auto& [piece, asked] : peer.asked) note_withdraw(key, piece);
     peer.snubbed = true;
     peer.last_byte = now;

@@ -61,6 +61,7 @@ class DownloadScheduler::Impl {
   void remove_peer(PeerKey key);
   void forget_holder(Peer& peer);
   void peer_has(PeerKey key, std::span<const PieceRun> runs);
+  bool may_decide(PieceIndex piece) const;
   void peer_lost(PeerKey key, std::span<const PieceRun> runs);
   void peer_wants(PeerKey key, std::span<const PieceRun> runs);
   void measured_round_trip(PeerKey key, Duration rtt);
@@ -302,7 +303,8 @@ class DownloadScheduler::Impl {
   RateMeter rate_;  // of all peers together
   std::uint64_t outstanding_ = 0;
   PeerKey last_pull_;
-  std::uint64_t room_ = 0;        // while it decides: room_in_all()
+  std::uint64_t room_ = 0;        // room_in_all(), and what the last decision left of it
+  Time stalls_due_{};             // no peer is due to be found silent before
   Time decided_{};                // when it was last decided
   bool undecided_ = true;         // something changed since
   std::optional<Time> deadline_;  // of find_deadline() then; bytes that came since only defer it
