@@ -46,6 +46,9 @@ void add_network(CLI::App& command, Network& network) {
   command.add_option("--listen", network.listen, "Address to listen on, HOST:PORT");
   command.add_option("--advertise", network.advertise,
                      "Address to tell others instead of the listening one (repeatable)");
+  command.add_option("--site", network.site,
+                     "Where this node is (rack1, fra/rack1): pieces come from nodes with the same "
+                     "label where they can");
   add_trust(command, network);
   command.add_flag("--no-share", network.no_share,
                    "Serve no pieces of models that were neither seeded nor fetched here");
@@ -129,6 +132,7 @@ NodeOptions node_options(const Common& common, const Network& network) {
   NodeOptions options;
   options.listen = network.listen;
   options.advertise = network.advertise;
+  options.site = network.site;
   options.key_file = network.key;
   options.insecure = network.insecure;
   options.share = !network.no_share;

@@ -24,6 +24,7 @@ struct Common {
 struct Network {
   std::string listen;
   std::vector<std::string> advertise;
+  std::string site;
   std::string key;
   bool insecure = false;
   bool no_share = false;

@@ -1,7 +1,9 @@
 #include "node/address_book.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 namespace shardswarm {
@@ -12,7 +14,14 @@ constexpr Duration kBackoffMax = std::chrono::seconds(8);
 constexpr std::uint32_t kLearnedFailuresMax = 4;
 constexpr Duration kLeaveAlone = std::chrono::minutes(5);
 constexpr Duration kShortLived = std::chrono::seconds(5);
+constexpr Duration kFullMin = std::chrono::milliseconds(500);
+constexpr std::uint32_t kFullDoublingsMax = 7;  // 64 s
 constexpr std::size_t kEntriesMax = 4096;
+constexpr std::size_t kEntriesPerTellerMax = kEntriesMax / 8;
+
+std::size_t below(std::size_t end, AddressBook::Random& random) {
+  return std::uniform_int_distribution<std::size_t>(0, end - 1)(random);
+}
 
 }  // namespace
 
@@ -27,27 +36,82 @@ void AddressBook::move(Entry& entry, State state, Time due) {
 }
 
 void AddressBook::add_given(const std::string& address, Time now) {
-  const auto [it, added] = entries_.try_emplace(address, Entry{.due = now, .error = {}});
+  const auto [it, added] =
+      entries_.try_emplace(address, Entry{.due = now, .teller = {}, .error = {}});
+  Entry& entry = it->second;
   if (added) idle_dues_.insert(now);
-  it->second.given = true;
+  if (!entry.given && told_.contains(entry.teller)) --told_.at(entry.teller);
+  entry.given = true;
 }
 
-void AddressBook::add_learned(const std::string& address, Time now) {
-  if (entries_.size() >= kEntriesMax) return;
-  const auto [it, added] = entries_.try_emplace(address, Entry{.due = now, .error = {}});
-  if (added) idle_dues_.insert(now);
+void AddressBook::add_learned(const std::string& address, const NodeId& teller, bool near,
+                              Time now) {
+  if (entries_.contains(address)) return;
+  const auto told = told_.find(teller);
+  if (told != told_.end() && told->second >= kEntriesPerTellerMax) return;
+  if (entries_.size() >= kEntriesMax && !make_room(teller)) return;
+  entries_.emplace(address, Entry{.near = near, .due = now, .teller = teller, .error = {}});
+  idle_dues_.insert(now);
+  ++told_[teller];
 }
 
-std::vector<std::string> AddressBook::take_due(Time now, std::size_t most) {
-  std::vector<std::string> due;
-  if (idle_dues_.empty() || *idle_dues_.begin() > now) return due;
-  for (auto& [address, entry] : entries_) {
-    if (dialing_ >= most) break;
+// Whether there is room now for an address of this teller.
+bool AddressBook::make_room(const NodeId& teller) {
+  const auto most =
+      std::ranges::max_element(told_, {}, [](const auto& told) { return told.second; });
+  if (most == told_.end() || most->first == teller) return false;
+  const auto unproven = std::ranges::find_if(entries_, [&](const auto& named) {
+    const Entry& entry = named.second;
+    return !entry.given && !entry.answered && entry.state == State::kIdle &&
+           entry.teller == most->first;
+  });
+  if (unproven == entries_.end()) return false;
+  idle_dues_.erase(idle_dues_.find(unproven->second.due));
+  entries_.erase(unproven);
+  if (--most->second == 0) told_.erase(most);
+  return true;
+}
+
+std::vector<std::string> AddressBook::take_due(Time now, std::size_t most, std::size_t near,
+                                               Random& random) {
+  std::vector<std::string> taken;
+  if (dialing_ >= most || idle_dues_.empty() || *idle_dues_.begin() > now) return taken;
+  std::size_t near_dialing = 0;
+  const auto take = [&](Entries::value_type& named) {
+    move(named.second, State::kDialing, named.second.due);
+    near_dialing += named.second.near ? 1U : 0U;
+    taken.push_back(named.first);
+  };
+  std::array<std::map<NodeId, std::vector<Entries::value_type*>>, 2> due;  // far, near
+  for (auto& named : entries_) {
+    const Entry& entry = named.second;
+    if (entry.state == State::kDialing && entry.near) ++near_dialing;
     if (entry.state != State::kIdle || entry.due > now) continue;
-    move(entry, State::kDialing, entry.due);
-    due.push_back(address);
+    if (entry.given && !entry.error && !entry.answered && dialing_ < most) {
+      take(named);
+    } else {
+      due[entry.near ? 1 : 0][entry.teller].push_back(&named);
+    }
   }
-  return due;
+  while (dialing_ < most && !(due[0].empty() && due[1].empty())) {
+    const bool take_near = due[0].empty() || (near_dialing < near && !due[1].empty());
+    auto& from = due[take_near ? 1 : 0];
+    const auto of =
+        std::next(from.begin(), static_cast<std::ptrdiff_t>(below(from.size(), random)));
+    std::swap(of->second[below(of->second.size(), random)], of->second.back());
+    take(*of->second.back());
+    of->second.pop_back();
+    if (of->second.empty()) from.erase(of);
+  }
+  return taken;
+}
+
+bool AddressBook::is_due(bool near, Time now) const {
+  if (idle_dues_.empty() || *idle_dues_.begin() > now) return false;
+  return std::ranges::any_of(entries_, [&](const auto& named) {
+    const Entry& entry = named.second;
+    return entry.state == State::kIdle && entry.due <= now && entry.near == near;
+  });
 }
 
 std::optional<Time> AddressBook::next_due() const {
@@ -72,17 +136,44 @@ void AddressBook::connected(const std::string& address, Time now) {
   const auto it = entries_.find(address);
   if (it == entries_.end() || it->second.state == State::kNever) return;
   move(it->second, State::kConnected, it->second.due);
+  it->second.answered = true;
   it->second.connected_at = now;
   it->second.error.reset();
+}
+
+bool AddressBook::came(const std::string& address, Time now) {
+  const auto it = entries_.find(address);
+  if (it == entries_.end() || it->second.state != State::kIdle) return false;
+  connected(address, now);
+  return true;
 }
 
 void AddressBook::disconnected(const std::string& address, Time now) {
   const auto it = entries_.find(address);
   if (it == entries_.end() || it->second.state != State::kConnected) return;
   Entry& entry = it->second;
+  if (now - entry.connected_at >= kShortLived) entry.refusals = 0;
   entry.failures = now - entry.connected_at < kShortLived ? entry.failures + 1 : 0;
   const auto shift = std::min(entry.failures, 5U);
   move(entry, State::kIdle, now + std::min(kBackoffMin * (1 << shift), kBackoffMax));
+}
+
+void AddressBook::full(const std::string& address, Time now, Random& random) {
+  const auto it = entries_.find(address);
+  if (it == entries_.end() || it->second.state == State::kNever) return;
+  Entry& entry = it->second;
+  if (entry.state == State::kConnected && now - entry.connected_at >= kShortLived) {
+    entry.refusals = 0;
+  }
+  entry.refusals = std::min(entry.refusals + 1, kFullDoublingsMax);
+  const Duration delay = kFullMin * (1 << entry.refusals);
+  move(entry, State::kIdle,
+       now + delay / 2 +
+           Duration(std::uniform_int_distribution<Duration::rep>(0, delay.count())(random)));
+  entry.failures = 0;
+  entry.answered = true;
+  entry.error = Error{Errc::kUnreachable, address + " has as many connections as it takes"};
+  entry.failed_at = now;
 }
 
 void AddressBook::never(const std::string& address) {

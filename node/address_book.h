@@ -1,14 +1,18 @@
 // Addresses to dial: those given by the user, tried again for ever, and those learned from peers,
-// left alone for minutes after a few failures. Not thread-safe; time is handed in.
+// left alone for minutes after a few failures. Bounded, and fair among those who tell: a peer that
+// makes addresses up fills its own share only, and its share is dialed no more often than others'.
+// Not thread-safe; time and randomness are handed in.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "piece/digest.h"
 #include "piece/error.h"
 #include "scheduler/time.h"
 
@@ -16,19 +20,34 @@ namespace shardswarm {
 
 class AddressBook {
  public:
-  void add_given(const std::string& address, Time now);
-  void add_learned(const std::string& address, Time now);  // ignored when the book is full
+  using Random = std::mt19937_64;
 
-  // Addresses to dial now, so that at most `most` are under way; each is until failed(),
-  // connected() or never().
-  std::vector<std::string> take_due(Time now, std::size_t most);
+  void add_given(const std::string& address, Time now);
+  // `teller`: who told of it. Of one teller 512 are kept; in a full book (4096) a new one takes the
+  // place of one that never answered, of the teller that fills most of it, or is ignored.
+  void add_learned(const std::string& address, const NodeId& teller, bool near, Time now);
+
+  // Addresses to dial now, so that at most `most` are under way; each is until failed(), full(),
+  // connected() or never(). Given ones that were not tried yet come first; others at random: a
+  // teller, then an address of it. Of those under way `near` shall be near nodes, the others not,
+  // as far as there are such.
+  std::vector<std::string> take_due(Time now, std::size_t most, std::size_t near, Random& random);
+  bool is_due(bool near, Time now) const;  // whether there is an address to dial of this class
   std::optional<Time> next_due() const;
+  std::size_t dialing() const { return dialing_; }
+  std::size_t size() const { return entries_.size(); }
 
   void failed(const std::string& address, Error error, Time now);
   void connected(const std::string& address, Time now);
+  // The node at this address dialed us: whether the book has it, and it is to be held connected.
+  bool came(const std::string& address, Time now);
   // A connection that lasted a few seconds only counts as a failure: an overloaded peer is not
   // knocked at four times a second.
   void disconnected(const std::string& address, Time now);
+  // It answered that it has as many connections as it takes: tried again after about a second,
+  // twice that and so on up to a minute, each time between half and one and a half of it, so that
+  // those refused together do not come back together.
+  void full(const std::string& address, Time now, Random& random);
   void never(const std::string& address);  // ourselves, or a banned node
 
   // The latest failure of a given address; nothing unless all given addresses failed the last time
@@ -41,18 +60,26 @@ class AddressBook {
   enum class State : std::uint8_t { kIdle, kDialing, kConnected, kNever };
   struct Entry {
     bool given = false;
+    bool near = true;  // of our own site, as was told; given ones count as near
     State state = State::kIdle;
     Time due{};
     std::uint32_t failures = 0;  // in a row
+    std::uint32_t refusals = 0;  // full() in a row
+    bool answered = false;       // ever
+    NodeId teller;               // of learned ones
     std::optional<Error> error;
     Time failed_at{};
     Time connected_at{};
   };
-  void move(Entry& entry, State state, Time due);
+  using Entries = std::map<std::string, Entry>;
 
-  std::map<std::string, Entry> entries_;
-  std::multiset<Time> idle_dues_;  // of idle entries
-  std::size_t dialing_ = 0;
+  void move(Entry& entry, State state, Time due);
+  bool make_room(const NodeId& teller);
+
+  Entries entries_;
+  std::map<NodeId, std::size_t> told_;  // learned entries of each teller
+  std::multiset<Time> idle_dues_;       // of idle entries
+  std::size_t dialing_ = 0;             // entries in that state
 };
 
 }  // namespace shardswarm

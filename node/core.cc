@@ -8,15 +8,17 @@
 namespace shardswarm {
 
 Core::Core(CoreOptions options, BufferPool& buffers)
-    : options_(std::move(options)), buffers_(buffers) {
+    : options_(std::move(options)), buffers_(buffers), random_(options_.seed) {
   set_limits();
 }
 
 Core::~Core() = default;
 
 Core::Link* Core::find_link(ConnectionId connection) {
+  if (last_found_ != nullptr && last_found_->id == connection) return last_found_;
   const auto it = links_.find(connection);
-  return it == links_.end() ? nullptr : it->second.get();
+  if (it == links_.end()) return nullptr;
+  return last_found_ = it->second.get();
 }
 
 Core::Model* Core::find_model(ModelKey key) {
@@ -69,6 +71,9 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
   if (it == links_.end()) return;
   const std::unique_ptr<Link> link = std::move(it->second);
   links_.erase(it);
+  last_found_ = nullptr;
+  link->close_asked = true;
+  count_neighbour(*link);
   output_ready_.erase(connection);
   touched_.erase(connection);
   if (link->alive_due) alive_dues_.erase({*link->alive_due, connection});
@@ -148,6 +153,7 @@ ModelKey Core::model_of(ConnectionId connection, Channel channel) const {
 void Core::close_link(Link& link, CloseReason reason, std::string_view text) {
   if (link.close_asked) return;
   link.close_asked = true;
+  count_neighbour(link);
   link.session.close(reason, text);
   output_ready_.insert(link.id);
   actions_.push_back(action::CloseConnection{link.id});
@@ -226,6 +232,8 @@ void Core::set_alive_due(Link& link) {
     due.reset();
   } else if (!link.hello) {
     due = link.since + kHelloTimeout;
+  } else if (link.visiting) {
+    due = link.ready_at + kVisitMax;
   } else {
     due = link.last_received + kDeadAfter;
     if (!link.ping_pending) due = std::min(*due, link.ping_sent + kPingEvery);
@@ -251,21 +259,14 @@ void Core::watch_links(Time now) {
     Link* link = find_link(id);
     if (link == nullptr) continue;
     keep_alive(*link, now);
+    end_visit(*link, now);
     set_alive_due(*link);
-  }
-}
-
-void Core::dial_due(Time now) {
-  const bool wanted = std::any_of(models_.begin(), models_.end(),
-                                  [](const auto& entry) { return entry.second->fetching; });
-  if (!wanted || links_.size() >= limits::kConnectionsMax) return;
-  for (std::string& address : addresses_.take_due(now, kDialsMax)) {
-    actions_.push_back(action::Dial{std::move(address)});
   }
 }
 
 void Core::settle(Time now) {
   accept_waiting(now);
+  choose_again(now);
   dial_due(now);
   pump_uploads(now);
   for (auto& [key, model] : models_) {
@@ -297,10 +298,11 @@ std::optional<Time> Core::next_deadline() const {
   };
   if (!alive_dues_.empty()) at(alive_dues_.begin()->first);
   if (!slot_checks_.empty()) at(slot_checks_.begin()->first);
+  at(next_dial());
   for (const auto& [key, model] : models_) {
     if (model->to_peers_changed) at(model->tell_due);
     if (model->fetching) {
-      if (links_.size() < limits::kConnectionsMax) at(addresses_.next_due());
+      at(rechoose_due_);
       if (model->state != Model::State::kOpening && !model->finishing) {
         at(model->last_progress + model->stall_timeout);
       }

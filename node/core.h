@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <utility>
@@ -21,6 +22,8 @@
 
 #include "node/address_book.h"
 #include "node/manifest_fetch.h"
+#include "node/neighbours.h"
+#include "piece/limits.h"
 #include "piece/load_order.h"
 #include "piece/selection.h"
 #include "scheduler/download.h"
@@ -98,6 +101,8 @@ struct CoreOptions {
   Hello hello;
   std::uint64_t seed = 1;  // of all randomness
   bool share = false;      // serve models that nobody asked for here, for what others have of them
+  // Neighbours that a node looks for; it takes half as many more (node/neighbours.h).
+  std::uint32_t degree = limits::kDegree;  // 2 to kDegree
   DownloadOptions download;
   UploadOptions upload;
   RateLimits limits;
@@ -165,6 +170,8 @@ class Core {
   // Nothing is being sent, and no connected peer wants a piece that only this node holds.
   bool may_leave(ModelKey model) const;
   std::uint64_t control_bytes() const { return control_bytes_; }
+  // Connections that stand, without visitors: at most 1.5 x CoreOptions::degree.
+  std::uint32_t neighbours() const { return neighbours_; }
 
   // --- storage ---
   void piece_stored(ModelKey model, PieceIndex piece, ConnectionId from, std::uint32_t length,
@@ -213,7 +220,6 @@ class Core {
   void watch_links(Time now);
   void keep_alive(Link& link, Time now);
   void set_alive_due(Link& link);
-  void dial_due(Time now);
   void log(bool warning, std::string text);
 
   // core_events.cc: what a peer said
@@ -254,6 +260,25 @@ class Core {
   void check_complete(Model& model);
   void check_stalled(Model& model, Time now);
   void announce(Model& model, Time now);
+
+  // core_neighbours.cc: with whom to be connected
+  bool is_neighbour(const Link& link) const;
+  void count_neighbour(Link& link);
+  std::size_t dials_most() const;
+  std::size_t near_missing() const;
+  void dial_due(Time now);
+  std::optional<Time> next_dial() const;
+  void found_full(Link& link, Time now);
+  void take_in(Link& link, Time now);
+  std::vector<Neighbour> all_neighbours(Time now) const;
+  bool has_for_us(const Link& link) const;
+  bool wants_of_us(const Link& link) const;
+  void leave(Link& link, Time now);
+  void remember(const Link& link, Time now);
+  void end_visit(Link& link, Time now);
+  void choose_again(Time now);
+  std::vector<PeerAddress> told_of(const Model& model, std::size_t others, Time now);
+  void tell_visitor(Link& link, const Model& model, Channel channel, Time now);
   void tell_peers(Model& model, Time now);
 
   // core_share.cc: models that nobody asked for here
@@ -302,12 +327,18 @@ class Core {
   CoreOptions options_;
   BufferPool& buffers_;
   std::map<ConnectionId, std::unique_ptr<Link>> links_;
+  Link* last_found_ = nullptr;  // by find_link(): calls for one link come one after the other
   std::map<ModelKey, std::unique_ptr<Model>> models_;
   std::map<ModelId, ModelKey> model_by_id_;
   std::map<NodeId, ConnectionId> link_by_node_;
   std::map<ModelId, Time> nothing_shared_;  // since when
   std::set<NodeId> banned_;
   AddressBook addresses_;
+  Acquaintances acquaintances_;
+  std::uint32_t neighbours_ = 0;       // links with Link::counted
+  std::uint32_t near_neighbours_ = 0;  // of these, near ones
+  std::mt19937_64 random_;
+  std::optional<Time> rechoose_due_;
   std::set<ConnectionId> output_ready_;
   // What settle() looks at, so that it costs what changed rather than what is connected: links that
   // were in output_ready_ since the last one; that wait for room to receive a piece; by the time

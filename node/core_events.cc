@@ -59,8 +59,11 @@ void Core::on(Link& link, event::Ready&& e, Time now) {
     close_link(loser, CloseReason::kDuplicate, "another connection to this node stands");
     if (&loser == &link) return;
   }
+  link.near = e.hello.site == options_.hello.site;
+  take_in(link, now);
   link_by_node_[node] = link.id;
   link.hello = std::move(e.hello);
+  count_neighbour(link);
   for (const std::string& address : link.dialed_addresses) addresses_.connected(address, now);
   if (!link.hello->advertised.empty()) {
     link.told_addresses = link.hello->advertised;
@@ -74,6 +77,14 @@ void Core::on(Link& link, event::Ready&& e, Time now) {
   link.session.ping(++link.ping_token);
   link.ping_sent = now;
   link.ping_pending = true;
+  // Where it can be dialed is believed as far as it is the host that it came from.
+  for (const std::string& address : link.told_addresses) {
+    if (!link.dialed && host_of(address) == host_of(link.address) &&
+        addresses_.came(address, now)) {
+      link.dialed_addresses.push_back(address);
+    }
+  }
+  if (link.visiting) remember(link, now);
   for (auto& [key, model] : models_) {
     if (!model->sharing) open_on(link, *model);
   }
@@ -81,7 +92,7 @@ void Core::on(Link& link, event::Ready&& e, Time now) {
 
 void Core::on(Link& link, event::Opened&& e, Time now) {
   Model* model = find_model(e.model);
-  if (model == nullptr) model = add_shared(link, e.model, now);
+  if (model == nullptr && !link.visiting) model = add_shared(link, e.model, now);
   if (model == nullptr) {
     link.session.unknown_model(e.channel);
     return;
@@ -89,7 +100,11 @@ void Core::on(Link& link, event::Opened&& e, Time now) {
   open_on(link, *model);
   const auto at = link.models.find(model->key);
   if (at == link.models.end()) return;
-  introduce(link, *model, at->second, now);
+  if (link.visiting) {
+    tell_visitor(link, *model, e.channel, now);
+  } else {
+    introduce(link, *model, at->second, now);
+  }
 }
 
 void Core::on(Link& link, event::UnknownModel&& e, Time /*now*/) {
@@ -272,15 +287,15 @@ void Core::on(Link& link, event::Peers&& e, Time now) {
     if (peer.id == options_.hello.node_id || link_by_node_.contains(peer.id)) continue;
     // Numbers alone: names would let a peer occupy the resolver, or aim us at whom it likes.
     if (model->fetching && is_numeric_address(peer.address)) {
-      addresses_.add_learned(peer.address, now);
+      addresses_.add_learned(peer.address, link.hello->node_id,
+                             peer.site == site_tag(options_.hello.site), now);
     }
   }
   LinkModel& at = link.models.at(model->key);
-  if (at.introduced) {
-    model->upload->peer_connected_to(link.id, connected);
-  } else {
-    at.connected_to = std::move(connected);
-  }
+  std::ranges::sort(connected);  // a node with several addresses stands there several times
+  connected.erase(std::ranges::unique(connected).begin(), connected.end());
+  at.connected_to = std::move(connected);
+  if (at.introduced) model->upload->peer_connected_to(link.id, at.connected_to);
 }
 
 void Core::on(Link& link, event::Pong&& e, Time now) {
@@ -295,12 +310,14 @@ void Core::on(Link& link, event::Pong&& e, Time now) {
   }
 }
 
-void Core::on(Link& link, event::Closed&& e, Time /*now*/) {
+void Core::on(Link& link, event::Closed&& e, Time now) {
   if (e.reason == CloseReason::kSelf || e.reason == CloseReason::kBadData) {
     for (const std::string& address : link.dialed_addresses) addresses_.never(address);
   }
-  if (e.reason != CloseReason::kDuplicate && e.reason != CloseReason::kShutdown &&
-      e.reason != CloseReason::kDone) {
+  if (e.reason == CloseReason::kOverload) {
+    found_full(link, now);
+  } else if (e.reason != CloseReason::kDuplicate && e.reason != CloseReason::kShutdown &&
+             e.reason != CloseReason::kDone) {
     const Errc code = e.reason == CloseReason::kVersion ? Errc::kVersion : Errc::kUnreachable;
     link.error = Error{
         code, "closed by the peer (" + std::string(close_reason_name(e.reason)) + "): " + e.text};

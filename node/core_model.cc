@@ -166,11 +166,11 @@ void Core::part(Link& link, Model& model, LinkModel& at) {
 void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   if (model.is_learning()) model.learning->add_peer(link.id);
   if (model.state != Model::State::kActive) return;
-  if (at.introduced) return;
+  if (at.introduced || link.visiting) return;
   const auto early_have = std::exchange(at.early_have, {});
   const auto early_want = std::exchange(at.early_want, {});
   if (!within(link, model, early_have) || !within(link, model, early_want)) return;
-  at.introduced = true;
+  at.introduced = model.newcomers = true;
   if (model.tallies.size() >= kTalliesMax) {
     std::erase_if(model.tallies, [](const auto& entry) {
       const PeerTally& old = entry.second;
@@ -185,9 +185,9 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   model.upload->add_peer(link.id, link.hello->node_id, now);
   model.upload->peer_has(link.id, early_have);
   model.upload->peer_wants(link.id, early_want);
-  model.upload->peer_connected_to(link.id, std::exchange(at.connected_to, {}));
+  model.upload->peer_connected_to(link.id, at.connected_to);
   if (model.fetching) {
-    model.download->add_peer(link.id, now);
+    model.download->add_peer(link.id, now, link.near);
     model.download->peer_has(link.id, early_have);
     model.download->peer_wants(link.id, early_want);
     const PieceSet missing = model.wanted - model.have;
@@ -339,30 +339,6 @@ void Core::announce(Model& model, Time now) {
     const auto at = link->models.find(model.key);
     if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
     link->session.have(at->second.channel, runs);
-    output_ready_.insert(id);
-  }
-}
-
-void Core::tell_peers(Model& model, Time now) {
-  if (!model.to_peers_changed || now < model.tell_due) return;
-  model.to_peers_changed = false;
-  model.tell_due = now + kTellPeersEveryPerLink * links_.size();
-  std::vector<PeerAddress> known;
-  for (const auto& [id, link] : links_) {
-    const auto at = link->models.find(model.key);
-    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
-    if (link->told_addresses.empty()) {
-      known.push_back({.id = link->hello->node_id, .address = "", .connected = true});
-    }
-    for (const std::string& address : link->told_addresses) {
-      known.push_back({.id = link->hello->node_id, .address = address, .connected = true});
-    }
-  }
-  if (known.size() > limits::kPeerAddressesMax) known.resize(limits::kPeerAddressesMax);
-  for (auto& [id, link] : links_) {
-    const auto at = link->models.find(model.key);
-    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
-    link->session.peers(at->second.channel, known);
     output_ready_.insert(id);
   }
 }

@@ -21,9 +21,21 @@ inline constexpr Duration kPingEvery = std::chrono::seconds(10);
 inline constexpr Duration kDeadAfter = std::chrono::seconds(30);
 inline constexpr Duration kAnnounceDelay = std::chrono::milliseconds(5);  // HAVE batching
 inline constexpr std::uint32_t kAnnounceAtOnce = 64;                      // pieces
-// PEERS goes to everybody about everybody: with 200 connections 40,000 entries, so less often.
-inline constexpr Duration kTellPeersEveryPerLink = std::chrono::milliseconds(5);
-inline constexpr std::size_t kDialsMax = 32;  // under way
+// PEERS goes to every neighbour about every neighbour, some 60 bytes an entry: with this at most
+// 120 KB/s while neighbours come and go, however many they are, and nothing when none does. Two
+// nodes that meet at a third so tell it within 0.8 s at 40 neighbours, before it stops presuming
+// that they are connected (scheduler/upload.cc).
+inline constexpr Duration kTellPeersEveryPerPair = std::chrono::microseconds(500);
+inline constexpr std::size_t kAddressesTold = 4;   // of one neighbour
+inline constexpr std::size_t kOthersTold = 16;     // beside the neighbours
+inline constexpr std::size_t kVisitorsTold = 128;  // to a visitor in all
+inline constexpr std::size_t kDialsMax = 32;       // under way
+inline constexpr Duration kVisitMax = std::chrono::seconds(2);
+// A fetch that has nothing to ask for looks at HAVEs that come in milliseconds; after ten seconds
+// it is no passing state. More often would leave neighbours that were about to get something.
+inline constexpr Duration kRechooseEvery = std::chrono::seconds(10);
+static_assert(limits::kNeighboursMax * kAddressesTold + kOthersTold <= limits::kPeerAddressesMax);
+static_assert(kVisitorsTold <= limits::kPeerAddressesMax);
 inline constexpr std::size_t kTalliesMax = 1024;
 // Models that nobody asked for here: a peer may open so many on a connection, so many of them may
 // be learned and served, and their manifests may have so many bytes together.
@@ -71,6 +83,7 @@ struct Core::LinkModel {
   std::vector<PieceRun> early_have;
   std::vector<PieceRun> early_want;
   std::vector<NodeId> connected_to;
+  bool told = false;   // PEERS was sent
   bool wants = false;  // its last WANT named pieces
 };
 
@@ -119,7 +132,12 @@ struct Core::Link {
   std::optional<Hello> hello;  // Ready was seen
   std::optional<Error> error;  // why it ends
   bool close_asked = false;
+  bool near = true;       // of our own site
+  bool counted = false;   // in Core::neighbours_
+  bool visiting = false;  // there is no room for it (node/neighbours.h)
+  bool told = false;      // of a visiting one: it knows of others now
   Time since{};
+  Time ready_at{};  // HELLO came
   Time last_received{};
   Time last_sent{};               // or when there was nothing to send before
   bool idle = true;               // there was nothing to send when keep_alive() looked
@@ -158,6 +176,7 @@ struct Core::Model {
   bool reached = false;    // some peer had the model
   FetchOrder order = FetchOrder::kRarest;
   bool to_peers_changed = false;
+  bool newcomers = false;  // neighbours that PEERS was not sent to
   Duration stall_timeout{};
   Time last_progress{};
   Time tell_due{};

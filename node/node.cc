@@ -233,6 +233,10 @@ Result<std::unique_ptr<Node>> Node::start(NodeOptions options) {
                           static_cast<int>(id.bytes.size())) != 1) {
     return fail(Errc::kInternal, "no random bytes to be had");
   }
+  if (!valid_site(options.site)) {
+    return fail(Errc::kUsage,
+                "a site has at most 64 letters, digits, '.', '_', '-' and '/': " + options.site);
+  }
   for (const std::string& address : options.advertise) {
     if (const auto parsed = parse_host_port(address); !parsed) {
       return std::unexpected(parsed.error());

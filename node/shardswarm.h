@@ -27,8 +27,8 @@
 #include "piece/error.h"
 #include "piece/load_order.h"
 #include "piece/selection.h"
-#include "scheduler/rules.h"
 #include "scheduler/rate_limit.h"
+#include "scheduler/rules.h"
 #include "storage/io_engine.h"
 #include "storage/store.h"
 
@@ -51,6 +51,9 @@ struct NodeOptions {
   // else on 127.0.0.1.
   std::string listen;
   std::vector<std::string> advertise;  // addresses told to others instead of the listening one
+  // Where this node is: a rack, a room, "fra/rack1". Pieces come from nodes with the same label
+  // where they can. Letters, digits, '.', '_', '-', '/'; at most 64. Empty: no label.
+  std::string site;
   // Cluster key: PEM as made by make_cluster_key. Empty: SHARDSWARM_KEY, then
   // $XDG_CONFIG_HOME/shardswarm/cluster.key if it exists; else no key.
   std::filesystem::path key_file;
@@ -58,7 +61,7 @@ struct NodeOptions {
   std::filesystem::path state_directory;  // empty: $XDG_STATE_HOME/shardswarm
   EngineKind io = EngineKind::kAuto;
   bool share = true;  // serve peers that want another model what this machine's models have of it
-  RuleSet rules = RuleSet::kLateBinding;                // others are for comparing
+  RuleSet rules = RuleSet::kLateBinding;  // others are for comparing
   RateLimits limits;  // each 0 (none) or at least RateLimits::kRateMin, else start() gives kUsage
   std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
 };

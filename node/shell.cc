@@ -23,6 +23,7 @@ CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   core.hello.node_id = id;
   core.hello.agent = "shardswarm/0.1.0";
   core.hello.advertised = options.advertise;
+  core.hello.site = options.site;
   core.share = options.share;
   apply(options.rules, core.download, core.upload);
   core.limits = options.limits;

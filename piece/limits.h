@@ -35,8 +35,9 @@ inline constexpr std::uint32_t kModelsPerConnectionMax = 1024;
 inline constexpr std::uint32_t kBlobRequestsPerPeerMax = 64;
 // Longer blobs are not compressed: that would hold up the thread that moves everybody's bytes.
 inline constexpr std::uint64_t kCompressedBlobBytesMax = 16 * kMiB;
-inline constexpr std::uint32_t kPeerAddressesMax = 256;      // in one PEERS message
-inline constexpr std::size_t kAddressBytesMax = 256;         // "host:port"
+inline constexpr std::uint32_t kPeerAddressesMax = 256;  // in one PEERS message
+inline constexpr std::size_t kAddressBytesMax = 256;     // "host:port"
+inline constexpr std::size_t kSiteBytesMax = 64;
 inline constexpr std::uint32_t kClaimPiecesMax = 1024;       // in one CLAIM
 inline constexpr std::size_t kReasonBytesMax = 1024;         // text of CLOSE and REJECT
 inline constexpr std::size_t kSendQueueBytesMax = 8 * kMiB;  // control bytes queued to one peer
@@ -45,6 +46,11 @@ inline constexpr std::uint64_t kCreditBytesMax = kGiB;       // what one peer ma
 // --- scheduler: who sends what next ---
 inline constexpr std::uint64_t kWindowBytesMin = 2 * 256 * kKiB;
 inline constexpr std::uint64_t kWindowBytesMax = 16 * kMiB;
+// Neighbours in a large swarm: random graphs of this degree have a diameter of 3 at 1,000 nodes and
+// stay connected when most nodes go. Up to half as many more dialers are taken, and beyond these
+// there is room for visitors, who are told of others.
+inline constexpr std::uint32_t kDegree = 40;
+inline constexpr std::uint32_t kNeighboursMax = kDegree + kDegree / 2;
 inline constexpr std::uint32_t kConnectionsMax = 200;
 
 // --- storage: where bytes live ---
@@ -64,6 +70,8 @@ static_assert(kWindowBytesMin <= kWindowBytesMax);
 static_assert(kWindowBytesMax <= kCreditBytesMax);
 static_assert(kBuffersLarge * kBufferBytesLarge + kBuffersSmall * kBufferBytesSmall <= 64 * kMiB,
               "the memory target is 128 MiB in all");
+static_assert(kNeighboursMax * 2 <= kConnectionsMax, "visitors and dials need room");
+static_assert(kNeighboursMax <= kPeerAddressesMax, "one PEERS tells of all neighbours");
 static_assert(kFilesMax <= kPiecesMax);
 
 }  // namespace shardswarm::limits

@@ -18,9 +18,10 @@ void DownloadScheduler::Impl::want(const PieceSet& pieces) {
   });
 }
 
-void DownloadScheduler::Impl::add_peer(PeerKey key, Time now) {
+void DownloadScheduler::Impl::add_peer(PeerKey key, Time now, bool near) {
   auto& peer = peers_.try_emplace(key, static_cast<std::uint32_t>(state_.size())).first->second;
   peer.last_byte = peer.last_claim = now;
+  peer.near = near;
 }
 
 void DownloadScheduler::Impl::remove_peer(PeerKey key) {
@@ -29,6 +30,7 @@ void DownloadScheduler::Impl::remove_peer(PeerKey key) {
   take_back(key, it->second);
   forget_holder(it->second);
   it->second.wants.for_each([this](PieceIndex piece) { lose_wanter(piece); });
+  if (it->second.near) near_gave_way();
   peers_.erase(it);
   withdraw_.erase(key);
 }
@@ -45,8 +47,26 @@ void DownloadScheduler::Impl::peer_has(PeerKey key, std::span<const PieceRun> ru
   for (const PieceRun& run : runs) {
     for (std::uint32_t i = 0; i < run.count; ++i) {
       const PieceIndex piece(run.first.value + i);
-      if (it->second.have.insert(piece)) gain_holder(piece, key, it->second);
+      if (!it->second.have.insert(piece)) continue;
+      undecided_ = undecided_ || may_decide(piece);
+      gain_holder(piece, key, it->second);
+      undecided_ = undecided_ || !moves_.empty();
     }
+  }
+}
+
+// Whether a further holder of the piece may change what is asked of whom. Most HAVEs change
+// nothing: in a large swarm they are most of what comes.
+bool DownloadScheduler::Impl::may_decide(PieceIndex piece) const {
+  switch (state(piece)) {
+    case State::kUnwanted:
+    case State::kArrived:
+    case State::kDone:
+      return false;
+    case State::kOpen:  // with all asked for that may be, the next arrival comes first
+      return !pullable_.contains(piece) || room_ > 0 || outstanding_ == 0;
+    default:
+      return true;
   }
 }
 
@@ -76,6 +96,7 @@ void DownloadScheduler::Impl::peer_lost(PeerKey key, std::span<const PieceRun> r
       lose_holder(piece, it->second);
     }
   }
+  if (it->second.near) near_gave_way();
 }
 
 void DownloadScheduler::Impl::measured_round_trip(PeerKey key, Duration rtt) {
@@ -182,6 +203,7 @@ void DownloadScheduler::Impl::failed(PeerKey key, PieceIndex piece) {
     take_back(key, it->second);
     it->second.banned = true;
     forget_holder(it->second);
+    if (it->second.near) near_gave_way();
   }
   dropped(piece);
 }
@@ -198,6 +220,7 @@ void DownloadScheduler::Impl::rejected(PeerKey key, std::span<const PieceRun> ru
       release(key, it->second, piece);
     }
   }
+  if (it->second.near) near_gave_way();
   // It may have refused the offer as such, before it knew the model: then its credit was lost, too.
   if (it->second.offered.empty()) it->second.credit = 0;
 }
@@ -226,10 +249,12 @@ DownloadScheduler::Impl& DownloadScheduler::changing() {
 }
 
 void DownloadScheduler::want(const PieceSet& pieces) { changing().want(pieces); }
-void DownloadScheduler::add_peer(PeerKey peer, Time now) { changing().add_peer(peer, now); }
+void DownloadScheduler::add_peer(PeerKey peer, Time now, bool near) {
+  changing().add_peer(peer, now, near);
+}
 void DownloadScheduler::remove_peer(PeerKey peer) { changing().remove_peer(peer); }
 void DownloadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces) {
-  changing().peer_has(peer, pieces);
+  impl_->peer_has(peer, pieces);
 }
 void DownloadScheduler::peer_lost(PeerKey peer, std::span<const PieceRun> pieces) {
   changing().peer_lost(peer, pieces);
@@ -277,6 +302,7 @@ double DownloadScheduler::rate_bytes_per_second(PeerKey peer) const {
 std::uint32_t DownloadScheduler::availability(PieceIndex piece) const {
   return impl_->holders(piece);
 }
+bool DownloadScheduler::has_missing(PeerKey peer) const { return impl_->has_missing(peer); }
 std::uint32_t DownloadScheduler::unavailable() const { return impl_->unavailable(); }
 
 }  // namespace shardswarm

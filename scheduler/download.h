@@ -6,6 +6,8 @@
 //  - other pieces are *pulled*, each from one peer at a time: rarest first, rarity weighed by how
 //    many peers still want the piece (rarity_class() in scheduler/urgency.h), ties at random by
 //    seed;
+//  - a far peer (of another site) is not asked for a piece that a near one holds, unless every near
+//    holder rejected it lately or was silent;
 //  - a peer's window follows its measured rate x (smallest round trip + 20 ms), within limits.h;
 //  - a piece whose peer rejected it, failed, left or delivered nothing for the stall time is asked
 //    from another; a peer that sent bad data is asked nothing more (`failed` bans it);
@@ -77,7 +79,8 @@ class DownloadScheduler {
   // What is missing and wanted; widening is another call. Pieces already wanted are left alone.
   void want(const PieceSet& pieces);
 
-  void add_peer(PeerKey peer, Time now);
+  // `near`: of our own site.
+  void add_peer(PeerKey peer, Time now, bool near = true);
   void remove_peer(PeerKey peer);  // what it owed goes back
   void peer_has(PeerKey peer, std::span<const PieceRun> pieces);
   void peer_lost(PeerKey peer, std::span<const PieceRun> pieces);
@@ -116,6 +119,7 @@ class DownloadScheduler {
   std::uint64_t outstanding_bytes(PeerKey peer) const;
   double rate_bytes_per_second(PeerKey peer) const;
   std::uint32_t availability(PieceIndex piece) const;  // connected peers that hold it
+  bool has_missing(PeerKey peer) const;  // whether it holds any piece that is wanted and missing
   // Wanted missing pieces that no connected peer holds.
   std::uint32_t unavailable() const;
 

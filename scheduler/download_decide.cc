@@ -86,8 +86,14 @@ std::uint64_t DownloadScheduler::Impl::room_in_all(Time now) const {
 }
 
 void DownloadScheduler::Impl::check_stalls(Time now) {
+  if (now < stalls_due_) return;
+  stalls_due_ = now + options_.stall;  // of who is asked from now on; bytes only defer the others
   for (auto& [key, peer] : peers_) {
-    if (peer.asked.empty() || now - peer.last_byte < options_.stall) continue;
+    if (peer.asked.empty()) continue;
+    if (now - peer.last_byte < options_.stall) {
+      stalls_due_ = std::min(stalls_due_, peer.last_byte + options_.stall);
+      continue;
+    }
     for (const auto& [piece, asked] : peer.asked) note_withdraw(key, piece);
     peer.snubbed = true;
     peer.last_byte = now;
@@ -97,6 +103,7 @@ void DownloadScheduler::Impl::check_stalls(Time now) {
       peer.refused[piece] = now + options_.retry;
       release(key, peer, piece);
     }
+    if (peer.near) near_gave_way();
   }
 }
 
@@ -109,10 +116,8 @@ void DownloadScheduler::Impl::expire_refusals(Peer& peer, Time now) {
     const PieceIndex piece = it->first;
     it = peer.refused.erase(it);
     peer.exhausted = false;
-    if (state(piece) == State::kOpen && to_be_offered(holders_[piece.value]) &&
-        peer.have.contains(piece)) {
-      peer.offerable.insert(piece);
-    }
+    const bool only_here = to_be_offered(holders_[piece.value]) && peer.have.contains(piece);
+    if (only_here && state(piece) == State::kOpen) peer.offerable.insert(piece);
   }
 }
 
@@ -170,9 +175,19 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   decision.ask.push_back(std::move(ask));
 }
 
+// Whether a near peer may be asked for it, now or when its window has room.
+bool DownloadScheduler::Impl::near_answers(PieceIndex piece) const {
+  return std::ranges::any_of(peers_, [piece](const auto& entry) {
+    const Peer& peer = entry.second;
+    return peer.near && !peer.banned && !peer.snubbed && peer.have.contains(piece) &&
+           !peer.refused.contains(piece);
+  });
+}
+
 std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(const Peer& peer) const {
   const auto usable = [&](PieceIndex piece) {
-    return peer.have.contains(piece) && !peer.refused.contains(piece);
+    return peer.have.contains(piece) && !peer.refused.contains(piece) &&
+           (peer.near || !near_answers(piece));
   };
   // One in so many of the order is this peer's: found at once, by and large.
   if (peer.pullable > kFewPullable) return order_.find(usable);
@@ -183,7 +198,7 @@ std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(const Peer& peer) c
     for (std::uint64_t bits = have[w] & open[w]; bits != 0; bits &= bits - 1) {
       const PieceIndex piece(static_cast<std::uint32_t>(w * 64) +
                              static_cast<std::uint32_t>(std::countr_zero(bits)));
-      if (peer.refused.contains(piece)) continue;
+      if (!usable(piece)) continue;
       if (!best || order_.before(piece, *best)) best = piece;
     }
   }

@@ -53,15 +53,17 @@ class DownloadScheduler::Impl {
     RateMeter rate;
     std::uint32_t pullable = 0;  // pieces of pullable_ that it has
     bool exhausted = false;      // nothing to pull was found, and no such piece has come since
+    bool near = true;
     bool rtt_known = false;
     bool banned = false;
     bool snubbed = false;
   };
   void want(const PieceSet& pieces);
-  void add_peer(PeerKey key, Time now);
+  void add_peer(PeerKey key, Time now, bool near);
   void remove_peer(PeerKey key);
   void forget_holder(Peer& peer);
   void peer_has(PeerKey key, std::span<const PieceRun> runs);
+  bool may_decide(PieceIndex piece) const;
   void peer_lost(PeerKey key, std::span<const PieceRun> runs);
   void peer_wants(PeerKey key, std::span<const PieceRun> runs);
   void measured_round_trip(PeerKey key, Duration rtt);
@@ -97,6 +99,15 @@ class DownloadScheduler::Impl {
       n += state_[i] == State::kOpen && holders_[i] == 0 ? 1U : 0U;
     }
     return n;
+  }
+  bool has_missing(PeerKey key) const {
+    const Peer* peer = find(key);
+    if (peer == nullptr || peer->banned || missing_ == 0) return false;
+    for (auto at = peer->have.next(PieceIndex(0)); at;
+         at = peer->have.next(PieceIndex(at->value + 1))) {
+      if (state(*at) != State::kUnwanted && state(*at) != State::kDone) return true;
+    }
+    return false;
   }
   std::uint32_t holders(PieceIndex piece) const { return holders_[piece.value]; }
   const Peer* find(PeerKey key) const {
@@ -153,6 +164,12 @@ class DownloadScheduler::Impl {
   static void count_pullable(Peer& peer) {
     ++peer.pullable;
     peer.exhausted = false;
+  }
+  // Pieces that far peers left to a near one may be theirs now.
+  void near_gave_way() {
+    for (auto& [key, peer] : peers_) {
+      if (!peer.near) peer.exhausted = false;
+    }
   }
   void reorder(PieceIndex piece) {
     if (pullable_.contains(piece)) order_.move(piece, level(piece));
@@ -274,6 +291,7 @@ class DownloadScheduler::Impl {
   bool pulls(const Peer& peer, Time now) const;
   void pull(Time now, Decision& decision);
   void endgame(Time now, Decision& decision);
+  bool near_answers(PieceIndex piece) const;
   bool in_endgame() const;
   std::optional<Time> find_deadline() const;
 
@@ -292,7 +310,8 @@ class DownloadScheduler::Impl {
   RateMeter rate_;  // of all peers together
   std::uint64_t outstanding_ = 0;
   PeerKey last_pull_;
-  std::uint64_t room_ = 0;        // while it decides: room_in_all()
+  std::uint64_t room_ = 0;        // room_in_all(), and what the last decision left of it
+  Time stalls_due_{};             // no peer is due to be found silent before
   Time decided_{};                // when it was last decided
   bool undecided_ = true;         // something changed since
   std::optional<Time> deadline_;  // of find_deadline() then; bytes that came since only defer it

@@ -20,7 +20,7 @@ constexpr std::uint32_t kPeersBytesMax = 80 * limits::kKiB;
 static_assert(limits::kHelloAddressesMax * (limits::kAddressBytesMax + 4) + 1024 <= kHelloBytesMax);
 static_assert(limits::kReasonBytesMax + 64 <= kCloseBytesMax);
 // A Peer takes 34 bytes for its id, 2 for `connected`, 3 + 3 for the lengths besides the address.
-static_assert(limits::kPeerAddressesMax * (limits::kAddressBytesMax + 42) <= kPeersBytesMax);
+static_assert(limits::kPeerAddressesMax * (limits::kAddressBytesMax + 47) <= kPeersBytesMax);
 static_assert(kPeersBytesMax <= limits::kControlBytesMax);
 
 constexpr TypeRule rule_of(FrameType type) {

@@ -86,6 +86,7 @@ void append_hello(Bytes& out, const Hello& self, VersionRange versions) {
     if (valid_address(address)) body.add_advertised(address);
   }
   body.set_agent(self.agent.substr(0, limits::kAgentBytesMax));
+  if (valid_site(self.site)) body.set_site(self.site);
   FrameHeader header = header_of(FrameType::kHello, 0);
   header.type |= kFrameCritical;
   append_frame(out, header, body);
@@ -145,6 +146,7 @@ void append_peers(Bytes& out, std::uint16_t handle, std::span<const PeerAddress>
     if (peer.id != NodeId{}) added.set_node_id(to_bytes(peer.id));
     added.set_address(peer.address);
     added.set_connected(peer.connected);
+    added.set_site(peer.site);
   }
   append_frame(out, header_of(FrameType::kPeers, handle), body);
 }
@@ -194,6 +196,10 @@ Result<Hello> decode_hello(std::span<const std::byte> body) {
   hello.node_id = *node_id;
   hello.features = message->features();
   hello.listen_port = static_cast<std::uint16_t>(message->listen_port());
+  if (!valid_site(message->site())) {
+    return fail(Errc::kProtocol, "it has a site that is no label");
+  }
+  hello.site = message->site();
   hello.agent = clean_text(message->agent(), limits::kAgentBytesMax);
   return hello;
 }
@@ -264,7 +270,8 @@ Result<std::vector<PeerAddress>> decode_peers(std::span<const std::byte> body) {
     if (!peer.address().empty() && !valid_address(peer.address())) {
       return fail(Errc::kProtocol, "it has an address that is none");
     }
-    peers.push_back({.id = *id, .address = peer.address(), .connected = peer.connected()});
+    peers.push_back(
+        {.id = *id, .address = peer.address(), .connected = peer.connected(), .site = peer.site()});
   }
   return peers;
 }

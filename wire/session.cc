@@ -45,6 +45,23 @@ Session::Impl::Impl(Hello self, std::optional<NodeId> authenticated)
   expect_body(Body::kPreamble, static_cast<std::uint32_t>(kPreambleBytes.size()));
 }
 
+bool valid_site(std::string_view site) {
+  return site.size() <= limits::kSiteBytesMax && std::ranges::all_of(site, [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == '-' || c == '/';
+         });
+}
+
+std::uint32_t site_tag(std::string_view site) {
+  if (site.empty()) return 0;
+  const Digest digest = sha256(std::as_bytes(std::span(site)));
+  std::uint32_t tag = 0;
+  for (std::size_t i = 0; i < sizeof tag; ++i) {
+    tag |= std::to_integer<std::uint32_t>(digest.bytes[i]) << (8 * i);
+  }
+  return tag;
+}
+
 void Session::Impl::close(CloseReason reason, std::string_view text) {
   if (closing_) return;
   stop();

@@ -65,6 +65,7 @@ struct PeerAddress {
   NodeId id;               // all zero when not known
   std::string address;     // "host:port"
   bool connected = false;  // the sender has a connection to this node now
+  std::uint32_t site = 0;  // site_tag() of its label
 };
 
 struct Hello {
@@ -73,7 +74,14 @@ struct Hello {
   std::uint16_t listen_port = 0;        // 0: does not listen
   std::vector<std::string> advertised;  // addresses besides the observed one
   std::uint64_t features = 0;
+  std::string site;  // where the node is, as its operator calls it: valid_site()
 };
+
+// Up to limits::kSiteBytesMax letters, digits, '.', '_', '-' and '/'; empty: no label.
+bool valid_site(std::string_view site);
+// What PEERS says of a label: the first 4 bytes of its SHA-256, little-endian; 0 of none. Different
+// labels with the same tag (one pair in 4 billion) are taken for one.
+std::uint32_t site_tag(std::string_view site);
 
 // What the peer did. Piece runs are sorted, disjoint and below kPiecesMax; whether they lie within
 // the model is for the caller to check.

@@ -3,132 +3,222 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace shardswarm {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::Not;
 
 const Error kDown{Errc::kUnreachable, "down"};
+const NodeId kTeller = sha256({});
 const Error kRefusedKey{Errc::kRefused, "wrong key"};
 
-TEST(AddressBook, GivesEachAddressOnceUntilItFailed) {
-  AddressBook book;
-  book.add_given("a:1", Time(0));
-  EXPECT_THAT(book.take_due(Time(0), 32), ElementsAre("a:1"));
-  EXPECT_THAT(book.take_due(seconds(100), 32), IsEmpty());
-  book.failed("a:1", kDown, seconds(100));
-  EXPECT_THAT(book.take_due(seconds(100), 32), IsEmpty());
-  EXPECT_THAT(book.take_due(seconds(101), 32), ElementsAre("a:1"));
+class AddressBookTest : public testing::Test {
+ protected:
+  AddressBook book_;
+  AddressBook::Random random_{1};
+};
+
+TEST_F(AddressBookTest, GivesEachAddressOnceUntilItFailed) {
+  book_.add_given("a:1", Time(0));
+  EXPECT_THAT(book_.take_due(Time(0), 32, 32, random_), ElementsAre("a:1"));
+  EXPECT_THAT(book_.take_due(seconds(100), 32, 32, random_), IsEmpty());
+  book_.failed("a:1", kDown, seconds(100));
+  EXPECT_THAT(book_.take_due(seconds(100), 32, 32, random_), IsEmpty());
+  EXPECT_THAT(book_.take_due(seconds(101), 32, 32, random_), ElementsAre("a:1"));
 }
 
-TEST(AddressBook, BacksOffUpToEightSeconds) {
-  AddressBook book;
-  book.add_given("a:1", Time(0));
+TEST_F(AddressBookTest, BacksOffUpToEightSeconds) {
+  book_.add_given("a:1", Time(0));
   Time now(0);
   Duration last(0);
   for (int i = 0; i < 12; ++i) {
-    ASSERT_THAT(book.take_due(now, 32), ElementsAre("a:1"));
-    book.failed("a:1", kDown, now);
-    const Duration pause = *book.next_due() - now;
+    ASSERT_THAT(book_.take_due(now, 32, 32, random_), ElementsAre("a:1"));
+    book_.failed("a:1", kDown, now);
+    const Duration pause = *book_.next_due() - now;
     EXPECT_GE(pause, last);
     EXPECT_LE(pause, seconds(8));
     last = pause;
-    now = *book.next_due();
+    now = *book_.next_due();
   }
   EXPECT_EQ(last, seconds(8));
 }
 
-TEST(AddressBook, LeavesLearnedAddressesThatFailFourTimesAlone) {
-  AddressBook book;
-  book.add_learned("a:1", Time(0));
+TEST_F(AddressBookTest, LeavesLearnedAddressesThatFailFourTimesAlone) {
+  book_.add_learned("a:1", kTeller, true, Time(0));
   Time now(0);
   for (int i = 0; i < 4; ++i) {
-    ASSERT_THAT(book.take_due(now, 32), ElementsAre("a:1"));
-    book.failed("a:1", kDown, now);
+    ASSERT_THAT(book_.take_due(now, 32, 32, random_), ElementsAre("a:1"));
+    book_.failed("a:1", kDown, now);
     now += seconds(10);
   }
   // Not even if it is heard of again.
-  book.add_learned("a:1", now);
-  EXPECT_THAT(book.take_due(now + seconds(200), 32), IsEmpty());
-  EXPECT_THAT(book.take_due(now + seconds(300), 32), ElementsAre("a:1"));
+  book_.add_learned("a:1", kTeller, true, now);
+  EXPECT_THAT(book_.take_due(now + seconds(200), 32, 32, random_), IsEmpty());
+  EXPECT_THAT(book_.take_due(now + seconds(300), 32, 32, random_), ElementsAre("a:1"));
 }
 
-TEST(AddressBook, DialsSoManyAtATime) {
-  AddressBook book;
-  for (const char* address : {"a:1", "b:1", "c:1"}) book.add_learned(address, Time(0));
-  EXPECT_EQ(book.take_due(Time(0), 2).size(), 2U);
-  EXPECT_THAT(book.take_due(Time(0), 2), IsEmpty());
-  book.failed("a:1", kDown, Time(0));
-  EXPECT_THAT(book.take_due(Time(0), 2), ElementsAre("c:1"));
+TEST_F(AddressBookTest, DialsSoManyAtATime) {
+  for (const char* address : {"a:1", "b:1", "c:1"})
+    book_.add_learned(address, kTeller, true, Time(0));
+  const auto first = book_.take_due(Time(0), 2, 2, random_);
+  ASSERT_EQ(first.size(), 2U);
+  EXPECT_THAT(book_.take_due(Time(0), 2, 2, random_), IsEmpty());
+  book_.failed(first[0], kDown, Time(0));
+  const auto then = book_.take_due(Time(0), 2, 2, random_);
+  ASSERT_EQ(then.size(), 1U);
+  EXPECT_THAT(first, Not(Contains(then[0])));
 }
 
-TEST(AddressBook, AConnectionThatEndsAtOnceCountsAsAFailure) {
-  AddressBook book;
-  book.add_given("a:1", Time(0));
+TEST_F(AddressBookTest, AConnectionThatEndsAtOnceCountsAsAFailure) {
+  book_.add_given("a:1", Time(0));
   Time now(0);
   for (int i = 0; i < 6; ++i) {
-    ASSERT_THAT(book.take_due(now, 32), ElementsAre("a:1"));
-    book.connected("a:1", now);
-    book.disconnected("a:1", now);
-    now = *book.next_due();
+    ASSERT_THAT(book_.take_due(now, 32, 32, random_), ElementsAre("a:1"));
+    book_.connected("a:1", now);
+    book_.disconnected("a:1", now);
+    now = *book_.next_due();
   }
   EXPECT_GT(now, seconds(15));
 }
 
-TEST(AddressBook, RefusalsAreHopelessOnlyWhenAllAreRefused) {
-  AddressBook book;
-  book.add_given("a:1", Time(0));
-  book.add_given("b:1", Time(0));
-  (void)book.take_due(Time(0), 32);
-  book.failed("a:1", kDown, seconds(1));
-  book.failed("b:1", kRefusedKey, seconds(2));
-  EXPECT_FALSE(book.all_given_refused());
-  (void)book.take_due(seconds(4), 32);
-  book.failed("a:1", kRefusedKey, seconds(5));
-  EXPECT_TRUE(book.all_given_refused());
+TEST_F(AddressBookTest, RefusalsAreHopelessOnlyWhenAllAreRefused) {
+  book_.add_given("a:1", Time(0));
+  book_.add_given("b:1", Time(0));
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.failed("a:1", kDown, seconds(1));
+  book_.failed("b:1", kRefusedKey, seconds(2));
+  EXPECT_FALSE(book_.all_given_refused());
+  (void)book_.take_due(seconds(4), 32, 32, random_);
+  book_.failed("a:1", kRefusedKey, seconds(5));
+  EXPECT_TRUE(book_.all_given_refused());
 }
 
-TEST(AddressBook, DialsAgainAfterADisconnect) {
-  AddressBook book;
-  book.add_given("a:1", Time(0));
-  (void)book.take_due(Time(0), 32);
-  book.connected("a:1", Time(0));
-  EXPECT_EQ(book.next_due(), std::nullopt);
-  book.disconnected("a:1", seconds(5));
-  EXPECT_THAT(book.take_due(seconds(6), 32), ElementsAre("a:1"));
+TEST_F(AddressBookTest, DialsAgainAfterADisconnect) {
+  book_.add_given("a:1", Time(0));
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.connected("a:1", Time(0));
+  EXPECT_EQ(book_.next_due(), std::nullopt);
+  book_.disconnected("a:1", seconds(5));
+  EXPECT_THAT(book_.take_due(seconds(6), 32, 32, random_), ElementsAre("a:1"));
 }
 
-TEST(AddressBook, NeverDialsWhatIsForbidden) {
-  AddressBook book;
-  book.add_given("self:1", Time(0));
-  (void)book.take_due(Time(0), 32);
-  book.never("self:1");
-  book.failed("self:1", kDown, Time(0));
-  EXPECT_THAT(book.take_due(seconds(100), 32), IsEmpty());
+TEST_F(AddressBookTest, NeverDialsWhatIsForbidden) {
+  book_.add_given("self:1", Time(0));
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.never("self:1");
+  book_.failed("self:1", kDown, Time(0));
+  EXPECT_THAT(book_.take_due(seconds(100), 32, 32, random_), IsEmpty());
 }
 
-TEST(AddressBook, TellsTheLatestErrorWhenAllGivenAddressesFailed) {
-  AddressBook book;
-  book.add_given("a:1", Time(0));
-  book.add_given("b:1", Time(0));
-  (void)book.take_due(Time(0), 32);
-  book.failed("a:1", kDown, seconds(1));
-  EXPECT_EQ(book.all_given_failed(), std::nullopt);  // b is under way
-  book.failed("b:1", kRefusedKey, seconds(2));
-  ASSERT_TRUE(book.all_given_failed());
-  EXPECT_EQ(book.all_given_failed()->code, Errc::kRefused);
-  (void)book.take_due(seconds(3), 32);
-  book.connected("a:1", Time(0));
-  EXPECT_EQ(book.all_given_failed(), std::nullopt);
+TEST_F(AddressBookTest, TellsTheLatestErrorWhenAllGivenAddressesFailed) {
+  book_.add_given("a:1", Time(0));
+  book_.add_given("b:1", Time(0));
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.failed("a:1", kDown, seconds(1));
+  EXPECT_EQ(book_.all_given_failed(), std::nullopt);  // b is under way
+  book_.failed("b:1", kRefusedKey, seconds(2));
+  ASSERT_TRUE(book_.all_given_failed());
+  EXPECT_EQ(book_.all_given_failed()->code, Errc::kRefused);
+  (void)book_.take_due(seconds(3), 32, 32, random_);
+  book_.connected("a:1", Time(0));
+  EXPECT_EQ(book_.all_given_failed(), std::nullopt);
 }
 
-TEST(AddressBook, IsBoundedForLearnedAddresses) {
-  AddressBook book;
-  for (int i = 0; i < 10'000; ++i) book.add_learned("h" + std::to_string(i) + ":1", Time(0));
-  EXPECT_LE(book.take_due(Time(0), 32).size(), 4096U);
+NodeId teller(int number) { return sha256(std::as_bytes(std::span(&number, 1))); }
+
+TEST_F(AddressBookTest, OfOneTellerKeepsAShareOnly) {
+  for (int i = 0; i < 10'000; ++i) {
+    book_.add_learned("fake" + std::to_string(i) + ":1", kTeller, true, Time(0));
+  }
+  EXPECT_EQ(book_.size(), 512U);
+}
+
+TEST_F(AddressBookTest, AFloodFromManyTellersDoesNotPushOutWhatAnswered) {
+  book_.add_learned("good:1", kTeller, true, Time(0));
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.connected("good:1", Time(0));
+  for (int t = 0; t < 100; ++t) {
+    for (int i = 0; i < 500; ++i) {
+      const std::string address = std::to_string(t) + "." + std::to_string(i) + ":1";
+      book_.add_learned(address, teller(t), true, Time(0));
+    }
+  }
+  EXPECT_LE(book_.size(), 4096U);
+  book_.disconnected("good:1", seconds(10));
+  EXPECT_THAT(book_.take_due(seconds(20), 4096, 4096, random_), Contains("good:1"));
+}
+
+TEST_F(AddressBookTest, AFullBookTakesInWhatALesserTellerKnows) {
+  for (int t = 0; t < 8; ++t) {
+    for (int i = 0; i < 512; ++i) {
+      const std::string address = std::to_string(t) + "." + std::to_string(i) + ":1";
+      book_.add_learned(address, teller(t), true, Time(0));
+    }
+  }
+  ASSERT_EQ(book_.size(), 4096U);
+  book_.add_learned("new:1", teller(8), true, Time(0));
+  EXPECT_EQ(book_.size(), 4096U);
+  EXPECT_THAT(book_.take_due(Time(0), 4096, 4096, random_), Contains("new:1"));
+}
+
+TEST_F(AddressBookTest, DialsWhatEachTellerToldEquallyOften) {
+  for (int i = 0; i < 500; ++i) {
+    book_.add_learned("fake" + std::to_string(i) + ":1", kTeller, true, Time(0));
+  }
+  for (int i = 0; i < 20; ++i) {
+    book_.add_learned("good" + std::to_string(i) + ":1", teller(1), true, Time(0));
+  }
+  const auto dialed = book_.take_due(Time(0), 40, 40, random_);
+  EXPECT_GE(std::ranges::count_if(dialed, [](const auto& a) { return a.starts_with("good"); }), 10);
+}
+
+TEST_F(AddressBookTest, DialsSoManyNearOnesAndTheRestElsewhere) {
+  for (int i = 0; i < 20; ++i) {
+    book_.add_learned("near" + std::to_string(i) + ":1", kTeller, true, Time(0));
+    book_.add_learned("far" + std::to_string(i) + ":1", kTeller, false, Time(0));
+  }
+  const auto is_near = [](const std::string& address) { return address.starts_with("near"); };
+  const auto first = book_.take_due(Time(0), 4, 6, random_);
+  EXPECT_EQ(std::ranges::count_if(first, is_near), 4);
+  const auto then = book_.take_due(Time(0), 8, 6, random_);
+  EXPECT_EQ(std::ranges::count_if(then, is_near), 2);
+  EXPECT_EQ(then.size(), 4U);
+  // Too few of one class are made up for by the other.
+  const auto rest = book_.take_due(Time(0), 40, 40, random_);
+  EXPECT_EQ(rest.size(), 32U);
+  EXPECT_FALSE(book_.is_due(true, Time(0)));
+}
+
+TEST_F(AddressBookTest, AFullPeerIsTriedAgainEverLater) {
+  book_.add_given("a:1", Time(0));
+  Time now(0);
+  Duration before(0);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_THAT(book_.take_due(now, 32, 32, random_), ElementsAre("a:1"));
+    book_.full("a:1", now, random_);
+    const Duration pause = *book_.next_due() - now;
+    EXPECT_GE(pause, std::min<Duration>(before / 2, seconds(32)));
+    EXPECT_LE(pause, seconds(96));
+    before = pause;
+    now = *book_.next_due();
+  }
+  EXPECT_GE(before, seconds(32));
+}
+
+TEST_F(AddressBookTest, WhoDialedUsIsNotDialed) {
+  book_.add_learned("a:1", kTeller, true, Time(0));
+  EXPECT_TRUE(book_.came("a:1", Time(0)));
+  EXPECT_FALSE(book_.came("b:1", Time(0)));
+  EXPECT_THAT(book_.take_due(Time(0), 32, 32, random_), IsEmpty());
+  book_.disconnected("a:1", seconds(10));
+  EXPECT_THAT(book_.take_due(seconds(11), 32, 32, random_), ElementsAre("a:1"));
 }
 
 }  // namespace

@@ -117,6 +117,7 @@ class VirtualSwarm {
     std::uint64_t bytes_out = 0;      // over all connections
     std::uint64_t bytes_in = 0;       // taken from them
     std::vector<std::string> breaks;  // connections that ended with an error, as it was logged
+    std::uint32_t dialed = 0;         // times, by others
   };
 
   double rate = 100e6;
@@ -125,17 +126,22 @@ class VirtualSwarm {
   std::uint64_t features = kFeatureZstdBlobs;  // of nodes added from now on
   bool share = false;                          // they too
   RateLimits limits;                           // they too
+  std::string site;                            // they too
+  std::uint32_t degree = limits::kDegree;      // they too
 
   Node& add(const MemoryModel& model) {
     auto node = std::make_unique<Node>();
-    node->name = "10.0.0." + std::to_string(nodes_.size()) + ":1";
+    node->name = "10.0." + std::to_string(nodes_.size() / 250) + "." +
+                 std::to_string(nodes_.size() % 250) + ":1";
     CoreOptions options;
     options.hello.node_id = sha256(std::as_bytes(std::span(node->name)));
     options.hello.agent = "test";
     options.hello.advertised = {node->name};
     options.hello.features = features;
+    options.hello.site = site;
     options.share = share;
     options.limits = limits;
+    options.degree = degree;
     options.seed = nodes_.size() + 1;
     node->core = std::make_unique<Core>(options, node->buffers);
     node->model = &model;
@@ -212,6 +218,11 @@ class VirtualSwarm {
       event.job();
     }
   }
+  void run_for(Duration time) {
+    const Time end = now_ + time;
+    run([] { return false; }, time);
+    now_ = end;
+  }
   void run_all_fetches() {
     run([this] {
       for (const auto& node : nodes_) {
@@ -229,7 +240,18 @@ class VirtualSwarm {
     for (const ConnectionId id : lost) disconnect(id);
   }
   Time now() const { return now_; }
+  // Who is connected to whom.
+  std::map<const Node*, std::set<const Node*>> links() const {
+    std::map<const Node*, std::set<const Node*>> joined;
+    for (const auto& [id, end] : ends_) {
+      const auto other = ends_.find(end.other);
+      if (other == ends_.end() || end.closing || other->second.closing) continue;
+      joined[end.node].insert(other->second.node);
+    }
+    return joined;
+  }
   Node& node(std::size_t i) { return *nodes_[i]; }
+  std::size_t size() const { return nodes_.size(); }
 
  private:
   struct Event {
@@ -262,6 +284,7 @@ class VirtualSwarm {
       settle(from);
       return;
     }
+    ++to->dialed;
     const ConnectionId a(next_connection_++);
     const ConnectionId b(next_connection_++);
     ends_[a] = {&from, b, {}, false, false};

@@ -30,6 +30,12 @@ Result<void> read_behaviour(Behaviour& to, const Value& value) {
   return {};
 }
 
+Result<void> read_site(std::string& to, const Value& value) {
+  if (auto done = value.read(to); !done) return done;
+  if (!valid_site(to)) return value.error("is no site: 64 letters, digits, '.', '_', '-', '/'");
+  return {};
+}
+
 Result<void> read_leaves(std::optional<Duration>& to, const Value& value) {
   return value.read(to.emplace());
 }
@@ -67,7 +73,7 @@ constexpr std::array<Member<NodeSpec>, 9> kNodeMembers = {{
     {"disk", [](NodeSpec& n, const Value& v) { return v.read_rate(n.disk); }},
     {"hash", [](NodeSpec& n, const Value& v) { return v.read_rate(n.hash); }},
     {"rack", [](NodeSpec& n, const Value& v) { return v.read(n.rack); }},
-    {"site", [](NodeSpec& n, const Value& v) { return v.read(n.site); }},
+    {"site", [](NodeSpec& n, const Value& v) { return read_site(n.site, v); }},
     {"peers", [](NodeSpec& n, const Value& v) { return v.read(n.peers); }},
     {"behaviour", [](NodeSpec& n, const Value& v) { return read_behaviour(n.behaviour, v); }},
 }};

@@ -56,7 +56,8 @@ void Host::join(const PieceSet& wanted, std::shared_ptr<const Manifest> known,
                .add_fetch({.id = world_.manifest->id(),
                            .selection = spec_.selection,
                            .stall_timeout = kStallTimeout,
-                           .kept = std::move(known)},
+                           .kept = std::move(known),
+                           .order = world_.order},
                           now)
                .value();
   }

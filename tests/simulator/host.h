@@ -26,6 +26,7 @@ struct World {
   std::span<const std::uint32_t> piece_bytes;
   std::span<const std::uint32_t> piece_layer;
   const std::map<std::string, std::uint32_t>& host_by_address;
+  FetchOrder order;
   std::span<const Duration> latencies;  // by host
 };
 

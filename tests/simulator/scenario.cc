@@ -1,5 +1,8 @@
 #include "simulator/scenario.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
@@ -11,6 +14,7 @@
 #include "piece/limits.h"
 #include "piece/outline.h"
 #include "piece/selection_text.h"
+#include "scheduler/rules.h"
 #include "simulator/groups.h"
 #include "simulator/members.h"
 #include "simulator/model.h"
@@ -21,6 +25,7 @@ namespace {
 constexpr std::uint32_t kPiecesMax = 500'000;  // one header of a tensor each: 50 MB of JSON
 constexpr std::uint32_t kLayersMax = 1024;
 constexpr std::uint32_t kSocketBytesMax = 1U << 30;
+constexpr std::uint64_t kInAllBytesMax = std::uint64_t{1} << 40U;
 
 constexpr std::array<Member<ModelShape>, 3> kModelMembers = {{
     {"pieces", [](ModelShape& m, const Value& v) { return v.read_count(m.pieces, kPiecesMax); }},
@@ -37,23 +42,62 @@ constexpr std::array<Member<RackSpec>, 3> kRackMembers = {{
     {"down", [](RackSpec& r, const Value& v) { return v.read_rate(r.down); }},
 }};
 
+Result<void> read_set(Scenario& scenario, const Value& value) {
+  std::string name;
+  if (auto done = value.read(name); !done) return done;
+  const auto rules = rule_set_from_name(name);
+  if (!rules) {
+    return value.error(fmt::format("is none of {}", fmt::join(kRuleSetNames, ", ")));
+  }
+  apply(*rules, scenario.core.download, scenario.core.upload);
+  return {};
+}
+
+Result<void> read_degree(Scenario& scenario, const Value& value) {
+  if (auto done = value.read_count(scenario.core.degree, limits::kDegree); !done) return done;
+  if (scenario.core.degree < 2) return value.error("is below 2");
+  return {};
+}
+
+Result<void> read_order(Scenario& scenario, const Value& value) {
+  std::string text;
+  if (auto done = value.read(text); !done) return done;
+  if (text != "rarest" && text != "layers") return value.error("is not rarest or layers");
+  scenario.order = text == "layers" ? FetchOrder::kLayers : FetchOrder::kRarest;
+  return {};
+}
+
 // Rules of all nodes: one line each.
-constexpr std::array<Member<CoreOptions>, 5> kRules = {{
-    {"leases", [](CoreOptions& o, const Value& v) { return v.read(o.upload.leases); }},
-    {"lease_min", [](CoreOptions& o, const Value& v) { return v.read(o.upload.lease_min); }},
-    {"stall", [](CoreOptions& o, const Value& v) { return v.read(o.download.stall); }},
+constexpr std::array<Member<Scenario>, 11> kRules = {{
+    {"set", [](Scenario&, const Value&) { return Result<void>(); }},  // was read before
+    {"degree", read_degree},
+    {"order", read_order},
+    {"leases", [](Scenario& s, const Value& v) { return v.read(s.core.upload.leases); }},
+    {"lease_min", [](Scenario& s, const Value& v) { return v.read(s.core.upload.lease_min); }},
+    {"late_binding",
+     [](Scenario& s, const Value& v) { return v.read(s.core.download.late_binding); }},
+    {"stall", [](Scenario& s, const Value& v) { return v.read(s.core.download.stall); }},
+    {"in_all", [](Scenario& s, const Value& v) { return v.read(s.core.download.in_all); }},
+    {"in_all_min",
+     [](Scenario& s, const Value& v) {
+       return v.read_bytes(s.core.download.in_all_bytes_min, kInAllBytesMax);
+     }},
     {"window_min",
-     [](CoreOptions& o, const Value& v) {
-       return v.read_bytes(o.download.window_bytes_min, limits::kCreditBytesMax);
+     [](Scenario& s, const Value& v) {
+       return v.read_bytes(s.core.download.window_bytes_min, limits::kCreditBytesMax);
      }},
     {"window_max",
-     [](CoreOptions& o, const Value& v) {
-       return v.read_bytes(o.download.window_bytes_max, limits::kCreditBytesMax);
+     [](Scenario& s, const Value& v) {
+       return v.read_bytes(s.core.download.window_bytes_max, limits::kCreditBytesMax);
      }},
 }};
 
 Result<void> read_rules(Scenario& scenario, const Value& value) {
-  if (auto done = read_members<CoreOptions>(scenario.core, value, kRules); !done) return done;
+  // A set comes first, wherever it stands: single rules go over it.
+  if (value.json().contains("set")) {
+    if (auto done = read_set(scenario, value.member("set")); !done) return done;
+  }
+  if (auto done = read_members<Scenario>(scenario, value, kRules); !done) return done;
   const DownloadOptions& download = scenario.core.download;
   if (download.window_bytes_min > download.window_bytes_max) {
     return value.error("has a window_min above window_max");
@@ -86,7 +130,7 @@ Result<void> read_about(Draft&, const Value& value) {
   return value.read(for_people_only);
 }
 
-constexpr std::array<Member<Draft>, 11> kMembers = {{
+constexpr std::array<Member<Draft>, 12> kMembers = {{
     {"name", [](Draft& d, const Value& v) { return v.read(d.scenario.name); }},
     {"about", read_about},
     {"model",
@@ -110,6 +154,7 @@ constexpr std::array<Member<Draft>, 11> kMembers = {{
      [](Draft& d, const Value& v) {
        return v.read_bytes(d.scenario.quantum_bytes, kSocketBytesMax);
      }},
+    {"turn", [](Draft& d, const Value& v) { return v.read(d.scenario.turn); }},
     {"limit", [](Draft& d, const Value& v) { return v.read(d.scenario.limit); }},
 }};
 

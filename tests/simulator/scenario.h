@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "node/core.h"
+#include "piece/load_order.h"
 #include "piece/selection.h"
 
 namespace shardswarm::sim {
@@ -58,6 +59,7 @@ struct Scenario {
   bool learn = false;  // fetchers learn the manifest from their peers; else they know it already
   // Rules of every node; hello, seed and listening port are set by the simulator.
   CoreOptions core;
+  FetchOrder order = FetchOrder::kRarest;
   // The transport: what the kernel takes from a node beyond what the other side has received, a
   // connection and direction (TCP_NOTSENT_LOWAT and the congestion window together).
   std::uint32_t socket_bytes = 256U << 10;

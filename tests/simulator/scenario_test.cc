@@ -58,11 +58,12 @@ TEST(ScenarioTest, DefaultsAreTheHeaders) {
 TEST(ScenarioTest, EveryMemberArrives) {
   const Scenario scenario = must(R"({
     "name": "x", "about": "for people", "learn": true, "limit": "2min",
-    "socket": "128KiB", "quantum": "4KiB",
+    "socket": "128KiB", "quantum": "4KiB", "turn": "3ms",
     "model": {"pieces": 40, "piece": "64KiB", "layers": 3},
     "racks": [{"name": "a", "up": "8mbit", "down": "2MB"}],
     "rules": {"leases": false, "lease_min": "1s", "stall": "2s", "window_min": "1MiB",
-              "window_max": "2MiB"},
+              "window_max": "2MiB", "degree": 7, "order": "layers", "late_binding": false,
+              "in_all": "30ms", "in_all_min": "3MiB"},
     "nodes": [
       {"name": "s", "seed": true},
       {"name": "n", "up": "16mbit", "down": "3MB", "latency": "5ms", "disk": "1GB", "hash": "2GB",
@@ -73,6 +74,7 @@ TEST(ScenarioTest, EveryMemberArrives) {
   EXPECT_EQ(scenario.limit, std::chrono::minutes(2));
   EXPECT_EQ(scenario.socket_bytes, 128U << 10);
   EXPECT_EQ(scenario.quantum_bytes, 4U << 10);
+  EXPECT_EQ(scenario.turn, milliseconds(3));
   EXPECT_EQ(scenario.model.pieces, 40U);
   EXPECT_EQ(scenario.model.piece_bytes, 64U << 10);
   EXPECT_EQ(scenario.model.layers, 3U);
@@ -85,6 +87,11 @@ TEST(ScenarioTest, EveryMemberArrives) {
   EXPECT_EQ(scenario.core.download.stall, milliseconds(2000));
   EXPECT_EQ(scenario.core.download.window_bytes_min, 1U << 20);
   EXPECT_EQ(scenario.core.download.window_bytes_max, 2U << 20);
+  EXPECT_EQ(scenario.core.degree, 7U);
+  EXPECT_EQ(scenario.order, FetchOrder::kLayers);
+  EXPECT_FALSE(scenario.core.download.late_binding);
+  EXPECT_EQ(scenario.core.download.in_all, milliseconds(30));
+  EXPECT_EQ(scenario.core.download.in_all_bytes_min, 3U << 20);
   const NodeSpec& node = scenario.nodes[1];
   EXPECT_EQ(node.up, 2e6);
   EXPECT_EQ(node.down, 3e6);
@@ -99,6 +106,19 @@ TEST(ScenarioTest, EveryMemberArrives) {
   EXPECT_THAT(node.peers, ElementsAre("m"));
   EXPECT_EQ(describe(node.selection), "--layers 0-1");
   EXPECT_EQ(describe(scenario.nodes[2].selection), "--layers 2 --shared all");
+}
+
+TEST(ScenarioTest, SingleRulesGoOverTheSet) {
+  const Scenario scenario = must(around(R"("rules":{"leases":true,"set":"rarest-first"})"));
+  EXPECT_TRUE(scenario.core.upload.leases);
+  EXPECT_FALSE(scenario.core.download.late_binding);
+  EXPECT_EQ(scenario.core.download.window_bytes_min, 4U << 20);
+  EXPECT_FALSE(must(around(R"("rules":{"set":"small-windows"})")).core.upload.leases);
+  EXPECT_THAT(error_of(around(R"("rules":{"set":"best"})")),
+              HasSubstr("rules.set is none of rarest-first, small-windows, leases, late-binding"));
+  EXPECT_THAT(error_of(around(R"("rules":{"degree":1})")), HasSubstr("rules.degree is below 2"));
+  EXPECT_THAT(error_of(around(R"("rules":{"order":"best"})")), HasSubstr("rarest or layers"));
+  EXPECT_THAT(error_of(with_nodes(R"({"name":"n","site":"a b"})")), HasSubstr("site is no site"));
 }
 
 TEST(ScenarioTest, DefaultsHoldForAllGroupsWhereverTheyStand) {

@@ -58,6 +58,7 @@ class Run {
                .piece_bytes = piece_bytes_,
                .piece_layer = piece_layer_,
                .host_by_address = host_by_address_,
+               .order = scenario.order,
                .latencies = {}} {
     add_network();
     add_hosts(seed);
@@ -133,6 +134,7 @@ void Run::add_hosts(std::uint64_t seed) {
     options.hello.agent = "simulator";
     options.hello.advertised = {address};
     options.hello.features = kFeatureZstdBlobs;
+    options.hello.site = node.site;
     const std::uint64_t random = mix(seed, i);
     options.seed = random;
     host_by_address_[address] = i;

@@ -58,7 +58,8 @@ TEST(Messages, HelloRoundTrip) {
                    .agent = "shardswarm/0.1",
                    .listen_port = 65535,
                    .advertised = {"192.0.2.1:7777", "[2001:db8::1]:7777"},
-                   .features = 0x8000000000000001};
+                   .features = 0x8000000000000001,
+                   .site = "fra/rack-1"};
   Bytes out;
   append_hello(out, self, {.min = 2, .max = 5});
   const Frame frame = only_frame(out);
@@ -74,6 +75,7 @@ TEST(Messages, HelloRoundTrip) {
   EXPECT_EQ(back->listen_port, self.listen_port);
   EXPECT_EQ(back->advertised, self.advertised);
   EXPECT_EQ(back->features, self.features);
+  EXPECT_EQ(back->site, self.site);
 }
 
 TEST(Messages, HelloIsCutToWhatAReceiverTakes) {  // WIRE-15
@@ -90,7 +92,7 @@ TEST(Messages, HelloIsCutToWhatAReceiverTakes) {  // WIRE-15
   EXPECT_EQ(back->agent.size(), limits::kAgentBytesMax);
 }
 
-TEST(Messages, HelloIsChecked) {  // WIRE-11, WIRE-13, WIRE-15
+TEST(Messages, HelloIsChecked) {  // WIRE-11, WIRE-13, WIRE-15, WIRE-17
   const auto refused = [](const Fields& fields) { return refusal(decode_hello(fields.bytes())); };
   EXPECT_EQ(refused(hello()), "accepted");
   EXPECT_THAT(refused(hello(1, "short")), HasSubstr("node id has 5 bytes"));
@@ -98,6 +100,11 @@ TEST(Messages, HelloIsChecked) {  // WIRE-11, WIRE-13, WIRE-15
   EXPECT_THAT(refused(hello().number(5, 65536)), HasSubstr("port"));
   EXPECT_THAT(refused(hello().text(6, "a b:1")), HasSubstr("address"));
   EXPECT_THAT(refused(hello().text(6, "")), HasSubstr("address"));
+  EXPECT_EQ(refused(hello().text(8, "Fra/rack_1.b-2")), "accepted");
+  EXPECT_EQ(refused(hello().text(8, std::string(limits::kSiteBytesMax, 'x'))), "accepted");
+  EXPECT_THAT(refused(hello().text(8, std::string(limits::kSiteBytesMax + 1, 'x'))),
+              HasSubstr("site"));
+  EXPECT_THAT(refused(hello().text(8, "rack 1")), HasSubstr("site"));
   Fields crowded = hello();
   for (int i = 0; i < 17; ++i) crowded.text(6, "a:1");
   EXPECT_THAT(refused(crowded), HasSubstr("17 addresses"));
@@ -105,6 +112,17 @@ TEST(Messages, HelloIsChecked) {  // WIRE-11, WIRE-13, WIRE-15
   EXPECT_THAT(refusal(decode_hello_versions({})), HasSubstr("0 to 0"));
   const Bytes garbage(20, std::byte{0xff});
   EXPECT_THAT(refusal(decode_hello_versions(garbage)), HasSubstr("Protobuf"));
+}
+
+TEST(Messages, ASiteThatIsNoLabelIsNotTold) {  // WIRE-17
+  Bytes out;
+  append_hello(out, {.node_id = digest_of(9), .agent = "", .advertised = {}, .site = "a b"}, {});
+  EXPECT_EQ(decode_hello(only_frame(out).body)->site, "");
+}
+
+TEST(Messages, ASiteTagIsTheBeginningOfADigest) {  // WIRE-65
+  EXPECT_EQ(site_tag(""), 0U);
+  EXPECT_EQ(site_tag("abc"), 0xbf1678baU);  // SHA-256 begins ba 78 16 bf
 }
 
 TEST(Messages, AgentIsCleaned) {  // WIRE-16
@@ -215,7 +233,7 @@ TEST(Messages, BlobRequestsRoundTrip) {
 
 TEST(Messages, PeersRoundTrip) {
   const std::vector<PeerAddress> peers = {
-      {.id = digest_of(1), .address = "192.0.2.7:1", .connected = true},
+      {.id = digest_of(1), .address = "192.0.2.7:1", .connected = true, .site = 0xfedcba98},
       {.id = {}, .address = "host.example:65535", .connected = false},
       {.id = digest_of(3), .address = "", .connected = true}};
   Bytes out;
@@ -227,12 +245,15 @@ TEST(Messages, PeersRoundTrip) {
     EXPECT_EQ((*back)[i].id, peers[i].id);
     EXPECT_EQ((*back)[i].address, peers[i].address);
     EXPECT_EQ((*back)[i].connected, peers[i].connected);
+    EXPECT_EQ((*back)[i].site, peers[i].site);
   }
 }
 
 TEST(Messages, MostPeersFitTheirFrame) {  // WIRE-65
-  const PeerAddress longest{
-      .id = digest_of(1), .address = std::string(limits::kAddressBytesMax, 'x'), .connected = true};
+  const PeerAddress longest{.id = digest_of(1),
+                            .address = std::string(limits::kAddressBytesMax, 'x'),
+                            .connected = true,
+                            .site = 0xffffffff};
   std::vector<PeerAddress> peers(limits::kPeerAddressesMax + 9, longest);
   peers[0].address = "new\nline:1";
   Bytes out;

@@ -65,6 +65,10 @@ Bytes said(End& end) {
 TEST(Vectors, AreMadeExactly) {
   End end(node());
   EXPECT_EQ(said(end), vector("hello"));
+  Hello labelled = node();
+  labelled.site = "fra/rack1";
+  End placed(labelled);
+  EXPECT_EQ(said(placed), vector("hello-site"));
   Bytes hello(kPreambleBytes.begin(), kPreambleBytes.end());
   message::append_hello(hello, test::hello_of(99), {});
   end.give_all(hello);
