@@ -94,7 +94,8 @@ def _batch(program, lines, namespace=None):
     except FileNotFoundError:
         raise NotPermitted(f"no program '{program}': iproute2 is not installed") from None
     if done.returncode != 0:
-        raise NotPermitted(f"{program} cannot '{lines[0]}' here: {done.stderr.strip()}")
+        said = done.stderr.strip().split("\n")[0]
+        raise NotPermitted(f"{program} cannot '{lines[0]}' here: {said}")
 
 
 def _start_time(pid):
@@ -138,7 +139,8 @@ def _remove(names):
                 pass
         time.sleep(0.01)
     for name in names:
-        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+        if os.path.exists(f"/run/netns/{name}"):
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
 def clean():
