@@ -40,9 +40,9 @@ class Ended:
 
 
 class Process:
-    def __init__(self, arguments, env):
-        self.popen = subprocess.Popen(arguments, env=env, text=True, stdin=subprocess.DEVNULL,
-                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def __init__(self, arguments, env, popen=subprocess.Popen):
+        self.popen = popen(arguments, env=env, text=True, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.lines, self.errors = [], []
         self.came = threading.Condition()
         self.readers = [threading.Thread(target=self._read, args=pair, daemon=True)

@@ -8,6 +8,7 @@ import struct
 import threading
 import unittest
 
+from skips import skip
 from swarm import Proxy, SwarmTest, in_layers, peer_of, read_header, tensors, through, tree
 
 ID = "ab" * 32
@@ -57,7 +58,7 @@ class ContractTest(CliTest):
         posix = self.fetch(ticket, self.dir / "posix", "--io", "posix")["engine"]
         self.assertEqual(posix["name"], "posix")
         if os.environ.get("SHARDSWARM_URING") == "0":
-            self.skipTest("built without io_uring")
+            skip(self, "built without io_uring")
         uring = self.fetch(ticket, self.dir / "uring", "--io", "uring")["engine"]
         self.assertEqual(uring["name"], "uring")
         self.assertGreater(uring["submissions"], 0)

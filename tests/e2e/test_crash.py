@@ -7,6 +7,7 @@ import subprocess
 import time
 import unittest
 
+from skips import skip
 from swarm import Proxy, SwarmTest, can_mount, peer_of, through, tree
 
 MIB = 1 << 20
@@ -94,7 +95,7 @@ class DiskTest(SwarmTest):
     def setUp(self):
         super().setUp()
         if not can_mount():
-            self.skipTest("mounting a tmpfs needs root with CAP_SYS_ADMIN")
+            skip(self, "mounting a tmpfs needs root with CAP_SYS_ADMIN")
 
     def tmpfs(self, name, size):
         place = self.dir / name

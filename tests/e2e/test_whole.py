@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import unittest
 
+from skips import skip
 from swarm import SwarmTest, in_layers, plain_bytes, tensor_bytes, tensors, tree
 
 SHAPES = {
@@ -84,7 +85,7 @@ class RealTest(SwarmTest):
         beside = pathlib.Path(__file__).resolve().parents[3] / "shared" / "checkpoints"
         places = [pathlib.Path(named)] if named else sorted(p for p in beside.glob("*") if p.is_dir())
         if not places:
-            self.skipTest("no real checkpoint here: name one with SHARDSWARM_REAL_CHECKPOINT")
+            skip(self, "no real checkpoint here: name one with SHARDSWARM_REAL_CHECKPOINT")
         for place in places:
             with self.subTest(place.name):
                 seed, ticket = self.seed(place)

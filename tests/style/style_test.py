@@ -90,6 +90,13 @@ def banned_faults(name, text):
         yield f"{name}: io_uring outside storage/uring*"
 
 
+def skip_faults(name, text):
+    """Why a test may be left out stands in one list, which says what CI permits."""
+    if name.startswith("tests/e2e/") and name != "tests/e2e/skips.py":
+        if re.search(r"\b(skipTest|SkipTest|unittest\.skip\w*|skipIf|skipUnless)\b", text):
+            yield f"{name}: a skip that is not in skips.py"
+
+
 def header_faults(name, text):
     if name.endswith(".h") and "#pragma once" not in text:
         yield f"{name}: no #pragma once"
@@ -156,6 +163,11 @@ class StyleTest(unittest.TestCase):
         self.catches(banned_faults, "tests/node/a.cc", "std::this_thread::sleep_for(1s);\n")
         self.catches(banned_faults, "node/a.cc", "#include <liburing.h>\n")
         self.each(banned_faults)
+
+    def test_skips_stand_in_one_list(self):
+        self.catches(skip_faults, "tests/e2e/test_a.py", 'self.skipTest("no root")\n')
+        self.catches(skip_faults, "tests/e2e/test_a.py", "@unittest.skipIf(True, 'no')\n")
+        self.each(skip_faults, (".py",))
 
     def test_headers_say_what_they_are_for(self):
         self.catches(header_faults, "a.h", "// What.\n")
