@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kReadTurnBytes = 2 * limits::kMiB;
 // What the kernel may hold unsent: the choice of the next piece stays open that long, and 256 KiB
 // are 10 ms at 200 Mbit/s, enough to refill in time.
-constexpr int kUnsentBytesMax = 256 * 1024;
+constexpr int kUnsentBytesMax = 64 * 1024;
 constexpr auto kHandshakeTimeout = std::chrono::seconds(10);
 constexpr auto kFlushTimeout = std::chrono::seconds(2);
 

@@ -184,8 +184,9 @@ void Core::ask(Model& model, Time now) {
   for (const Withdraw& withdraw : decision.withdraw) {
     Link* link = find_link(withdraw.peer);
     if (link == nullptr || link->close_asked) continue;
-    link->session.cancel(link->models.at(model.key).channel, withdraw.pieces, 0);
-    if (link->receiving && link->receiving->model == model.key &&
+    link->session.cancel(link->models.at(model.key).channel, withdraw.pieces, 0,
+                         withdraw.unclaimed);
+    if (!withdraw.unclaimed && link->receiving && link->receiving->model == model.key &&
         contains(withdraw.pieces, link->receiving->piece)) {
       give_up_receive(*link);
     }

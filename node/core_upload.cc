@@ -177,6 +177,7 @@ void Core::on(Link& link, event::Cancel&& e, Time /*now*/) {
   if (!within(link, *model, e.pieces)) return;
   const auto waiting = model->upload->withdrawn(link.id, e.pieces, e.credit_bytes);
   if (!waiting.empty()) link.session.reject(e.channel, waiting, RejectReason::kCancelled);
+  if (e.unclaimed) return;
   for (Upload& upload : link.uploads) {
     if (upload.model != model->key || upload.cancelled) continue;
     if (!contains(e.pieces, upload.piece)) continue;

@@ -33,6 +33,7 @@ void DownloadScheduler::Impl::remove_peer(PeerKey key) {
   if (it->second.near) near_gave_way();
   peers_.erase(it);
   withdraw_.erase(key);
+  unasked_.erase(key);
 }
 
 // Nothing is asked of it any more.
@@ -49,8 +50,7 @@ void DownloadScheduler::Impl::peer_has(PeerKey key, std::span<const PieceRun> ru
       const PieceIndex piece(run.first.value + i);
       if (!it->second.have.insert(piece)) continue;
       undecided_ = undecided_ || may_decide(piece);
-      gain_holder(piece, key, it->second);
-      undecided_ = undecided_ || !moves_.empty();
+      gain_holder(piece, it->second);
     }
   }
 }
@@ -122,7 +122,7 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
     peer.last_claim = now;
     return true;
   }
-  if (!peer.offered.contains(piece)) return false;
+  if (!peer.have.contains(piece)) return false;
   switch (state(piece)) {
     case State::kAsked:
       if (arriving(piece)) return false;
@@ -130,7 +130,7 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
         const auto theirs = owner.asked.find(piece);
         if (theirs == owner.asked.end()) continue;
         drop_asked(owner, theirs);
-        note_withdraw(other, piece);
+        note_unasked(other, piece);
       }
       break;
     case State::kOffered:

@@ -64,6 +64,7 @@ struct Ask {  // -> REQUEST
 struct Withdraw {  // -> CANCEL
   PeerKey peer;
   std::vector<PieceRun> pieces;
+  bool unclaimed = false;  // what it has claimed by then may come
 };
 struct Decision {
   std::vector<Withdraw> withdraw;  // to be sent before the asks

@@ -266,7 +266,7 @@ void DownloadScheduler::Impl::move_pull(PieceIndex piece, PeerKey key, Time now,
     if (!asked->second.pulled || asked->second.claimed || from.outstanding <= peer.outstanding) {
       return;
     }
-    note_withdraw(from_key, piece);
+    note_unasked(from_key, piece);
     drop_asked(from, asked);
     add_asked(peer, piece, bytes_(piece), now).pulled = true;
     decision.ask.push_back({.peer = key, .pieces = {{piece, 1}}, .credit_bytes = 0, .any = false});
@@ -343,9 +343,6 @@ Decision DownloadScheduler::Impl::decide(Time now) {
       offer(key, peer, now, decision);
     }
     pull(now, decision);
-    for (const auto& [piece, key] : std::exchange(moves_, {})) {
-      move_pull(piece, key, now, decision);
-    }
     take_over(now, decision);
     endgame(now, decision);
   }
@@ -353,6 +350,11 @@ Decision DownloadScheduler::Impl::decide(Time now) {
     decision.withdraw.push_back({.peer = key, .pieces = runs_of(std::move(pieces))});
   }
   withdraw_.clear();
+  for (auto& [key, pieces] : unasked_) {
+    decision.withdraw.push_back(
+        {.peer = key, .pieces = runs_of(std::move(pieces)), .unclaimed = true});
+  }
+  unasked_.clear();
   undecided_ = false;
   deadline_ = find_deadline();
   return decision;

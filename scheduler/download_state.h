@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <random>
 #include <utility>
 
 #include "piece/limits.h"
@@ -23,7 +22,6 @@ class DownloadScheduler::Impl {
         holders_(pieces, 0),
         wanters_(pieces, 0),
         pullable_(pieces),
-        random_(options.seed),
         order_(pieces, options.seed) {}
 
   // An open piece is asked of nobody; an arrived one is being verified.
@@ -176,7 +174,7 @@ class DownloadScheduler::Impl {
   }
 
   // REQUIRES: the peer's `have` was changed just before, here and below.
-  void gain_holder(PieceIndex piece, PeerKey key, Peer& peer) {
+  void gain_holder(PieceIndex piece, Peer& peer) {
     const std::uint32_t before = holders_[piece.value]++;
     if (peer.wants.erase(piece)) --wanters_[piece.value];
     if (state(piece) == State::kOffered && before == 1) {
@@ -189,8 +187,6 @@ class DownloadScheduler::Impl {
     } else if (state(piece) == State::kOpen) {
       unplace(piece);
       place(piece);
-    } else if (state(piece) == State::kAsked && random_() % holders_[piece.value] == 0) {
-      moves_.emplace_back(piece, key);  // so each holder is as likely as any other
     }
   }
   void lose_holder(PieceIndex piece, Peer& peer) {
@@ -257,7 +253,7 @@ class DownloadScheduler::Impl {
   }
   void withdraw_offer(PeerKey key, Peer& peer, PieceIndex piece) {
     if (!peer.offered.erase(piece)) return;
-    note_withdraw(key, piece);
+    note_unasked(key, piece);
   }
   // Somebody claimed it or has sent some of it.
   bool arriving(PieceIndex piece) const {
@@ -267,7 +263,10 @@ class DownloadScheduler::Impl {
              (asked->second.claimed || asked->second.arrived > 0);
     });
   }
+  // Nothing of it shall come from this peer any more; or, where it was only waiting there, unless
+  // the peer has claimed it: its CLAIM may be on its way.
   void note_withdraw(PeerKey key, PieceIndex piece) { withdraw_[key].push_back(piece); }
+  void note_unasked(PeerKey key, PieceIndex piece) { unasked_[key].push_back(piece); }
 
   // --- deciding ---
   void move_pull(PieceIndex piece, PeerKey key, Time now, Decision& decision);
@@ -301,11 +300,10 @@ class DownloadScheduler::Impl {
   std::vector<std::uint16_t> holders_;
   std::vector<std::uint16_t> wanters_;  // peers that want it and do not have it
   PieceSet pullable_;
-  std::mt19937_64 random_;
   UrgencyOrder order_;  // of pullable_
   std::map<PeerKey, Peer> peers_;
   std::map<PeerKey, std::vector<PieceIndex>> withdraw_;
-  std::vector<std::pair<PieceIndex, PeerKey>> moves_;  // pulls that may go to a new holder
+  std::map<PeerKey, std::vector<PieceIndex>> unasked_;
   std::uint32_t missing_ = 0;
   RateMeter rate_;  // of all peers together
   std::uint64_t outstanding_ = 0;

@@ -117,6 +117,7 @@ void append_piece_list(Bytes& out, FrameType type, std::uint16_t handle,
     }
     if (first && has_credit(type)) body.set_credit_bytes(fields.credit_bytes);
     if (type == FrameType::kRequest) body.set_any(fields.any);
+    if (type == FrameType::kCancel) body.set_unclaimed(fields.unclaimed);
     if (type == FrameType::kReject) body.set_reason(static_cast<std::uint32_t>(fields.reason));
     if (type == FrameType::kWant) body.set_more(!cutter.done());
     append_frame(out, header_of(type, handle), body);
@@ -225,6 +226,7 @@ Result<PieceList> decode_piece_list(FrameType type, std::span<const std::byte> b
   PieceList list{.pieces = std::move(*pieces), .fields = {}, .more = false};
   if (type == FrameType::kWant) list.more = message->more();
   if (type == FrameType::kRequest) list.fields.any = message->any();
+  if (type == FrameType::kCancel) list.fields.unclaimed = message->unclaimed();
   if (has_credit(type)) {
     if (message->credit_bytes() > limits::kCreditBytesMax) {
       return fail(Errc::kProtocol, fmt::format("its credit is {} bytes: at most {}",

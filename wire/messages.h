@@ -30,6 +30,7 @@ struct VersionRange {
 struct PieceListFields {
   std::uint64_t credit_bytes = 0;  // REQUEST, CANCEL; goes with the first of several frames
   bool any = false;                // REQUEST
+  bool unclaimed = false;          // CANCEL
   RejectReason reason{};           // REJECT
 };
 

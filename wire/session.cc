@@ -156,10 +156,11 @@ void Session::claim(Channel channel, PieceIndex piece) {
   const PieceRun run{piece, 1};
   impl_->send_pieces(FrameType::kClaim, channel, {&run, 1}, {});
 }
-void Session::cancel(Channel channel, std::span<const PieceRun> pieces,
-                     std::uint64_t credit_bytes) {
+void Session::cancel(Channel channel, std::span<const PieceRun> pieces, std::uint64_t credit_bytes,
+                     bool unclaimed) {
   assert(credit_bytes <= limits::kCreditBytesMax);
-  impl_->send_pieces(FrameType::kCancel, channel, pieces, {.credit_bytes = credit_bytes});
+  impl_->send_pieces(FrameType::kCancel, channel, pieces,
+                     {.credit_bytes = credit_bytes, .unclaimed = unclaimed});
 }
 void Session::reject(Channel channel, std::span<const PieceRun> pieces, RejectReason reason) {
   impl_->send_pieces(FrameType::kReject, channel, pieces, {.reason = reason});

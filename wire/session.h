@@ -130,6 +130,7 @@ struct Cancel {
   Channel channel;
   std::vector<PieceRun> pieces;
   std::uint64_t credit_bytes = 0;
+  bool unclaimed = false;  // what was claimed is sent
 };
 // A piece under way that it names has ended: its buffer is not used any more.
 struct Reject {
@@ -266,7 +267,9 @@ class Session {
   void request(Channel channel, std::span<const PieceRun> pieces, std::uint64_t credit_bytes,
                bool any);
   void claim(Channel channel, PieceIndex piece);
-  void cancel(Channel channel, std::span<const PieceRun> pieces, std::uint64_t credit_bytes);
+  // `unclaimed`: not what the peer has claimed by then.
+  void cancel(Channel channel, std::span<const PieceRun> pieces, std::uint64_t credit_bytes,
+              bool unclaimed = false);
   void reject(Channel channel, std::span<const PieceRun> pieces, RejectReason reason);
   // `request` is answered by BlobChunks up to one with `last`, or by BlobReject; it names no other
   // request of this channel before. The peer refuses more than kBlobRequestsPerPeerMax at a time.

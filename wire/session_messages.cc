@@ -140,8 +140,10 @@ void Session::Impl::on_piece_list(FrameType type, Channel channel,
       break;
     case FrameType::kCancel:
       if (!answerable(type, channel)) return;
-      events_.push_back(event::Cancel{
-          .channel = channel, .pieces = std::move(pieces), .credit_bytes = fields.credit_bytes});
+      events_.push_back(event::Cancel{.channel = channel,
+                                      .pieces = std::move(pieces),
+                                      .credit_bytes = fields.credit_bytes,
+                                      .unclaimed = fields.unclaimed});
       break;
     case FrameType::kWant:
       on_want(channel, std::move(*list));
