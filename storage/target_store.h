@@ -64,8 +64,7 @@ class TargetStore final : public DirectoryStore {
   Result<void> open_slot(PlacedIndex file);
   Result<void> take_up(const LedgerContent& ledger);
   Result<void> prepare_files();
-  Result<void> prepare_file(PlacedIndex file,
-                            const std::vector<std::pair<std::uint64_t, std::uint64_t>>& ranges);
+  Result<void> prepare_file(PlacedIndex file);
   Result<void> copy_superseded();
   Result<void> copy_from_others(const TargetOptions& options);
   struct CopyJob {
