@@ -1,5 +1,6 @@
 // Who is asked for what now.
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "scheduler/download_state.h"
@@ -266,6 +267,7 @@ void DownloadScheduler::Impl::move_pull(PieceIndex piece, PeerKey key, Time now,
     if (!asked->second.pulled || asked->second.claimed || from.outstanding <= peer.outstanding) {
       return;
     }
+    if (asked->second.since == now) return;  // asked just now: a CANCEL would go out before it
     note_withdraw(from_key, piece);
     drop_asked(from, asked);
     add_asked(peer, piece, bytes_(piece), now).pulled = true;
@@ -343,7 +345,9 @@ Decision DownloadScheduler::Impl::decide(Time now) {
       offer(key, peer, now, decision);
     }
     pull(now, decision);
-    for (const auto& [piece, key] : std::exchange(moves_, {})) {
+    // Of several new holders of a piece the last one drawn counts: so each is as likely.
+    const auto moves = std::exchange(moves_, {});
+    for (const auto& [piece, key] : moves | std::views::reverse) {
       move_pull(piece, key, now, decision);
     }
     take_over(now, decision);

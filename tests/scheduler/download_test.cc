@@ -54,25 +54,25 @@ TEST(Download, ASecondHoldersHaveTurnsAnOfferIntoAPull) {
   ASSERT_EQ(decision.withdraw.size(), 1U);
   EXPECT_EQ(decision.withdraw[0].peer, kAnn);
   EXPECT_THAT(decision.withdraw[0].pieces, ElementsAre(run(4, 2)));
-  ASSERT_EQ(decision.ask.size(), 1U);
+  ASSERT_EQ(decision.ask.size(), 1U) << "Ann's offers flow";
   EXPECT_EQ(decision.ask[0].peer, kBob);
   EXPECT_FALSE(decision.ask[0].any);
   EXPECT_THAT(decision.ask[0].pieces, ElementsAre(run(4, 2)));
 }
 
-// 512 KiB of credit are left of 2 MiB and fill the window of a slow peer, but pay for no piece.
-TEST(Download, CreditThatIsTooSmallForAnyOfferedPieceIsToppedUp) {
-  Downloader down(run(0, 4), 1,
-                  [](PieceIndex piece) { return piece.value < 3 ? 1U << 19 : 1U << 20; });
-  down.add(kAnn, run(0, 4));
-  std::uint64_t credit = credit_of(down.decide(0s), kAnn);
-  for (std::uint32_t i = 0; i < 3; ++i) {
-    ASSERT_TRUE(down.claimed(kAnn, i, (i + 1) * 1s));
-    credit -= 1U << 19;
-    down.deliver(kAnn, i, (i + 2) * 1s);
-    credit += credit_of(down.decide((i + 2) * 1s), kAnn);
-  }
-  EXPECT_GE(credit + later_credit(down, kAnn, 5s), 1U << 20);
+// The uploader exceeds the credit by its last piece, and both sides count it as used up.
+TEST(Download, AClaimThatExceedsTheCreditLeavesNone) {
+  Downloader down(run(0, 10), 1, [](PieceIndex piece) {
+    return piece.value == 0 ? std::uint32_t{kWindowUnmeasured} - 1 : 1U << 20;
+  });
+  down.add(kAnn, run(0, 10));
+  ASSERT_EQ(credit_of(down.decide(0s), kAnn), kWindowUnmeasured);
+  ASSERT_TRUE(down.claimed(kAnn, 0, 1ms));
+  ASSERT_TRUE(down.claimed(kAnn, 1, 1ms)) << "one byte of credit was left";
+  EXPECT_EQ(down.scheduler.outstanding_bytes(kAnn), kWindowUnmeasured - 1 + (1U << 20));
+  EXPECT_EQ(credit_of(down.decide(1ms), kAnn), 0U) << "more than the window is under way";
+  down.scheduler.arrived(kAnn, PieceIndex(0));
+  EXPECT_EQ(credit_of(down.decide(2ms), kAnn), kWindowUnmeasured - (1U << 20));
 }
 
 // The uploader took the credit when it chose, before our CANCEL reached it. If we still counted
@@ -91,15 +91,17 @@ TEST(Download, AnUnwelcomeClaimUsesUpItsCreditAllTheSame) {
 
 // The same crossing, when Ann herself is asked for what she had chosen.
 TEST(Download, AClaimOfAPulledPieceChosenAsAnOfferUsesUpItsCredit) {
-  Downloader down;
-  down.add(kAnn, run(0, 100));
+  Downloader down(run(0, 16));
+  down.add(kAnn, run(0, 16));
   ASSERT_EQ(credit_of(down.decide(0s), kAnn), 8 * kBytes);
-  down.add(kBob, run(0, 8), 200ms);
-  down.decide(200ms);  // her offers are quiet, so she is asked first
-  ASSERT_EQ(down.scheduler.outstanding_bytes(kAnn), 8 * kBytes);
-  for (std::uint32_t i = 0; i < 8; ++i) ASSERT_TRUE(down.claimed(kAnn, i, 201ms)) << "the offer";
-  for (std::uint32_t i = 0; i < 8; ++i) down.deliver(kAnn, i, 300ms);  // the pull
-  EXPECT_GE(later_credit(down, kAnn, 300ms), kBytes);
+  down.add(kBob, run(0, 16), 1s);
+  down.decide(1s);  // her offers are quiet, so she is asked, too
+  const PieceSet hers = down.asked[kAnn] - down.asked[kBob];
+  ASSERT_EQ(hers.count(), 8U);
+  hers.for_each([&](PieceIndex piece) { ASSERT_TRUE(down.claimed(kAnn, piece.value, 1001ms)); });
+  hers.for_each([&](PieceIndex piece) { down.deliver(kAnn, piece.value, 1100ms); });
+  down.scheduler.remove_peer(kBob);
+  EXPECT_GE(later_credit(down, kAnn, 1100ms), kBytes);
 }
 
 // --- pulls ---
