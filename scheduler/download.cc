@@ -122,32 +122,7 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
     peer.last_claim = now;
     return true;
   }
-  if (!peer.offered.contains(piece)) return false;
-  switch (state(piece)) {
-    case State::kAsked:
-      if (arriving(piece)) return false;
-      for (auto& [other, owner] : peers_) {
-        const auto theirs = owner.asked.find(piece);
-        if (theirs == owner.asked.end()) continue;
-        drop_asked(owner, theirs);
-        note_withdraw(other, piece);
-      }
-      break;
-    case State::kOffered:
-      for (auto& [other, owner] : peers_) {
-        if (&owner == &peer) {
-          owner.offered.erase(piece);
-        } else {
-          withdraw_offer(other, owner, piece);
-        }
-      }
-      break;
-    case State::kOpen:
-      unplace(piece);
-      break;
-    default:
-      return false;
-  }
+  if (!peer.offered.erase(piece)) return false;
   const Duration interval = now - peer.last_claim;
   peer.claim_interval =
       peer.claim_interval == Duration{} ? interval : (3 * peer.claim_interval + interval) / 4;

@@ -259,14 +259,6 @@ class DownloadScheduler::Impl {
     if (!peer.offered.erase(piece)) return;
     note_withdraw(key, piece);
   }
-  // Somebody claimed it or has sent some of it.
-  bool arriving(PieceIndex piece) const {
-    return std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
-      const auto asked = entry.second.asked.find(piece);
-      return asked != entry.second.asked.end() &&
-             (asked->second.claimed || asked->second.arrived > 0);
-    });
-  }
   void note_withdraw(PeerKey key, PieceIndex piece) { withdraw_[key].push_back(piece); }
 
   // --- deciding ---
