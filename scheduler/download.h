@@ -90,8 +90,8 @@ class DownloadScheduler {
   void measured_round_trip(PeerKey peer, Duration rtt);
 
   // The peer says which piece it is about to send (CLAIM). Whether the bytes are welcome: false
-  // when the piece is here already, arriving from another peer, or not on offer to it any more (the
-  // caller then cancels it; if bytes come all the same they are duplicates).
+  // when the piece is neither asked of it nor on offer to it (any more): the caller then cancels
+  // it; if bytes come all the same they are duplicates.
   bool claimed(PeerKey peer, PieceIndex piece, Time now);
   // Its first DATA: the same, whether or not a CLAIM came before.
   bool begins(PeerKey peer, PieceIndex piece, Time now);

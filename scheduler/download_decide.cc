@@ -266,6 +266,7 @@ void DownloadScheduler::Impl::move_pull(PieceIndex piece, PeerKey key, Time now,
     if (!asked->second.pulled || asked->second.claimed || from.outstanding <= peer.outstanding) {
       return;
     }
+    if (asked->second.since == now) return;  // asked just now: a CANCEL would go out before it
     note_unasked(from_key, piece);
     drop_asked(from, asked);
     add_asked(peer, piece, bytes_(piece), now).pulled = true;

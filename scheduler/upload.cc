@@ -360,6 +360,11 @@ class UploadScheduler::Impl {
     return *peer.held_until <= now ? piece : std::nullopt;
   }
 
+  // A peer that let leases lapse gets a first copy only if nobody else is waiting for it.
+  bool others_first(const Peer& peer, PieceIndex piece) const {
+    return peer.lapsed() && contenders_[piece.value] > 0 && unsent_.contains(piece);
+  }
+
   std::optional<PieceIndex> first_copy(const Peer& peer, bool others_go_first) {
     std::optional<PieceIndex> found = next_unsent(peer, PieceIndex(0));
     if (!found) return found;
@@ -370,9 +375,7 @@ class UploadScheduler::Impl {
       if (later && later->value - found->value < kFirstCopiesSpread) found = later;
     }
     for (std::size_t considered = 0; found && considered < kConsidered; ++considered) {
-      // A peer that let leases lapse gets a first copy only if nobody else is waiting for it.
-      const bool others_first = others_go_first && peer.lapsed() && contenders_[found->value] > 0;
-      if (!others_first && affordable(peer, *found)) return found;
+      if (!(others_go_first && others_first(peer, *found)) && affordable(peer, *found)) return found;
       found = next_unsent(peer, PieceIndex(found->value + 1));
     }
     return std::nullopt;
@@ -387,7 +390,7 @@ class UploadScheduler::Impl {
   std::optional<PieceIndex> further_copy(const Peer& peer, PeerKey key) const {
     const auto may = [&](PieceIndex piece) {
       return (peer.pulled.contains(piece) || (peer.credit > 0 && peer.offered.contains(piece))) &&
-             !leased_away(peer, key, piece);
+             !others_first(peer, piece) && !leased_away(peer, key, piece);
     };
     // One in so many of the order is requested: found at once, by and large.
     if (peer.pulled.count() + peer.offered.count() > kFewRequests) return order_.find(may);

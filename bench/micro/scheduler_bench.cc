@@ -197,7 +197,7 @@ class Service {
       scheduler_.asked(peer, {&run, 1}, 0, false);
     }
     if (const auto due = scheduler_.next_deadline(); due && *due <= now_) scheduler_.expire(now_);
-    const auto piece = scheduler_.choose(peer, now_);
+    const auto piece = scheduler_.choose(peer, UploadScheduler::Copy::kAny, now_);
     if (!piece) return false;
     scheduler_.sent(peer, *piece, kBytes, now_);
     const PieceRun announced{*piece, 1};

@@ -55,7 +55,7 @@ struct Downloader {
   }
   // The whole piece comes, is right and is ours.
   void deliver(PeerKey peer, std::uint32_t piece, Time now) {
-    claimed(peer, piece, now);
+    scheduler.begins(peer, PieceIndex(piece), now);
     scheduler.bytes_arrived(peer, PieceIndex(piece), kBytes, now);
     scheduler.arrived(peer, PieceIndex(piece));
     scheduler.verified(PieceIndex(piece));

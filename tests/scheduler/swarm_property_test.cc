@@ -261,13 +261,20 @@ class Swarm {
   }
 
   void cancel(Member& m, Member& to, const Runs& pieces) {
-    send(m, to, [&m, &to, pieces](Member::Link& link) {
-      to.up->withdrawn(m.key, pieces, 0);
+    send(m, to, [this, &m, &to, pieces](Member::Link& link) {
+      tell_cancelled(to, m, to.up->withdrawn(m.key, pieces, 0));
       for_pieces(pieces, [&](PieceIndex piece) {
         for (Transfer& sending : link.queue) {
           if (sending.piece == piece) sending.off = true;
         }
       });
+    });
+  }
+  void tell_cancelled(Member& m, Member& to, const Runs& pieces) {
+    if (pieces.empty()) return;
+    send(m, to, [this, &m, &to, pieces](auto&) {
+      for_pieces(pieces, [&](PieceIndex piece) { not_under_way(to, m.key, piece); });
+      to.down->cancelled(m.key, pieces);
     });
   }
   void requested(Member& m, Member& from, const Ask& ask) {
@@ -290,20 +297,19 @@ class Swarm {
       Member& to = *link.peer;
       drop_cancelled(m, link);
       while (link.queue.size() < kAhead) {
-        const auto piece = m.up->choose(key, now_);
+        const auto piece = m.up->choose(key, UploadScheduler::Copy::kAny, now_);
         if (!piece) break;
         link.queue.push_back({*piece});
         send(m, to, [this, &m, &to, p = *piece](auto&) {
-          if (!claimed(to, m, p)) cancel(to, m, {{p, 1}});
+          if (!welcome(to, m, p, to.down->claimed(m.key, p, now_))) cancel(to, m, {{p, 1}});
         });
       }
     }
     serve(m);
   }
-  bool claimed(Member& m, Member& from, PieceIndex piece) {
-    const bool welcome = m.down->claimed(from.key, piece, now_);
-    if (welcome) m.under_way[piece].insert(from.key);
-    return welcome;
+  static bool welcome(Member& m, Member& from, PieceIndex piece, bool is) {
+    if (is) m.under_way[piece].insert(from.key);
+    return is;
   }
   // The piece whose bytes are on the uplink just now stays.
   void drop_cancelled(Member& m, Member::Link& link) {
@@ -313,6 +319,7 @@ class Swarm {
     std::erase_if(link.queue, [&](const Transfer& sending) {
       if (!sending.off || sending.piece == on_uplink) return false;
       m.up->unsent(to.key, sending.piece);
+      tell_cancelled(m, to, {{sending.piece, 1}});
       send(m, to, [this, piece = sending.piece](Member::Link& theirs) {
         if (!theirs.receiving || theirs.receiving->piece != piece) return;
         give_up(*theirs.receiving);
@@ -361,7 +368,7 @@ class Swarm {
                   std::uint32_t bytes, bool last) {
     if (!link.receiving) {
       link.receiving = {piece};
-      if (!claimed(m, from, piece)) {
+      if (!welcome(m, from, piece, m.down->begins(from.key, piece, now_))) {
         link.receiving->off = true;
         cancel(m, from, {{piece, 1}});
       }
