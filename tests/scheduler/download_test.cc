@@ -361,25 +361,33 @@ TEST(Download, AClaimOfAPieceUnderWayElsewhereIsUnwelcome) {
   EXPECT_FALSE(down.claimed(kBob, down.ann[0], 3ms)) << "here";
 }
 
-TEST(Download, AClaimOfWhatWasNeverAskedForIsUnwelcome) {
+// It waits at Ann; Bob was asked for it once and begins: his CLAIM and our CANCEL crossed.
+TEST(Download, AClaimOfWhatOnlyWaitsElsewhereIsWelcome) {
   Pair down;
-  EXPECT_FALSE(down.claimed(kBob, down.ann[0], 1ms));
-  EXPECT_EQ(down.scheduler.outstanding_bytes(kAnn), 2 * kBytes);
-  EXPECT_THAT(down.decide(1ms).withdraw, IsEmpty());
+  ASSERT_TRUE(down.claimed(kBob, down.ann[0], 1ms));
+  EXPECT_EQ(down.scheduler.outstanding_bytes(kAnn), kBytes);
+  const Decision decision = down.decide(1ms);
+  ASSERT_EQ(decision.withdraw.size(), 1U);
+  EXPECT_EQ(decision.withdraw[0].peer, kAnn);
+  EXPECT_TRUE(decision.withdraw[0].unclaimed) << "if Ann has begun it too, her CLAIM says so";
+  EXPECT_EQ(Downloader::set(decision.withdraw[0].pieces), set_of(run(down.ann[0])));
 }
 
 // Ann chose from an offer that was withdrawn meanwhile, when Bob turned out to have the pieces too.
-// Our CANCEL is on its way to her: she will not send it.
-TEST(Download, AClaimThatCrossedTheWithdrawalIsUnwelcomeAndMovesNothing) {
+// Our CANCEL leaves alone what she has claimed.
+TEST(Download, AClaimThatCrossedTheWithdrawalTakesThePieceBack) {
   Downloader down;
   down.add(kAnn, run(0, 4));
   down.decide(0s);
   down.add(kBob, run(0, 4), 1ms);
-  down.decide(1ms);
+  const Decision decision = down.decide(1ms);
+  ASSERT_EQ(decision.withdraw.size(), 1U);
+  EXPECT_TRUE(decision.withdraw[0].unclaimed);
   const std::uint64_t bobs = down.scheduler.outstanding_bytes(kBob);
   ASSERT_TRUE(down.asked[kBob].contains(PieceIndex(0)));
-  EXPECT_FALSE(down.claimed(kAnn, 0, 2ms));
-  EXPECT_EQ(down.scheduler.outstanding_bytes(kBob), bobs);
+  EXPECT_TRUE(down.claimed(kAnn, 0, 2ms));
+  EXPECT_EQ(down.scheduler.outstanding_bytes(kBob), bobs - kBytes);
+  EXPECT_FALSE(down.claimed(kBob, 0, 3ms)) << "Ann's is under way";
 }
 
 // --- endgame ---
