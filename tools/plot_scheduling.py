@@ -29,7 +29,7 @@ ORDERED = ("layers-order", "broadcast-8", "pipeline-4x2")
 NODES = (8, 16, 24, 32)
 SWEEP_PIECES = 300
 
-WIDTH, LEFT, RIGHT = 760, 180, 60
+WIDTH, LEFT, RIGHT = 760, 180, 80
 BAR, GAP = 8, 10
 FONT = 'font-family="sans-serif" font-size="11" fill="#222222"'
 
@@ -124,7 +124,7 @@ def write_svg(name, height, parts):
 
 
 def draw_bars(results, name):
-    """What is beyond the bound, in percent; a bar that would leave the plot ends with its figure."""
+    """What is beyond the bound, in percent; beside bars that would leave the plot stands how much."""
     most = 60
     top, group = 70, len(SETS) * BAR + GAP
     height = top + len(results) * group + 20
@@ -138,11 +138,12 @@ def draw_bars(results, name):
     for i, (label, by_set) in enumerate(results):
         y = top + i * group
         parts.append(text(LEFT - 8, y + len(SETS) * BAR / 2 + 4, label, "end"))
-        for j, (rules, colour) in enumerate(SETS.items()):
-            beyond = 100 * (by_set[rules]["ratio"] - 1)
-            parts.append(rect(LEFT, y + j * BAR, min(max(beyond, 0), most) * scale, BAR - 1, colour))
-            if beyond > most:
-                parts.append(text(WIDTH - RIGHT + 4, y + j * BAR + BAR, f"{beyond:.0f} %"))
+        beyond = [100 * (by_set[rules]["ratio"] - 1) for rules in SETS]
+        for j, (percent, colour) in enumerate(zip(beyond, SETS.values())):
+            parts.append(rect(LEFT, y + j * BAR, min(max(percent, 0), most) * scale, BAR - 1, colour))
+        if max(beyond) > most:
+            parts.append(text(WIDTH - RIGHT + 4, y + len(SETS) * BAR / 2 + 4,
+                              f"{min(beyond):.0f}–{max(beyond):.0f} %"))
     parts.append(line(LEFT, top - 6, LEFT, height - 20, "#222222"))
     write_svg(name, height, parts)
 
