@@ -18,14 +18,18 @@ SETS = {"rarest-first": "#999999", "small-windows": "#e69f00", "leases": "#56b4e
         "late-binding": "#0072b2"}  # told apart by the colour-blind, too
 SLOW_LINKS = ("model.piece=256KiB", "model.pieces=800", "defaults.up=200mbit",
               "defaults.down=200mbit")
+NODES_24 = ("nodes.1.count=24", "model.pieces=500")
 COMPARED = (
     ("8 × 1 Gbit/s", "broadcast-8", ()),
     ("8 × 200 Mbit/s, 256 KiB", "broadcast-8", SLOW_LINKS),
-    ("24 × 1 Gbit/s", "broadcast-64", ("nodes.1.count=24", "model.pieces=500")),
+    ("24 × 1 Gbit/s", "broadcast-64", NODES_24),
     *((name, name, ()) for name in
       ("two-sources", "leaving", "hoarder", "staggered", "mixed", "pipeline-4x2",
        "tensor-parallel", "home-upload", "racks", "wifi", "slow-node")))
-ORDERED = ("layers-order", "broadcast-8", "pipeline-4x2")
+ORDERED = (
+    ("8 × 1 Gbit/s", "broadcast-8", ()), ("24 × 1 Gbit/s", "broadcast-64", NODES_24),
+    *((name, name, ()) for name in
+      ("layers-order", "pipeline-4x2", "mixed", "staggered", "wifi", "two-sources")))
 NODES = (8, 16, 24, 32)
 SWEEP_PIECES = 300
 
@@ -77,10 +81,10 @@ def compare(program):
 
 def compare_orders(program):
     print_head("scenario", "order", "first layer", "all", "ratio", "source copies")
-    for scenario in ORDERED:
+    for label, scenario, settings in ORDERED:
         for order in ("rarest", "layers"):
-            result = run(program, scenario, (f"rules.order={order}",))
-            print_row(scenario, order, f"{result['first_layer_seconds']:.2f} s",
+            result = run(program, scenario, (*settings, f"rules.order={order}"))
+            print_row(label, order, f"{result['first_layer_seconds']:.2f} s",
                       f"{result['seconds']:.2f} s", f"{result['ratio']:.3f}",
                       f"{result['source_copies']:.2f}")
 
