@@ -122,9 +122,8 @@ class Joined {
       to_source(source, [this, &source, ask] {
         const auto refused = source.up->asked(kFetcher, ask.pieces, ask.credit_bytes, ask.any);
         if (refused.not_here.empty()) return;
-        to_fetcher(source, [this, &source, r = refused.not_here] {
-          down_->rejected(source.key, r, now_);
-        });
+        to_fetcher(source,
+                   [this, &source, r = refused.not_here] { down_->rejected(source.key, r, now_); });
       });
     }
     const auto due = down_->next_deadline();
