@@ -13,21 +13,13 @@
 
 #include "scheduler/download.h"
 #include "scheduler/upload.h"
+#include "tests/scheduler/runs.h"
 
 namespace shardswarm::test {
 namespace {
 
 using namespace std::chrono_literals;
-using Runs = std::vector<PieceRun>;
-
 constexpr PeerKey kFetcher(100);
-
-template <class F>
-void for_pieces(const Runs& runs, F&& f) {
-  for (const PieceRun& r : runs) {
-    for (std::uint32_t i = 0; i < r.count; ++i) f(PieceIndex(r.first.value + i));
-  }
-}
 
 class Joined {
  public:
@@ -97,7 +89,8 @@ class Joined {
     events_.emplace(std::pair(when, next_event_++), std::move(what));
   }
   Time arrival(Time& last) {
-    return last = std::max(last, now_ + std::chrono::microseconds(random_() % (delay_max_ / 1us)));
+    return last = std::max(last, now_ + std::chrono::microseconds(
+                                            upto(static_cast<std::uint32_t>(delay_max_ / 1us))));
   }
   void to_fetcher(Source& source, std::function<void()> what) {
     at(arrival(source.to_fetcher_at), [this, what = std::move(what)] {
