@@ -26,7 +26,7 @@ inline constexpr std::uint32_t kAnnounceAtOnce = 64;                      // pie
 // nodes that meet at a third so tell it within 0.8 s at 40 neighbours, before it stops presuming
 // that they are connected (scheduler/upload.cc).
 inline constexpr Duration kTellPeersEveryPerPair = std::chrono::microseconds(500);
-inline constexpr std::size_t kAddressesTold = 4;   // of one neighbour
+inline constexpr std::size_t kAddressesTold = 2;   // of one neighbour
 inline constexpr std::size_t kOthersTold = 16;     // beside the neighbours
 inline constexpr std::size_t kVisitorsTold = 128;  // to a visitor in all
 inline constexpr std::size_t kDialsMax = 32;       // under way

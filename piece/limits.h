@@ -47,9 +47,10 @@ inline constexpr std::uint64_t kCreditBytesMax = kGiB;       // what one peer ma
 inline constexpr std::uint64_t kWindowBytesMin = 2 * 256 * kKiB;
 inline constexpr std::uint64_t kWindowBytesMax = 16 * kMiB;
 // Neighbours in a large swarm: random graphs of this degree have a diameter of 3 at 1,000 nodes and
-// stay connected when most nodes go. Up to half as many more dialers are taken, and beyond these
-// there is room for visitors, who are told of others.
-inline constexpr std::uint32_t kDegree = 40;
+// stay connected when most nodes go. 64 nodes are a full mesh: with 40 of 63 neighbours each the
+// uplinks are busy for 92 % of the time instead of 98 %. Up to half as many more dialers are taken,
+// and beyond these there is room for visitors, who are told of others.
+inline constexpr std::uint32_t kDegree = 64;
 inline constexpr std::uint32_t kNeighboursMax = kDegree + kDegree / 2;
 inline constexpr std::uint32_t kConnectionsMax = 200;
 

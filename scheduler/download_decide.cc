@@ -18,6 +18,8 @@ constexpr Duration kOfferRenewed = std::chrono::seconds(2);
 constexpr std::size_t kPiecesAheadMin = 2;
 // In order: what is offered ahead of the credit, in windows of each peer.
 constexpr std::uint64_t kWindowsOffered = 4;
+// Who alone holds more than this part of what is missing is a source.
+constexpr std::uint32_t kSourceShare = 8;
 // Up to so many pieces are looked at one by one.
 constexpr std::uint32_t kFewPullable = 64;
 constexpr Duration kLateMin = std::chrono::milliseconds(500);
@@ -72,17 +74,13 @@ bool DownloadScheduler::Impl::offers_flow(const Peer& peer, Time now) const {
   return now - peer.last_claim < quiet(peer);
 }
 
-// Credit that is not used counts no more once offers are quiet: it must not keep others waiting.
-std::uint64_t DownloadScheduler::Impl::room_in_all(Time now) const {
+// Credit does not count: what was given to each of many peers may be used by few of them.
+std::uint64_t DownloadScheduler::Impl::room_in_all() const {
   const double rate = rate_.bytes_per_second();
   const double bytes = rate * std::chrono::duration<double>(options_.in_all).count();
   std::uint64_t most = std::max(options_.in_all_bytes_min, static_cast<std::uint64_t>(bytes));
   if (options_.outstanding_bytes_max != 0) most = std::min(most, options_.outstanding_bytes_max);
-  std::uint64_t used = outstanding_;
-  for (const auto& [key, peer] : peers_) {
-    if (offers_flow(peer, now)) used += peer.credit;
-  }
-  return most - std::min(used, most);
+  return most - std::min(outstanding_, most);
 }
 
 void DownloadScheduler::Impl::check_stalls(Time now) {
@@ -210,7 +208,8 @@ bool DownloadScheduler::Impl::pulls(const Peer& peer, Time now) const {
   if (peer.banned || peer.exhausted || peer.pullable == 0) return false;
   const bool flows = offers_flow(peer, now);
   // What others have is asked of others while this one gives what nobody else can.
-  if (flows && !(peer.offered.empty() && peer.offerable.empty())) return false;
+  const std::uint32_t only_here = peer.offered.count() + peer.offerable.count();
+  if (flows && only_here > missing_ / kSourceShare) return false;
   const std::uint64_t credit = flows ? peer.credit : 0;
   return peer.outstanding + credit < window(peer) ||
          (credit == 0 && peer.asked.size() < kPiecesAheadMin);
@@ -337,7 +336,7 @@ Decision DownloadScheduler::Impl::decide(Time now) {
   forgive_pause(now);
   check_stalls(now);
   if (!paused_) {
-    room_ = room_in_all(now);
+    room_ = room_in_all();
     for (auto& [key, peer] : peers_) {
       if (peer.banned) continue;
       expire_refusals(peer, now);

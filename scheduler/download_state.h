@@ -281,7 +281,7 @@ class DownloadScheduler::Impl {
   void forgive_pause(Time now);
   Duration quiet(const Peer& peer) const;
   bool offers_flow(const Peer& peer, Time now) const;
-  std::uint64_t room_in_all(Time now) const;  // within outstanding_bytes_max
+  std::uint64_t room_in_all() const;  // within outstanding_bytes_max
   void check_stalls(Time now);
   void expire_refusals(Peer& peer, Time now);
   PieceSet to_offer(const Peer& peer, std::uint64_t room) const;

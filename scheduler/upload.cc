@@ -375,7 +375,8 @@ class UploadScheduler::Impl {
       if (later && later->value - found->value < kFirstCopiesSpread) found = later;
     }
     for (std::size_t considered = 0; found && considered < kConsidered; ++considered) {
-      if (!(others_go_first && others_first(peer, *found)) && affordable(peer, *found)) return found;
+      if (!(others_go_first && others_first(peer, *found)) && affordable(peer, *found))
+        return found;
       found = next_unsent(peer, PieceIndex(found->value + 1));
     }
     return std::nullopt;

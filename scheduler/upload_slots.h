@@ -49,7 +49,7 @@ class UploadSlots {
       case Trial::kMore: {
         // Half of what as many more slots would bring if each had its own bottleneck.
         const double grown = static_cast<double>(count_) / static_cast<double>(before_);
-        if (rate < usual_ * (1 + (grown - 1) / 2)) break;
+        if (rate <= usual_ * (1 + (grown - 1) / 2)) break;  // at a standstill, too
         usual_ = rate;
         try_more();
         return;

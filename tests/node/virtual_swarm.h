@@ -110,6 +110,7 @@ class VirtualSwarm {
     int shares_ended = 0;
     bool corrupts = false;  // sends wrong bytes
     bool gone = false;
+    bool reads = true;  // what is sent to it
     bool ended = false;
     std::optional<Error> error;
     Time ended_at{};
@@ -331,6 +332,7 @@ class VirtualSwarm {
     const auto it = ends_.find(id);
     if (it == ends_.end() || it->second.sending) return;
     End& end = it->second;
+    if (const auto to = ends_.find(end.other); to != ends_.end() && !to->second.node->reads) return;
     std::vector<std::byte> chunk;
     while (chunk.size() < 64 * 1024) {
       const Output output = end.node->core->next_output(id);

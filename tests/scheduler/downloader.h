@@ -33,7 +33,11 @@ struct Downloader {
   explicit Downloader(
       PieceRun wanted = run(0, kPieces), std::uint64_t seed = 1,
       PieceBytes bytes = [](PieceIndex) { return kBytes; })
-      : scheduler(kPieces, std::move(bytes), options(seed)) {
+      : Downloader(wanted, options(seed), std::move(bytes)) {}
+  Downloader(
+      PieceRun wanted, DownloadOptions options,
+      PieceBytes bytes = [](PieceIndex) { return kBytes; })
+      : scheduler(kPieces, std::move(bytes), std::move(options)) {
     scheduler.want(set_of(wanted));
   }
   static DownloadOptions options(std::uint64_t seed) {

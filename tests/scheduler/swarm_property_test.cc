@@ -17,26 +17,18 @@
 #include "piece/limits.h"
 #include "scheduler/download.h"
 #include "scheduler/upload.h"
+#include "tests/scheduler/runs.h"
 
 namespace shardswarm::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-using Runs = std::vector<PieceRun>;
-
 // As in node/: pieces chosen ahead for each connection, HAVE batching.
 constexpr std::size_t kAhead = 2;
 constexpr Duration kAnnounceDelay = 5ms;
 constexpr Duration kVerifying = 1ms;
 constexpr Time kNever = Time::max();
-
-template <class F>
-void for_pieces(const Runs& runs, F&& f) {
-  for (const PieceRun& r : runs) {
-    for (std::uint32_t i = 0; i < r.count; ++i) f(PieceIndex(r.first.value + i));
-  }
-}
 
 // A piece on its way, as one of the two ends sees it.
 struct Transfer {

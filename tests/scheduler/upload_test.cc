@@ -74,7 +74,8 @@ TEST(Upload, APeerThatAskedForNothingIsSentNothing) {
   Uploader uploader;
   uploader.add(kAnn);
   EXPECT_EQ(uploader.scheduler.choose(kAnn, UploadScheduler::Copy::kAny, kStart), std::nullopt);
-  EXPECT_EQ(uploader.scheduler.choose(kBob, UploadScheduler::Copy::kAny, kStart), std::nullopt) << "not a peer";
+  EXPECT_EQ(uploader.scheduler.choose(kBob, UploadScheduler::Copy::kAny, kStart), std::nullopt)
+      << "not a peer";
 }
 
 TEST(Upload, PullsNeedNoCredit) {
