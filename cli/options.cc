@@ -27,15 +27,21 @@ void add_limit(CLI::App& command, const std::string& flag, std::uint64_t& limit,
                                                       {"kbit", 125},
                                                       {"mbit", 125'000},
                                                       {"gbit", 125'000'000}};
-  const auto enough = [](const std::string& value) -> std::string {
-    std::uint64_t bytes = 0;
-    if (CLI::detail::lexical_cast(value, bytes) && bytes >= RateLimits::kRateMin) return {};
-    return fmt::format("a limit is at least {} KiB a second, such as 20MB, 50MiB or 200mbit",
-                       RateLimits::kRateMin / 1024);
+  // A function, so that an empty text is seen and refused.
+  const auto set = [units, flag, &limit](const std::string& value) {
+    std::string bytes = value;
+    const std::string error =
+        value.empty()
+            ? "a rate is missing"
+            : CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_INSENSITIVE)(bytes);
+    if (!error.empty()) throw CLI::ValidationError(flag, error);
+    if (!CLI::detail::lexical_cast(bytes, limit) || limit < RateLimits::kRateMin) {
+      throw CLI::ValidationError(
+          flag, fmt::format("a limit is at least {} KiB a second, such as 20MB, 50MiB or 200mbit",
+                            RateLimits::kRateMin / 1024));
+    }
   };
-  command.add_option(flag, limit, text)
-      ->check(CLI::Validator(enough, "", "at least"))
-      ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_INSENSITIVE))
+  command.add_option_function<std::string>(flag, set, text)
       ->type_name("RATE")
       ->group("Rate limits, a second: 20MB, 50MiB, 200mbit");
 }

@@ -80,7 +80,17 @@ std::uint64_t DownloadScheduler::Impl::room_in_all() const {
   const double bytes = rate * std::chrono::duration<double>(options_.in_all).count();
   std::uint64_t most = std::max(options_.in_all_bytes_min, static_cast<std::uint64_t>(bytes));
   if (options_.outstanding_bytes_max != 0) most = std::min(most, options_.outstanding_bytes_max);
-  return most - std::min(outstanding_, most);
+  if (outstanding_ < most) return most - outstanding_;
+  // What slow peers owe comes late, and must not keep the others waiting.
+  if (options_.outstanding_bytes_max != 0) return 0;
+  std::uint64_t used = 0;
+  for (const auto& [key, peer] : peers_) {
+    const double soon =
+        peer.rate.bytes_per_second() * std::chrono::duration<double>(options_.in_all).count();
+    used +=
+        soon == 0 ? peer.outstanding : std::min(peer.outstanding, static_cast<std::uint64_t>(soon));
+  }
+  return most - std::min(used, most);
 }
 
 void DownloadScheduler::Impl::check_stalls(Time now) {
@@ -283,11 +293,14 @@ void DownloadScheduler::Impl::take_over(Time now, Decision& decision) {
     std::optional<PieceIndex> found;
     for (const auto& [other, from] : peers_) {
       if (from.outstanding <= most || from.asked.size() < 2) continue;  // else to and fro
+      // The last one asked: its turn is the furthest.
+      Time since{};
       for (const auto& [piece, asked] : from.asked) {
         if (!asked.pulled || asked.claimed || !peer.have.contains(piece)) continue;
+        if (most == from.outstanding && asked.since < since) continue;
         most = from.outstanding;
+        since = asked.since;
         found = piece;
-        break;
       }
     }
     if (found) move_pull(*found, key, now, decision);

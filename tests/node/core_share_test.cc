@@ -98,7 +98,8 @@ TEST(CoreShare, PiecesComeFromANodeThatHasAnotherModel) {
   const std::uint64_t shared = sent_by(fetcher, holder);
   EXPECT_GT(shared, 0U);
   EXPECT_LE(shared, family.shared() * kTensorBytes);
-  EXPECT_EQ(fetcher.core->status(fetcher.key).duplicate_bytes, 0U);
+  // At the end one takes over what waits at the other, whose CLAIM may be on its way.
+  EXPECT_LE(fetcher.core->status(fetcher.key).duplicate_bytes, 2 * kTensorBytes);
   EXPECT_TRUE(fetcher.warnings.empty()) << fetcher.warnings.front();
 }
 
