@@ -30,16 +30,20 @@ void add_limit(CLI::App& command, const std::string& flag, std::uint64_t& limit,
   // A function, so that an empty text is seen and refused.
   const auto set = [units, flag, &limit](const std::string& value) {
     std::string bytes = value;
-    const std::string error =
-        value.empty()
-            ? "a rate is missing"
-            : CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_INSENSITIVE)(bytes);
-    if (!error.empty()) throw CLI::ValidationError(flag, error);
-    if (!CLI::detail::lexical_cast(bytes, limit) || limit < RateLimits::kRateMin) {
-      throw CLI::ValidationError(
-          flag, fmt::format("a limit is at least {} KiB a second, such as 20MB, 50MiB or 200mbit",
-                            RateLimits::kRateMin / 1024));
+    const bool number = !value.empty() && value.front() >= '0' && value.front() <= '9';
+    try {
+      if (number &&
+          CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_INSENSITIVE)(bytes).empty() &&
+          CLI::detail::lexical_cast(bytes, limit) && limit >= RateLimits::kRateMin) {
+        return;
+      }
+    } catch (const CLI::ValidationError&) {
+      // Said below, with the flag.
     }
+    throw CLI::ValidationError(
+        flag,
+        fmt::format("'{}' is no limit: at least {} KiB a second, such as 20MB, 50MiB or 200mbit",
+                    value, RateLimits::kRateMin / 1024));
   };
   command.add_option_function<std::string>(flag, set, text)
       ->type_name("RATE")
