@@ -309,7 +309,7 @@ class Core {
   void check_slots(Time now);
   std::size_t upload_slots() const;
   void extent_sent(Link& link, const OutputExtent& extent, std::size_t bytes, Time now);
-  void erase_upload(Link& link, std::deque<Upload>::iterator upload);
+  void erase_upload(Link& link, const std::deque<Upload>::iterator& upload);
   void drop_upload(Link& link, const Upload& upload);
 
   // core_limits.cc: rate limits

@@ -115,7 +115,7 @@ void Core::extent_sent(Link& link, const OutputExtent& extent, std::size_t bytes
   count_ahead(link);
 }
 
-void Core::erase_upload(Link& link, std::deque<Upload>::iterator upload) {
+void Core::erase_upload(Link& link, const std::deque<Upload>::iterator& upload) {
   drop_upload(link, *upload);
   link.uploads.erase(upload);
   count_ahead(link);

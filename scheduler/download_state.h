@@ -22,7 +22,7 @@ class DownloadScheduler::Impl {
         holders_(pieces, 0),
         wanters_(pieces, 0),
         pullable_(pieces),
-        order_(pieces, options.seed) {}
+        order_(pieces, options_.seed) {}
 
   // An open piece is asked of nobody; an arrived one is being verified.
   enum class State : std::uint8_t { kUnwanted, kOpen, kOffered, kAsked, kArrived, kDone };
