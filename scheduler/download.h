@@ -3,9 +3,12 @@
 // Rules, in this order:
 //  - a piece that only one connected peer holds is *offered* to that peer: a set from which the
 //    uploader chooses (late binding), with a byte credit that fills the peer's window;
-//  - other pieces are *pulled*, each from one peer at a time: rarest first, rarity weighed by how
-//    many peers still want the piece (rarity_class() in scheduler/urgency.h), ties at random by
-//    seed;
+//  - other pieces are *pulled*, each from one peer at a time, one after the other from the peer
+//  that
+//    owes least: rarest first, rarity weighed by how many peers still want the piece
+//    (rarity_class() in scheduler/urgency.h), ties at random by seed; of all peers together no more
+//    than `in_all` brings. While a source's offers flow, nothing that others have is pulled from
+//    it;
 //  - a far peer (of another site) is not asked for a piece that a near one holds, unless every near
 //    holder rejected it lately or was silent;
 //  - a peer's window follows its measured rate x (smallest round trip + 20 ms), within limits.h;

@@ -5,11 +5,10 @@
 //    offered (any = true) further ones as long as its credit is above zero; a chosen offer takes
 //    its bytes from the credit, which ends at zero, a pull takes none, and nothing but a CANCEL
 //    lowers credit otherwise;
-//  - first copies go first: of pieces that no peer is known to hold and that were never sent, one
-//  of
-//    the first kFirstCopiesSpread, so early layers come early, and of two sources each gives
-//    others; then the piece that is rarest for those who want it (rarity_class()), what is on its
-//    way to a peer counted as held;
+//  - first copies go first: of the pieces that no peer is known to hold and that were never sent,
+//    one of the first kFirstCopiesSpread, so that early layers come early, and of two sources each
+//    gives others; then the piece that is rarest for those who want it (rarity_class()), what is on
+//    its way to a peer counted as held;
 //  - leases: a piece given to a taker while nobody else is known to hold it is not given to another
 //    peer that is connected to the taker, until a third peer announces it, the taker goes, or the
 //    lease's deadline (twice the expected time, at least lease_min) passes. In its first second a
