@@ -148,6 +148,7 @@ void Core::give_turns(Time now) {
 // PONG, behind its payload, is late.
 void Core::forgive_waiting(Link& link, Time now) {
   link.last_received = now;
+  if (link.receiving) link.receiving->since = now;
   for (auto& [key, at] : link.models) {
     Model* model = find_model(key);
     if (model != nullptr && model->fetching && at.introduced)

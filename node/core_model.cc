@@ -296,6 +296,8 @@ void Core::store_finished(ModelKey key, Time now) {
 void Core::check_stalled(Model& model, Time now) {
   if (!model.fetching || model.finishing || model.state == Model::State::kOpening) return;
   if (model.state == Model::State::kLearning && model.learning->done()) return;
+  // Our own limit is paid off first: a large manifest came at once.
+  if (limits_ && !limits_->down.bucket.open(now)) model.last_progress = now;
   if (links_.empty()) {
     if (const auto error = addresses_.all_given_refused()) {
       fetch_failed(model.key, *error, now);

@@ -96,6 +96,10 @@ void Core::on(Link& link, event::PieceEnd&& e, Time /*now*/) {
   if (model == nullptr || !link.receiving) return;
   if (link.receiving->discard || !model->fetching || model->have.contains(e.piece) ||
       !model->storing.insert(e.piece)) {
+    if (model->fetching && !link.receiving->discard) {
+      const PieceRun run{e.piece, 1};
+      model->download->cancelled(link.id, {&run, 1});  // it owes us this one no more
+    }
     end_receive(link, true);
     return;
   }

@@ -67,6 +67,7 @@ bool Core::begin_upload(Link& link, UploadScheduler::Copy copy, Time now) {
 // A link is busy, and holds a slot, while more is on its way than its socket soon takes. Then it
 // has its next turn.
 void Core::count_ahead(Link& link) {
+  if (link.uploads.empty()) link.upload_stuck = false;
   std::uint64_t ahead = 0;
   for (const Upload& upload : link.uploads) ahead += upload.length - upload.sent;
   if (ahead < kUploadBytesAhead) uploads_due_.insert(link.id);
@@ -89,6 +90,7 @@ void Core::check_slots(Time now) {
     slot_checks_.erase(slot_checks_.begin());
     Link* link = find_link(id);
     if (link == nullptr) continue;
+    if (link->session.piece_frame_waits()) link->upload_progress = now;  // for our rate limit
     link->slot_check = link->upload_busy && link->upload_progress + kSlotHeld > now;
     if (link->slot_check) {
       slot_checks_.emplace(link->upload_progress + kSlotHeld, id);

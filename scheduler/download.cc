@@ -122,7 +122,8 @@ bool DownloadScheduler::Impl::claimed(PeerKey key, PieceIndex piece, Time now) {
     peer.last_claim = now;
     return true;
   }
-  if (!peer.have.contains(piece)) return false;
+  const bool withdrawn = peer.withdrawn.erase(piece);
+  if (!withdrawn && !peer.offered.contains(piece)) return false;  // never asked for
   switch (state(piece)) {
     case State::kAsked:
       if (arriving(piece)) return false;

@@ -18,8 +18,6 @@ constexpr Duration kOfferRenewed = std::chrono::seconds(2);
 constexpr std::size_t kPiecesAheadMin = 2;
 // In order: what is offered ahead of the credit, in windows of each peer.
 constexpr std::uint64_t kWindowsOffered = 4;
-// Who alone holds more than this part of what is missing is a source.
-constexpr std::uint32_t kSourceShare = 8;
 // Up to so many pieces are looked at one by one.
 constexpr std::uint32_t kFewPullable = 64;
 constexpr Duration kLateMin = std::chrono::milliseconds(500);
@@ -81,12 +79,14 @@ std::uint64_t DownloadScheduler::Impl::room_in_all() const {
   std::uint64_t most = std::max(options_.in_all_bytes_min, static_cast<std::uint64_t>(bytes));
   if (options_.outstanding_bytes_max != 0) most = std::min(most, options_.outstanding_bytes_max);
   if (outstanding_ < most) return most - outstanding_;
-  // What slow peers owe comes late, and must not keep the others waiting.
-  if (options_.outstanding_bytes_max != 0) return 0;
+  if (options_.outstanding_bytes_max != 0 || rate == 0) return 0;
+  // Of a slow peer no more counts than it brings in the time in which all together bring `most`:
+  // what it owes beyond that comes late, and must not keep the others waiting.
+  const double seconds = static_cast<double>(most) / rate;
   std::uint64_t used = 0;
   for (const auto& [key, peer] : peers_) {
-    const double soon =
-        peer.rate.bytes_per_second() * std::chrono::duration<double>(options_.in_all).count();
+    if (peer.snubbed) continue;
+    const double soon = peer.rate.bytes_per_second() * seconds;
     used +=
         soon == 0 ? peer.outstanding : std::min(peer.outstanding, static_cast<std::uint64_t>(soon));
   }
@@ -161,7 +161,9 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   const bool quiet = now - peer.last_claim >= kOfferRenewed;
   if (quiet && peer.outstanding == 0 && !peer.offered.empty()) {
     peer.credit = 0;
+    peer.offered.for_each([this](PieceIndex piece) { set(piece, State::kOpen); });
     peer.offerable |= peer.offered;
+    peer.offered.clear();
   }
   const std::uint64_t room = window(peer);
   const std::uint64_t used = peer.outstanding + peer.credit;
@@ -218,8 +220,7 @@ bool DownloadScheduler::Impl::pulls(const Peer& peer, Time now) const {
   if (peer.banned || peer.exhausted || peer.pullable == 0) return false;
   const bool flows = offers_flow(peer, now);
   // What others have is asked of others while this one gives what nobody else can.
-  const std::uint32_t only_here = peer.offered.count() + peer.offerable.count();
-  if (flows && only_here > missing_ / kSourceShare) return false;
+  if (flows && !(peer.offered.empty() && peer.offerable.empty())) return false;
   const std::uint64_t credit = flows ? peer.credit : 0;
   return peer.outstanding + credit < window(peer) ||
          (credit == 0 && peer.asked.size() < kPiecesAheadMin);

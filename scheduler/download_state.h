@@ -35,11 +35,12 @@ class DownloadScheduler::Impl {
   };
   struct Peer {
     explicit Peer(std::uint32_t pieces)
-        : have(pieces), wants(pieces), offerable(pieces), offered(pieces) {}
+        : have(pieces), wants(pieces), offerable(pieces), offered(pieces), withdrawn(pieces) {}
     PieceSet have;
     PieceSet wants;      // and does not have
     PieceSet offerable;  // open, and nobody else holds them: to be offered
     PieceSet offered;
+    PieceSet withdrawn;  // unasked: its CLAIM may have crossed that
     std::map<PieceIndex, Asked> asked;
     std::map<PieceIndex, Time> refused;  // until when
     std::uint64_t outstanding = 0;       // bytes of `asked`
@@ -266,7 +267,10 @@ class DownloadScheduler::Impl {
   // Nothing of it shall come from this peer any more; or, where it was only waiting there, unless
   // the peer has claimed it: its CLAIM may be on its way.
   void note_withdraw(PeerKey key, PieceIndex piece) { withdraw_[key].push_back(piece); }
-  void note_unasked(PeerKey key, PieceIndex piece) { unasked_[key].push_back(piece); }
+  void note_unasked(PeerKey key, PieceIndex piece) {
+    unasked_[key].push_back(piece);
+    peers_.at(key).withdrawn.insert(piece);
+  }
 
   // --- deciding ---
   void move_pull(PieceIndex piece, PeerKey key, Time now, Decision& decision);

@@ -407,7 +407,7 @@ class UploadScheduler::Impl {
   void take(Peer& peer, PeerKey key, PieceIndex piece, Time now) {
     const std::uint32_t bytes = bytes_(piece);
     const auto [pulled, offered] = end_request(peer, piece);
-    if (peer.given.insert(piece)) ++given_[piece.value];
+    if (!peer.have.contains(piece) && peer.given.insert(piece)) ++given_[piece.value];
     reorder(piece);
     if (offered && !pulled) peer.credit -= std::min<std::uint64_t>(peer.credit, bytes);
     if (peer.queued == 0) peer.rate.busy(now);
