@@ -84,6 +84,7 @@ void Core::on(Link& link, event::PieceBytes&& e, Time now) {
   link.receiving->got += e.bytes;
   model->counters.fetched_bytes += e.bytes;
   model->tallies[link.hello->node_id].fetched_bytes += e.bytes;
+  if (link.receiving->discard) model->counters.duplicate_bytes += e.bytes;
   if (link.receiving->discard || !model->fetching) return;
   // As above for blobs: in steps of 64 KiB.
   constexpr auto kStep = static_cast<std::uint32_t>(64 * limits::kKiB);
@@ -113,6 +114,8 @@ void Core::on(Link& link, event::PieceEnd&& e, Time /*now*/) {
 // The piece under way will not be kept (`wasted`), or was handed on. Frees its buffer.
 void Core::end_receive(Link& link, bool wasted) {
   if (!link.receiving) return;
+  // Of what is thrown away as it comes, each part was counted then.
+  wasted = wasted && !link.receiving->discard;
   if (Model* model = find_model(link.receiving->model); model != nullptr && wasted) {
     model->counters.duplicate_bytes += link.receiving->got;
   }
@@ -126,6 +129,9 @@ void Core::give_up_receive(Link& link) {
   Link::Receiving& receiving = *link.receiving;
   if (receiving.discard) return;
   receiving.discard = true;
+  if (Model* model = find_model(receiving.model); model != nullptr) {
+    model->counters.duplicate_bytes += receiving.got;
+  }
   if (receiving.waiting) {
     set_waiting(link, false);
     link.session.discard_piece(receiving.length);

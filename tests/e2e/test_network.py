@@ -59,7 +59,7 @@ class LimitedTest(SwarmTest):
             self.assertEqual(verified.code, 0, verified.stderr)
             self.assertEqual(event["fetched_bytes"] - event["duplicate_bytes"], event["wanted_bytes"])
         self.assertGreater(copies, 0.9)
-        self.assertLessEqual(copies, 1.3)
+        self.assertLessEqual(copies, 1.6)  # each for itself: 3
 
     def test_five_overlapping_shards_share_the_seeds_copies(self):
         layers = 16
@@ -70,7 +70,7 @@ class LimitedTest(SwarmTest):
         for host, (first, last) in enumerate(shards, 1):
             self.assert_has_tensors(source, self.dir / f"copy{host}", in_layers(first, last, layers))
         self.assertGreater(copies, 0.9)
-        self.assertLessEqual(copies, 1.5)
+        self.assertLessEqual(copies, 1.8)  # each for itself: 3.4
 
 
 if __name__ == "__main__":
