@@ -212,16 +212,18 @@ void DownloadScheduler::Impl::failed(PeerKey key, PieceIndex piece) {
 void DownloadScheduler::Impl::rejected(PeerKey key, std::span<const PieceRun> runs, Time now) {
   const auto it = peers_.find(key);
   if (it == peers_.end()) return;
+  bool gave_way = false;
   for (const PieceRun& run : runs) {
     for (std::uint32_t i = 0; i < run.count; ++i) {
       const PieceIndex piece(run.first.value + i);
       const bool ours = it->second.asked.contains(piece) || it->second.offered.contains(piece);
       if (!ours) continue;
+      gave_way = true;
       it->second.refused[piece] = now + options_.retry;
       release(key, it->second, piece);
     }
   }
-  if (it->second.near) near_gave_way();
+  if (gave_way && it->second.near) near_gave_way();
   // It may have refused the offer as such, before it knew the model: then its credit was lost, too.
   if (it->second.offered.empty()) it->second.credit = 0;
 }

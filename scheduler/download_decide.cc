@@ -260,51 +260,32 @@ void DownloadScheduler::Impl::pull(Time now, Decision& decision) {
   }
 }
 
-// A pull that waits for its turn elsewhere is asked of this peer instead.
-void DownloadScheduler::Impl::move_pull(PieceIndex piece, PeerKey key, Time now,
-                                        Decision& decision) {
-  const auto to = peers_.find(key);
-  if (to == peers_.end() || state(piece) != State::kAsked) return;
-  Peer& peer = to->second;
-  if (peer.banned || peer.snubbed || peer.refused.contains(piece) || !peer.have.contains(piece)) {
-    return;
-  }
-  if (peer.outstanding >= window(peer) && peer.asked.size() >= kPiecesAheadMin) return;
-  for (auto& [from_key, from] : peers_) {
-    const auto asked = from.asked.find(piece);
-    if (asked == from.asked.end()) continue;
-    if (!asked->second.pulled || asked->second.claimed || from.outstanding <= peer.outstanding) {
-      return;
-    }
-    if (asked->second.since == now) return;  // asked just now: a CANCEL would go out before it
-    note_unasked(from_key, piece);
-    drop_asked(from, asked);
-    add_asked(peer, piece, bytes_(piece), now).pulled = true;
-    decision.ask.push_back({.peer = key, .pieces = {{piece, 1}}, .credit_bytes = 0, .any = false});
-    return;
-  }
-}
-
-// Nothing is left to be asked for: who owes nothing takes over from those who owe most.
+// Nothing is left to be asked for: who owes nothing takes over from who owes most.
 void DownloadScheduler::Impl::take_over(Time now, Decision& decision) {
   if (!in_endgame()) return;
   for (auto& [key, peer] : peers_) {
     if (peer.banned || peer.snubbed || peer.outstanding > 0) continue;
-    std::uint64_t most = 0;
-    std::optional<PieceIndex> found;
-    for (const auto& [other, from] : peers_) {
-      if (from.outstanding <= most || from.asked.size() < 2) continue;  // else to and fro
-      // The last one asked: its turn is the furthest.
+    std::pair<PeerKey, Peer*> most{};
+    PieceIndex last;  // asked of it last: its turn is the furthest
+    for (auto& [other, from] : peers_) {
+      if (from.asked.size() < 2) continue;  // else to and fro
+      if (most.second != nullptr && from.outstanding <= most.second->outstanding) continue;
       Time since{};
       for (const auto& [piece, asked] : from.asked) {
-        if (!asked.pulled || asked.claimed || !peer.have.contains(piece)) continue;
-        if (most == from.outstanding && asked.since < since) continue;
-        most = from.outstanding;
+        // What was asked just now would be cancelled before it is asked for.
+        const bool waits = asked.pulled && !asked.claimed && asked.since != now;
+        if (!waits || !peer.have.contains(piece) || peer.refused.contains(piece)) continue;
+        if (most.second == &from && asked.since < since) continue;
+        most = {other, &from};
+        last = piece;
         since = asked.since;
-        found = piece;
       }
     }
-    if (found) move_pull(*found, key, now, decision);
+    if (most.second == nullptr) continue;
+    note_unasked(most.first, last);
+    drop_asked(*most.second, most.second->asked.find(last));
+    add_asked(peer, last, bytes_(last), now).pulled = true;
+    decision.ask.push_back({.peer = key, .pieces = {{last, 1}}, .credit_bytes = 0, .any = false});
   }
 }
 

@@ -273,7 +273,6 @@ class DownloadScheduler::Impl {
   }
 
   // --- deciding ---
-  void move_pull(PieceIndex piece, PeerKey key, Time now, Decision& decision);
   void take_over(Time now, Decision& decision);
   std::uint64_t window(const Peer& peer) const;
   // When a piece of this peer is late: twice what its queue should take.
