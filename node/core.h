@@ -303,7 +303,8 @@ class Core {
 
   // core_upload.cc: pieces out
   void pump_uploads(Time now);
-  bool give_upload(UploadScheduler::Copy copy, Time now);  // whether somebody got a piece
+  std::vector<ConnectionId> upload_order();
+  void give_uploads(std::span<const ConnectionId> order, UploadScheduler::Copy copy, Time now);
   bool begin_upload(Link& link, UploadScheduler::Copy copy, Time now);
   void count_ahead(Link& link);
   void check_slots(Time now);

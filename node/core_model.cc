@@ -154,6 +154,7 @@ void Core::part(Link& link, Model& model, LinkModel& at) {
   at.early_have.clear();
   at.early_want.clear();
   if (!std::exchange(at.introduced, false)) return;
+  --model.introduced;
   if (model.download) model.download->remove_peer(link.id);
   model.upload->remove_peer(link.id);
   model.to_peers_changed = true;
@@ -171,6 +172,7 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   const auto early_want = std::exchange(at.early_want, {});
   if (!within(link, model, early_have) || !within(link, model, early_want)) return;
   at.introduced = model.newcomers = true;
+  ++model.introduced;
   if (model.tallies.size() >= kTalliesMax) {
     std::erase_if(model.tallies, [](const auto& entry) {
       const PeerTally& old = entry.second;
@@ -332,7 +334,7 @@ void Core::check_stalled(Model& model, Time now) {
 void Core::announce(Model& model, Time now) {
   if (model.unannounced.empty()) return;
   if (model.unannounced.count() < kAnnounceAtOnce && !model.finishing &&
-      now - model.unannounced_since < kAnnounceDelay) {
+      now - model.unannounced_since < model.announce_delay()) {
     return;
   }
   const auto runs = model.unannounced.runs();

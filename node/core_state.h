@@ -19,8 +19,11 @@ inline constexpr Duration kSlotHeld = std::chrono::milliseconds(200);
 inline constexpr Duration kHelloTimeout = std::chrono::seconds(10);
 inline constexpr Duration kPingEvery = std::chrono::seconds(10);
 inline constexpr Duration kDeadAfter = std::chrono::seconds(30);
-inline constexpr Duration kAnnounceDelay = std::chrono::milliseconds(5);  // HAVE batching
-inline constexpr std::uint32_t kAnnounceAtOnce = 64;                      // pieces
+// HAVE goes to every neighbour: one of a few pieces, so that a node sends no more than 2,000 a
+// second however many neighbours there are. Among few it soon tells.
+inline constexpr Duration kAnnounceDelayMin = std::chrono::milliseconds(5);
+inline constexpr Duration kAnnounceDelayPerPeer = std::chrono::microseconds(500);
+inline constexpr std::uint32_t kAnnounceAtOnce = 64;  // pieces
 // PEERS goes to every neighbour about every neighbour, some 60 bytes an entry: with this at most
 // 120 KB/s while neighbours come and go, however many they are, and nothing when none does. Two
 // nodes that meet at a third so tell it within 0.8 s at 40 neighbours, before it stops presuming
@@ -195,12 +198,16 @@ struct Core::Model {
   PieceSet unannounced;
   std::unique_ptr<DownloadScheduler> download;  // of fetches
   std::unique_ptr<UploadScheduler> upload;
+  std::uint32_t introduced = 0;  // links on which it is
   std::uint32_t waiting = 0;  // links on which a piece of it waits for room
   std::uint64_t undurable_bytes = 0;
   ModelStatus counters;
   std::map<NodeId, PeerTally> tallies;
 
   std::uint32_t piece_bytes(PieceIndex piece) const { return manifest->extent(piece).length; }
+  Duration announce_delay() const {
+    return std::max<Duration>(kAnnounceDelayMin, introduced * kAnnounceDelayPerPeer);
+  }
   bool is_learning() const {
     return (fetching || sharing) && learning != nullptr && !learning->done();
   }

@@ -1,5 +1,6 @@
 // Pieces to peers: whose turn it is, and what becomes of what was chosen.
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "node/core_state.h"
@@ -16,27 +17,56 @@ void Core::pump_uploads(Time now) {
     for (const auto& [id, link] : links_) uploads_due_.insert(uploads_due_.end(), id);
   }
   check_slots(now);
-  using Copy = UploadScheduler::Copy;
-  while (busy_uploads_ < upload_slots() &&
-         (give_upload(Copy::kFirst, now) || give_upload(Copy::kAny, now))) {
-  }
+  if (busy_uploads_ >= upload_slots() || uploads_due_.empty()) return;
+  const auto order = upload_order();
+  give_uploads(order, UploadScheduler::Copy::kFirst, now);
+  give_uploads(order, UploadScheduler::Copy::kAny, now);
 }
 
-// To the next link whose turn it is and that may have such a piece.
-bool Core::give_upload(UploadScheduler::Copy copy, Time now) {
-  auto next = uploads_due_.upper_bound(last_upload_);
-  for (std::size_t n = uploads_due_.size(); n > 0; --n) {
-    if (next == uploads_due_.end()) next = uploads_due_.begin();
-    Link* link = find_link(*next);
-    const bool free = link != nullptr && !link->upload_busy && !link->upload_stuck;
-    if (free && begin_upload(*link, copy, now)) {
-      last_upload_ = link->id;
-      return true;
+// Links that may be given a piece, those first whose peers have the most left to fetch: the last
+// to be done makes the makespan. In turn, the neighbours of a source, who may take little from
+// others while it gives to them, were done 1.3 times as late as the rest (250 nodes, degree 24).
+std::vector<ConnectionId> Core::upload_order() {
+  struct Due {
+    std::uint32_t missing;
+    bool had_turn;
+    ConnectionId id;
+  };
+  std::vector<Due> due;
+  std::erase_if(uploads_due_, [&](ConnectionId id) {
+    const Link* link = find_link(id);
+    if (link == nullptr || link->upload_busy || link->upload_stuck) return true;
+    std::uint32_t missing = 0;
+    for (const auto& [key, at] : link->models) {
+      if (at.introduced) missing += find_model(key)->upload->missing(id);
     }
-    next =
-        free && copy == UploadScheduler::Copy::kFirst ? std::next(next) : uploads_due_.erase(next);
+    due.push_back({missing, id <= last_upload_, id});
+    return false;
+  });
+  std::ranges::sort(due, [](const Due& a, const Due& b) {
+    return std::tuple(b.missing, a.had_turn, a.id) < std::tuple(a.missing, b.had_turn, b.id);
+  });
+  std::vector<ConnectionId> order;
+  std::ranges::transform(due, std::back_inserter(order), &Due::id);
+  return order;
+}
+
+// One piece each, and again, until nothing is found or all slots are taken.
+void Core::give_uploads(std::span<const ConnectionId> order, UploadScheduler::Copy copy, Time now) {
+  for (bool given = true; given;) {
+    given = false;
+    for (const ConnectionId id : order) {
+      if (busy_uploads_ >= upload_slots()) return;
+      Link& link = *find_link(id);
+      if (link.upload_busy || !uploads_due_.contains(id)) continue;
+      if (begin_upload(link, copy, now)) {
+        last_upload_ = id;
+        given = true;
+      } else if (copy == UploadScheduler::Copy::kAny) {
+        uploads_due_.erase(id);
+      }
+    }
   }
-  return false;
 }
 
 // Chooses one piece for the link, of one of its models in turn.

@@ -254,6 +254,11 @@ class UploadScheduler::Impl {
   }
   bool take_freed() { return std::exchange(freed_, false); }
 
+  std::uint32_t missing(PeerKey key) const {
+    const auto it = peers_.find(key);
+    return it == peers_.end() ? 0 : (it->second.wants - it->second.given).count();
+  }
+
   bool wants_of_us(PeerKey key) const {
     const auto it = peers_.find(key);
     return it != peers_.end() && (it->second.wants - it->second.have).intersects(have_);
@@ -492,6 +497,7 @@ void UploadScheduler::sent(PeerKey peer, PieceIndex piece, std::uint32_t bytes, 
 }
 std::optional<Time> UploadScheduler::next_deadline() const { return impl_->next_deadline(); }
 bool UploadScheduler::take_freed() { return impl_->take_freed(); }
+std::uint32_t UploadScheduler::missing(PeerKey peer) const { return impl_->missing(peer); }
 bool UploadScheduler::wants_of_us(PeerKey peer) const { return impl_->wants_of_us(peer); }
 std::uint32_t UploadScheduler::only_here() const { return impl_->only_here(); }
 

@@ -83,6 +83,9 @@ class UploadScheduler {
   // When the next lease ends, so that choose() may find more. Pulls that were accepted before their
   // piece was leased to another stay and wait.
   std::optional<Time> next_deadline() const;
+  // Pieces that the peer wants and that nobody is known to have brought it: what it does not have,
+  // without what it was given here.
+  std::uint32_t missing(PeerKey peer) const;
   // Whether the peer still wants a piece that is here.
   bool wants_of_us(PeerKey peer) const;
   // Pieces that some connected peer wants and that only this node is known to hold.
