@@ -23,8 +23,10 @@ class AddressBook {
   using Random = std::mt19937_64;
 
   void add_given(const std::string& address, Time now);
-  // `teller`: who told of it. Of one teller 512 are kept; in a full book (4096) a new one takes the
-  // place of one that never answered, of the teller that fills most of it, or is ignored.
+  // `teller`: who told of it. Of one teller 512 are kept, in all 4096. Beyond that a new one takes
+  // the place of one of this teller, or in a full book of the teller that fills most of it: of one
+  // that failed again after it was left alone, else of the oldest that was never tried. If there is
+  // none it is ignored.
   void add_learned(const std::string& address, const NodeId& teller, bool near, Time now);
 
   // Addresses to dial now, so that at most `most` are under way; each is until failed(), full(),
@@ -73,13 +75,19 @@ class AddressBook {
   };
   using Entries = std::map<std::string, Entry>;
 
+  using Told = std::vector<Entries::value_type*>;  // learned entries of a teller, the oldest first
+
+  static bool is_dead(const Entry& entry, Time now);
   void move(Entry& entry, State state, Time due);
-  bool make_room(const NodeId& teller);
+  void leave_told(Entries::value_type& named);
+  void forget(Entries::value_type& named);
+  bool make_room(const Told& told, bool untried_too, Time now);
+  bool make_room_in_all(Time now);
 
   Entries entries_;
-  std::map<NodeId, std::size_t> told_;  // learned entries of each teller
-  std::multiset<Time> idle_dues_;       // of idle entries
-  std::size_t dialing_ = 0;             // entries in that state
+  std::map<NodeId, Told> told_;
+  std::multiset<Time> idle_dues_;  // of idle entries
+  std::size_t dialing_ = 0;        // entries in that state
 };
 
 }  // namespace shardswarm
