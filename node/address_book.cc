@@ -103,7 +103,7 @@ bool AddressBook::make_room_in_all(Time now) {
 }
 
 std::vector<std::string> AddressBook::take_due(Time now, std::size_t most, std::size_t near,
-                                               Random& random) {
+                                               Random& random, const std::set<NodeId>* tellers) {
   std::vector<std::string> taken;
   if (dialing_ >= most || idle_dues_.empty() || *idle_dues_.begin() > now) return taken;
   std::size_t near_dialing = 0;
@@ -117,6 +117,7 @@ std::vector<std::string> AddressBook::take_due(Time now, std::size_t most, std::
     const Entry& entry = named.second;
     if (entry.state == State::kDialing && entry.near) ++near_dialing;
     if (entry.state != State::kIdle || entry.due > now) continue;
+    if (tellers != nullptr && !entry.given && !tellers->contains(entry.teller)) continue;
     if (entry.given && !entry.error && !entry.answered && dialing_ < most) {
       take(named);
     } else {

@@ -32,8 +32,9 @@ class AddressBook {
   // Addresses to dial now, so that at most `most` are under way; each is until failed(), full(),
   // connected() or never(). Given ones that were not tried yet come first; others at random: a
   // teller, then an address of it. Of those under way `near` shall be near nodes, the others not,
-  // as far as there are such.
-  std::vector<std::string> take_due(Time now, std::size_t most, std::size_t near, Random& random);
+  // as far as there are such. `tellers`: unless null, only given ones and those they told of.
+  std::vector<std::string> take_due(Time now, std::size_t most, std::size_t near, Random& random,
+                                    const std::set<NodeId>* tellers = nullptr);
   bool is_due(bool near, Time now) const;  // whether there is an address to dial of this class
   std::optional<Time> next_due() const;
   std::size_t dialing() const { return dialing_; }

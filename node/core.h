@@ -264,14 +264,20 @@ class Core {
   // core_neighbours.cc: with whom to be connected
   bool is_neighbour(const Link& link) const;
   void count_neighbour(Link& link);
+  std::size_t share_of_fetch() const;
+  std::size_t neighbours_of(const Model& model) const;
+  std::size_t neighbours_missing() const;
   std::size_t dials_most() const;
   std::size_t near_missing() const;
   void dial_due(Time now);
   std::optional<Time> next_dial() const;
   void found_full(Link& link, Time now);
   void take_in(Link& link, Time now);
+  std::optional<ConnectionId> spare_neighbour();
   std::vector<Neighbour> all_neighbours(Time now) const;
+  bool has_for_us(const Link& link, const Model& model) const;
   bool has_for_us(const Link& link) const;
+  bool starved(const Model& model) const;
   bool wants_of_us(const Link& link) const;
   void leave(Link& link, Time now);
   void remember(const Link& link, Time now);
@@ -337,6 +343,9 @@ class Core {
   Acquaintances acquaintances_;
   std::uint32_t neighbours_ = 0;       // links with Link::counted
   std::uint32_t near_neighbours_ = 0;  // of these, near ones
+  bool neighbours_changed_ = true;     // or the fetches: neighbours_missing_ is out of date
+  std::size_t neighbours_missing_ = 0;
+  Time dial_for_few_due_{};  // see dial_due()
   std::mt19937_64 random_;
   std::optional<Time> rechoose_due_;
   std::set<ConnectionId> output_ready_;

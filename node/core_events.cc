@@ -100,6 +100,7 @@ void Core::on(Link& link, event::Opened&& e, Time now) {
   open_on(link, *model);
   const auto at = link.models.find(model->key);
   if (at == link.models.end()) return;
+  at->second.answered = neighbours_changed_ = true;
   if (link.visiting) {
     tell_visitor(link, *model, e.channel, now);
   } else {
@@ -110,7 +111,9 @@ void Core::on(Link& link, event::Opened&& e, Time now) {
 void Core::on(Link& link, event::UnknownModel&& e, Time /*now*/) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
-  part(link, *model, link.models.at(model->key));
+  LinkModel& at = link.models.at(model->key);
+  at.answered = neighbours_changed_ = true;
+  part(link, *model, at);
 }
 
 void Core::on(Link& link, event::Have&& e, Time /*now*/) {
@@ -281,6 +284,9 @@ void Core::on(Link& link, event::BlobReject&& e, Time now) {
 void Core::on(Link& link, event::Peers&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
+  if (model->fetching && model->tellers.size() < kTalliesMax) {
+    model->tellers.insert(link.hello->node_id);
+  }
   std::vector<NodeId> connected;
   for (const PeerAddress& peer : e.peers) {
     if (peer.connected) connected.push_back(peer.id);

@@ -83,7 +83,8 @@ std::array<std::span<std::byte>, 2> Core::limited(Link& link,
                                                   std::array<std::span<std::byte>, 2> spans) {
   if (!limits_ || !limits_->down.on || spans[0].size() + spans[1].size() == 0) return spans;
   if (reads_at_once(link)) return spans;
-  link.turn_awaited = link.paid_down == 0;
+  const bool awaited = std::exchange(link.turn_awaited, link.paid_down == 0);
+  if (link.turn_awaited && !awaited) set_alive_due(link);
   const auto paid = static_cast<std::size_t>(link.paid_down);
   const std::size_t first = std::min(spans[0].size(), paid);
   return {spans[0].first(first), spans[1].first(std::min(spans[1].size(), paid - first))};
@@ -168,7 +169,6 @@ std::optional<Time> Core::next_turn() const {
   for (const auto& [id, link] : links_) {
     if (link->turn_awaited) {
       at(std::max(limits_->down.bucket.open_at(), link->down.open_at()));
-      at(link->ping_sent + kPingEvery);
     }
     if (link->session.piece_frame_waits()) {
       at(std::max(limits_->up.bucket.open_at(), link->up.open_at()));

@@ -52,6 +52,7 @@ Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
   Model& added = *model;
   model_by_id_[id] = key;
   models_.emplace(key, std::move(model));
+  neighbours_changed_ = true;
   meet_everybody(added, now);
   if (added.learning->done()) manifest_known(added);
   return key;
@@ -79,6 +80,7 @@ void Core::remove_model(ModelKey key) {
   }
   model_by_id_.erase(model->id);
   models_.erase(key);
+  neighbours_changed_ = true;
 }
 
 std::shared_ptr<const Manifest> Core::manifest(ModelKey key) const {
@@ -259,6 +261,7 @@ void Core::fetch_failed(ModelKey key, Error error, Time now) {
   Model* model = find_model(key);
   if (model == nullptr || !model->fetching) return;
   model->fetching = false;
+  neighbours_changed_ = true;
   (void)now;
   if (model->state == Model::State::kActive) {
     const PieceRun all{PieceIndex(0), model->manifest->piece_count()};
@@ -283,6 +286,7 @@ void Core::store_finished(ModelKey key, Time now) {
   Model* model = find_model(key);
   if (model == nullptr || !model->fetching) return;
   model->fetching = false;
+  neighbours_changed_ = true;
   model->last_progress = now;
   for (auto& [id, link] : links_) {
     const auto at = link->models.find(key);

@@ -19,6 +19,8 @@ inline constexpr Duration kSlotHeld = std::chrono::milliseconds(200);
 inline constexpr Duration kHelloTimeout = std::chrono::seconds(10);
 inline constexpr Duration kPingEvery = std::chrono::seconds(10);
 inline constexpr Duration kDeadAfter = std::chrono::seconds(30);
+// Who waits for us to read is forgiven its silence, before the scheduler calls it stalled (5 s).
+inline constexpr Duration kForgiveEvery = std::chrono::seconds(2);
 inline constexpr Duration kAnnounceDelay = std::chrono::milliseconds(5);  // HAVE batching
 inline constexpr std::uint32_t kAnnounceAtOnce = 64;                      // pieces
 // PEERS goes to every neighbour about every neighbour, some 60 bytes an entry: with this at most
@@ -30,6 +32,9 @@ inline constexpr std::size_t kAddressesTold = 2;   // of one neighbour
 inline constexpr std::size_t kOthersTold = 16;     // beside the neighbours
 inline constexpr std::size_t kVisitorsTold = 128;  // to a visitor in all
 inline constexpr std::size_t kDialsMax = 32;       // under way
+// A node with neighbours enough that lacks some for one of its models looks through all addresses
+// for that, no more often than so.
+inline constexpr Duration kDialForFewEvery = std::chrono::seconds(1);
 inline constexpr Duration kVisitMax = std::chrono::seconds(2);
 // A fetch that has nothing to ask for looks at HAVEs that come in milliseconds; after ten seconds
 // it is no passing state. More often would leave neighbours that were about to get something.
@@ -79,6 +84,7 @@ struct Core::Upload {
 struct Core::LinkModel {
   Channel channel;
   bool introduced = false;  // it is in the schedulers, HAVE and WANT were sent
+  bool answered = false;    // the peer said whether it knows the model
   // What came before our manifest did.
   std::vector<PieceRun> early_have;
   std::vector<PieceRun> early_want;
@@ -199,6 +205,7 @@ struct Core::Model {
   std::uint64_t undurable_bytes = 0;
   ModelStatus counters;
   std::map<NodeId, PeerTally> tallies;
+  std::set<NodeId> tellers;  // of fetches: who told of others that have to do with it
 
   std::uint32_t piece_bytes(PieceIndex piece) const { return manifest->extent(piece).length; }
   bool is_learning() const {

@@ -188,6 +188,24 @@ TEST_F(CoreLimits, WhoWaitsForItsTurnToReadIsNotDead) {
   expect_quietly_complete(fetcher);
 }
 
+// A manifest that came at once is paid off for half a minute, in which nothing is read.
+TEST_F(CoreLimits, WhileALimitIsPaidOffNothingWakesTheNodeAgainAndAgain) {
+  const MemoryModel model = make_memory_model(100, 40, 16, 11);
+  swarm.features = 0;  // as long as it is
+  auto& seed = add_seed(model, {});
+  auto& fetcher =
+      add_fetcher(model, {.layers = {{0, 0}}}, {seed.name}, {.download = RateLimits::kRateMin});
+  run_until(swarm, 2s);
+  ASSERT_TRUE(fetcher.core->status(fetcher.key).learned);
+  const std::uint32_t before = fetcher.woken;
+  run_until(swarm, 22s);
+  ASSERT_EQ(fetcher.core->status(fetcher.key).fetched_bytes, 0U);
+  EXPECT_LE(fetcher.woken - before, 100U);
+  swarm.run_all_fetches();
+  EXPECT_FALSE(fetcher.error);
+  EXPECT_THAT(fetcher.breaks, IsEmpty());
+}
+
 TEST_F(CoreLimits, BothDirectionsAtOnce) {
   const MemoryModel model = make_memory_model(16, 2, 200'000, 10);
   const RateLimits all{
