@@ -23,6 +23,10 @@ std::size_t below(std::size_t end, AddressBook::Random& random) {
   return std::uniform_int_distribution<std::size_t>(0, end - 1)(random);
 }
 
+Error full_error(const std::string& address) {
+  return {Errc::kUnreachable, address + " has as many connections as it takes"};
+}
+
 }  // namespace
 
 // All changes of an entry's state and due time: the sums over all entries follow.
@@ -203,7 +207,7 @@ void AddressBook::full(const std::string& address, Time now, Random& random) {
            Duration(std::uniform_int_distribution<Duration::rep>(0, delay.count())(random)));
   entry.failures = 0;
   entry.answered = true;
-  entry.error = Error{Errc::kUnreachable, address + " has as many connections as it takes"};
+  entry.error = full_error(address);
   entry.failed_at = now;
 }
 
@@ -232,6 +236,19 @@ std::optional<Error> AddressBook::all_given_failed() const {
   }
   if (latest == nullptr) return std::nullopt;
   return latest->error;
+}
+
+// That it answers, and takes the connection to say so, is what is seen of it meanwhile.
+std::optional<Error> AddressBook::lack_of_room(Time now) const {
+  const Entries::value_type* latest = nullptr;
+  for (const auto& named : entries_) {
+    const Entry& entry = named.second;
+    if (entry.refusals == 0 || entry.failures > 0 || entry.state == State::kNever) continue;
+    if (entry.state == State::kConnected && now - entry.connected_at >= kShortLived) continue;
+    if (latest == nullptr || entry.failed_at > latest->second.failed_at) latest = &named;
+  }
+  if (latest == nullptr) return std::nullopt;
+  return full_error(latest->first);
 }
 
 }  // namespace shardswarm

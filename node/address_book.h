@@ -58,6 +58,9 @@ class AddressBook {
   std::optional<Error> all_given_failed() const;
   // The same if each failed in a way that knocking again cannot mend (kRefused, kVersion).
   std::optional<Error> all_given_refused() const;
+  // What a peer said that answered last that it is full, and so may have room later; of several,
+  // the latest.
+  std::optional<Error> lack_of_room(Time now) const;
 
  private:
   enum class State : std::uint8_t { kIdle, kDialing, kConnected, kNever };

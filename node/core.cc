@@ -305,7 +305,7 @@ std::optional<Time> Core::next_deadline() const {
     if (model->fetching) {
       at(rechoose_due_);
       if (model->state != Model::State::kOpening && !model->finishing) {
-        at(model->last_progress + model->stall_timeout);
+        at(model->stalled_at());
       }
     }
     if (model->is_learning()) {

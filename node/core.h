@@ -148,7 +148,8 @@ class Core {
     ModelId id;
     Selection selection;
     ManifestFetch::Until until = ManifestFetch::Until::kPieceLists;
-    Duration stall_timeout{};              // without progress for so long the fetch ends
+    // Without progress for so long the fetch ends; for ten times as long while a peer is full.
+    Duration stall_timeout{};
     std::shared_ptr<const Manifest> kept;  // what this machine knows of it already; may be null
     FetchOrder order = FetchOrder::kRarest;
   };
@@ -227,6 +228,8 @@ class Core {
   Model* model_of(Link& link, Channel channel);
   Blob compressed(Model& model, const Digest& digest, const Blob& blob);
   bool within(Link& link, const Model& model, std::span<const PieceRun> pieces);
+  bool may_name(Link& link, const Model& model, std::span<const PieceRun> pieces,
+                std::uint32_t times, Time now);
   void on(Link& link, event::Ready&& e, Time now);
   void on(Link& link, event::Opened&& e, Time now);
   void on(Link& link, event::UnknownModel&& e, Time now);
@@ -326,6 +329,7 @@ class Core {
                                               std::array<std::span<std::byte>, 2> spans);
   void charge_received(Link& link, std::size_t bytes, Time now);
   void charge_sent(Link& link, std::size_t bytes, Time now);
+  void give_upload_turns(std::uint32_t frame, Time now);
   void give_turns(Time now);
   void forgive_waiting(Link& link, Time now);
   std::optional<Time> next_turn() const;

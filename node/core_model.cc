@@ -172,6 +172,7 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   const auto early_have = std::exchange(at.early_have, {});
   const auto early_want = std::exchange(at.early_want, {});
   if (!within(link, model, early_have) || !within(link, model, early_want)) return;
+  if (!may_name(link, model, early_have, 1, now)) return;
   at.introduced = model.newcomers = true;
   if (model.tallies.size() >= kTalliesMax) {
     std::erase_if(model.tallies, [](const auto& entry) {
@@ -308,9 +309,21 @@ void Core::check_stalled(Model& model, Time now) {
       return;
     }
   }
-  if (now - model.last_progress < model.stall_timeout) return;
+  if (now < model.stalled_at()) return;
+  const Duration waited = now - model.last_progress;
   const auto seconds =
-      std::to_string(std::chrono::duration_cast<std::chrono::seconds>(model.stall_timeout).count());
+      std::to_string(std::chrono::duration_cast<std::chrono::seconds>(waited).count());
+  if (const auto full = addresses_.lack_of_room(now)) {
+    if (waited < kPatience * model.stall_timeout) {
+      model.patient_until = now + model.stall_timeout;
+    } else {
+      fetch_failed(model.key,
+                   {Errc::kUnreachable, "no peer had room for " + seconds + " s: " + full->message +
+                                            "; run it again later"},
+                   now);
+    }
+    return;
+  }
   if (model.reached) {
     std::string what = "nothing has come for " + seconds + " s";
     if (model.download) {
