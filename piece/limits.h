@@ -45,10 +45,10 @@ inline constexpr std::uint64_t kCreditBytesMax = kGiB;       // what one peer ma
 
 // HAVE, LOST and WANT cost their receiver time for each piece they name, however short the frames:
 // 16 million pieces are a run of 10 bytes. So a peer may name so many times the pieces of a model
-// on a connection at once, and all of them once more every so many seconds. A fetch and a widening
-// come to 6: HAVE of each piece once, or twice where it crossed the introduction, and OPEN and two
-// WANTs for each of both. At the refill rate 100 such peers take 5 % of a processor.
-inline constexpr std::uint32_t kNamedTimesMax = 16;
+// on a connection at once, and all of them once more every so many seconds. A fetch comes to 5, and
+// so does each widening: OPEN, two WANTs, and HAVE of each piece, twice where it crossed the
+// introduction. At the refill rate 100 such peers take a few per cent of a processor.
+inline constexpr std::uint32_t kNamedTimesMax = 32;
 inline constexpr std::uint32_t kNamedRefillSeconds = 30;
 inline constexpr std::uint32_t kNamedPiecesMin = 4096;  // a smaller model counts as so large
 

@@ -63,7 +63,7 @@ class NamedPieces : public testing::Test {
 };
 
 TEST_F(NamedPieces, HaveAndLostOfEverythingByTurnsEndTheConnection) {
-  for (int i = 0; i < 7; ++i) {
+  for (int i = 0; i < 15; ++i) {
     have();
     lost();
   }
@@ -74,7 +74,7 @@ TEST_F(NamedPieces, HaveAndLostOfEverythingByTurnsEndTheConnection) {
 }
 
 TEST_F(NamedPieces, WantsAgainAndAgainEndTheConnection) {
-  for (int i = 0; i < 7; ++i) {
+  for (int i = 0; i < 15; ++i) {
     want({&run_, 1});
     want({});
   }
@@ -85,7 +85,7 @@ TEST_F(NamedPieces, WantsAgainAndAgainEndTheConnection) {
 }
 
 TEST_F(NamedPieces, OpeningAgainAndAgainEndsTheConnection) {
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 40; ++i) {
     say([&] { peer_.session.unknown_model(channel_); });
     say([&] { (void)peer_.session.open(model_.manifest->id()); });
   }
