@@ -22,7 +22,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -305,7 +304,7 @@ def main():
         options.hosts = 1 + options.stages * options.replicas
         if options.rivals:
             parser.error("a torrent has no stages: --rivals is for whole copies")
-    place = pathlib.Path(tempfile.mkdtemp(prefix="shardswarm-network-", dir="/dev/shm"))
+    place = netbox.scratch()
     try:
         measure(options, place)
     except (Failed, netbox.NotPermitted, ValueError) as error:

@@ -23,6 +23,10 @@ std::size_t below(std::size_t end, AddressBook::Random& random) {
   return std::uniform_int_distribution<std::size_t>(0, end - 1)(random);
 }
 
+Error full_error(const std::string& address) {
+  return {Errc::kUnreachable, address + " has as many connections as it takes"};
+}
+
 }  // namespace
 
 // All changes of an entry's state and due time: the sums over all entries follow.
@@ -37,43 +41,73 @@ void AddressBook::move(Entry& entry, State state, Time due) {
 
 void AddressBook::add_given(const std::string& address, Time now) {
   const auto [it, added] =
-      entries_.try_emplace(address, Entry{.due = now, .teller = {}, .error = {}});
-  Entry& entry = it->second;
-  if (added) idle_dues_.insert(now);
-  if (!entry.given && told_.contains(entry.teller)) --told_.at(entry.teller);
-  entry.given = true;
+      entries_.try_emplace(address, Entry{.given = true, .due = now, .teller = {}, .error = {}});
+  if (added) {
+    idle_dues_.insert(now);
+  } else if (!std::exchange(it->second.given, true)) {
+    leave_told(*it);
+  }
 }
 
 void AddressBook::add_learned(const std::string& address, const NodeId& teller, bool near,
                               Time now) {
   if (entries_.contains(address)) return;
   const auto told = told_.find(teller);
-  if (told != told_.end() && told->second >= kEntriesPerTellerMax) return;
-  if (entries_.size() >= kEntriesMax && !make_room(teller)) return;
-  entries_.emplace(address, Entry{.near = near, .due = now, .teller = teller, .error = {}});
+  const bool share_full = told != told_.end() && told->second.size() >= kEntriesPerTellerMax;
+  if (share_full && !make_room(told->second, true, now)) return;
+  if (entries_.size() >= kEntriesMax && !make_room_in_all(now)) return;
+  const auto added =
+      entries_.emplace(address, Entry{.near = near, .due = now, .teller = teller, .error = {}});
   idle_dues_.insert(now);
-  ++told_[teller];
+  told_[teller].push_back(&*added.first);
 }
 
-// Whether there is room now for an address of this teller.
-bool AddressBook::make_room(const NodeId& teller) {
-  const auto most =
-      std::ranges::max_element(told_, {}, [](const auto& told) { return told.second; });
-  if (most == told_.end() || most->first == teller) return false;
-  const auto unproven = std::ranges::find_if(entries_, [&](const auto& named) {
-    const Entry& entry = named.second;
-    return !entry.given && !entry.answered && entry.state == State::kIdle &&
-           entry.teller == most->first;
-  });
-  if (unproven == entries_.end()) return false;
-  idle_dues_.erase(idle_dues_.find(unproven->second.due));
-  entries_.erase(unproven);
-  if (--most->second == 0) told_.erase(most);
+// Left alone for minutes, and that is over or it failed again. Not before: who tells of ever new
+// addresses that do not answer shall not have us dial more of them than have room.
+bool AddressBook::is_dead(const Entry& entry, Time now) {
+  if (entry.state != State::kIdle || entry.failures < kLearnedFailuresMax) return false;
+  return entry.failures > kLearnedFailuresMax || entry.due <= now;
+}
+
+void AddressBook::leave_told(Entries::value_type& named) {
+  const auto told = told_.find(named.second.teller);
+  std::erase(told->second, &named);
+  if (told->second.empty()) told_.erase(told);
+}
+
+// REQUIRES: learned and idle.
+void AddressBook::forget(Entries::value_type& named) {
+  leave_told(named);
+  idle_dues_.erase(idle_dues_.find(named.second.due));
+  entries_.erase(entries_.find(named.first));
+}
+
+// Whether one of these could be forgotten.
+bool AddressBook::make_room(const Told& told, bool untried_too, Time now) {
+  auto it =
+      std::ranges::find_if(told, [&](const auto* named) { return is_dead(named->second, now); });
+  if (it == told.end() && untried_too) {
+    it = std::ranges::find_if(told, [](const auto* named) {
+      const Entry& entry = named->second;
+      return entry.state == State::kIdle && !entry.answered && !entry.error;
+    });
+  }
+  if (it == told.end()) return false;
+  forget(**it);
   return true;
 }
 
+bool AddressBook::make_room_in_all(Time now) {
+  const auto most =
+      std::ranges::max_element(told_, {}, [](const auto& told) { return told.second.size(); });
+  if (most == told_.end()) return false;
+  return make_room(most->second, true, now) || std::ranges::any_of(told_, [&](const auto& told) {
+           return make_room(told.second, false, now);
+         });
+}
+
 std::vector<std::string> AddressBook::take_due(Time now, std::size_t most, std::size_t near,
-                                               Random& random) {
+                                               Random& random, const std::set<NodeId>* tellers) {
   std::vector<std::string> taken;
   if (dialing_ >= most || idle_dues_.empty() || *idle_dues_.begin() > now) return taken;
   std::size_t near_dialing = 0;
@@ -87,6 +121,7 @@ std::vector<std::string> AddressBook::take_due(Time now, std::size_t most, std::
     const Entry& entry = named.second;
     if (entry.state == State::kDialing && entry.near) ++near_dialing;
     if (entry.state != State::kIdle || entry.due > now) continue;
+    if (tellers != nullptr && !entry.given && !tellers->contains(entry.teller)) continue;
     if (entry.given && !entry.error && !entry.answered && dialing_ < most) {
       take(named);
     } else {
@@ -172,7 +207,7 @@ void AddressBook::full(const std::string& address, Time now, Random& random) {
            Duration(std::uniform_int_distribution<Duration::rep>(0, delay.count())(random)));
   entry.failures = 0;
   entry.answered = true;
-  entry.error = Error{Errc::kUnreachable, address + " has as many connections as it takes"};
+  entry.error = full_error(address);
   entry.failed_at = now;
 }
 
@@ -201,6 +236,19 @@ std::optional<Error> AddressBook::all_given_failed() const {
   }
   if (latest == nullptr) return std::nullopt;
   return latest->error;
+}
+
+// That it answers, and takes the connection to say so, is what is seen of it meanwhile.
+std::optional<Error> AddressBook::lack_of_room(Time now) const {
+  const Entries::value_type* latest = nullptr;
+  for (const auto& named : entries_) {
+    const Entry& entry = named.second;
+    if (entry.refusals == 0 || entry.failures > 0 || entry.state == State::kNever) continue;
+    if (entry.state == State::kConnected && now - entry.connected_at >= kShortLived) continue;
+    if (latest == nullptr || entry.failed_at > latest->second.failed_at) latest = &named;
+  }
+  if (latest == nullptr) return std::nullopt;
+  return full_error(latest->first);
 }
 
 }  // namespace shardswarm

@@ -23,15 +23,18 @@ class AddressBook {
   using Random = std::mt19937_64;
 
   void add_given(const std::string& address, Time now);
-  // `teller`: who told of it. Of one teller 512 are kept; in a full book (4096) a new one takes the
-  // place of one that never answered, of the teller that fills most of it, or is ignored.
+  // `teller`: who told of it. Of one teller 512 are kept, in all 4096. Beyond that a new one takes
+  // the place of one of this teller, or in a full book of the teller that fills most of it: of one
+  // that failed again after it was left alone, else of the oldest that was never tried. If there is
+  // none it is ignored.
   void add_learned(const std::string& address, const NodeId& teller, bool near, Time now);
 
   // Addresses to dial now, so that at most `most` are under way; each is until failed(), full(),
   // connected() or never(). Given ones that were not tried yet come first; others at random: a
   // teller, then an address of it. Of those under way `near` shall be near nodes, the others not,
-  // as far as there are such.
-  std::vector<std::string> take_due(Time now, std::size_t most, std::size_t near, Random& random);
+  // as far as there are such. `tellers`: unless null, only given ones and those they told of.
+  std::vector<std::string> take_due(Time now, std::size_t most, std::size_t near, Random& random,
+                                    const std::set<NodeId>* tellers = nullptr);
   bool is_due(bool near, Time now) const;  // whether there is an address to dial of this class
   std::optional<Time> next_due() const;
   std::size_t dialing() const { return dialing_; }
@@ -55,6 +58,9 @@ class AddressBook {
   std::optional<Error> all_given_failed() const;
   // The same if each failed in a way that knocking again cannot mend (kRefused, kVersion).
   std::optional<Error> all_given_refused() const;
+  // What a peer said that answered last that it is full, and so may have room later; of several,
+  // the latest.
+  std::optional<Error> lack_of_room(Time now) const;
 
  private:
   enum class State : std::uint8_t { kIdle, kDialing, kConnected, kNever };
@@ -73,13 +79,19 @@ class AddressBook {
   };
   using Entries = std::map<std::string, Entry>;
 
+  using Told = std::vector<Entries::value_type*>;  // learned entries of a teller, the oldest first
+
+  static bool is_dead(const Entry& entry, Time now);
   void move(Entry& entry, State state, Time due);
-  bool make_room(const NodeId& teller);
+  void leave_told(Entries::value_type& named);
+  void forget(Entries::value_type& named);
+  bool make_room(const Told& told, bool untried_too, Time now);
+  bool make_room_in_all(Time now);
 
   Entries entries_;
-  std::map<NodeId, std::size_t> told_;  // learned entries of each teller
-  std::multiset<Time> idle_dues_;       // of idle entries
-  std::size_t dialing_ = 0;             // entries in that state
+  std::map<NodeId, Told> told_;
+  std::multiset<Time> idle_dues_;  // of idle entries
+  std::size_t dialing_ = 0;        // entries in that state
 };
 
 }  // namespace shardswarm

@@ -237,6 +237,7 @@ void Core::set_alive_due(Link& link) {
   } else {
     due = link.last_received + kDeadAfter;
     if (!link.ping_pending) due = std::min(*due, link.ping_sent + kPingEvery);
+    if (link.turn_awaited) due = link.last_received + kForgiveEvery;
   }
   // A due time that moved away stands until it is reached: bytes come more often than that.
   if (due && link.alive_due && *link.alive_due <= *due) return;
@@ -304,7 +305,7 @@ std::optional<Time> Core::next_deadline() const {
     if (model->fetching) {
       at(rechoose_due_);
       if (model->state != Model::State::kOpening && !model->finishing) {
-        at(model->last_progress + model->stall_timeout);
+        at(model->stalled_at());
       }
     }
     if (model->is_learning()) {

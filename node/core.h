@@ -148,7 +148,8 @@ class Core {
     ModelId id;
     Selection selection;
     ManifestFetch::Until until = ManifestFetch::Until::kPieceLists;
-    Duration stall_timeout{};              // without progress for so long the fetch ends
+    // Without progress for so long the fetch ends; for ten times as long while a peer is full.
+    Duration stall_timeout{};
     std::shared_ptr<const Manifest> kept;  // what this machine knows of it already; may be null
     FetchOrder order = FetchOrder::kRarest;
   };
@@ -227,6 +228,8 @@ class Core {
   Model* model_of(Link& link, Channel channel);
   Blob compressed(Model& model, const Digest& digest, const Blob& blob);
   bool within(Link& link, const Model& model, std::span<const PieceRun> pieces);
+  bool may_name(Link& link, const Model& model, std::span<const PieceRun> pieces,
+                std::uint32_t times, Time now);
   void on(Link& link, event::Ready&& e, Time now);
   void on(Link& link, event::Opened&& e, Time now);
   void on(Link& link, event::UnknownModel&& e, Time now);
@@ -264,14 +267,20 @@ class Core {
   // core_neighbours.cc: with whom to be connected
   bool is_neighbour(const Link& link) const;
   void count_neighbour(Link& link);
+  std::size_t share_of_fetch() const;
+  std::size_t neighbours_of(const Model& model) const;
+  std::size_t neighbours_missing() const;
   std::size_t dials_most() const;
   std::size_t near_missing() const;
   void dial_due(Time now);
   std::optional<Time> next_dial() const;
   void found_full(Link& link, Time now);
   void take_in(Link& link, Time now);
+  std::optional<ConnectionId> spare_neighbour();
   std::vector<Neighbour> all_neighbours(Time now) const;
+  bool has_for_us(const Link& link, const Model& model) const;
   bool has_for_us(const Link& link) const;
+  bool starved(const Model& model) const;
   bool wants_of_us(const Link& link) const;
   void leave(Link& link, Time now);
   void remember(const Link& link, Time now);
@@ -321,6 +330,7 @@ class Core {
                                               std::array<std::span<std::byte>, 2> spans);
   void charge_received(Link& link, std::size_t bytes, Time now);
   void charge_sent(Link& link, std::size_t bytes, Time now);
+  void give_upload_turns(std::uint32_t frame, Time now);
   void give_turns(Time now);
   void forgive_waiting(Link& link, Time now);
   std::optional<Time> next_turn() const;
@@ -338,6 +348,9 @@ class Core {
   Acquaintances acquaintances_;
   std::uint32_t neighbours_ = 0;       // links with Link::counted
   std::uint32_t near_neighbours_ = 0;  // of these, near ones
+  bool neighbours_changed_ = true;     // or the fetches: neighbours_missing_ is out of date
+  std::size_t neighbours_missing_ = 0;
+  Time dial_for_few_due_{};  // see dial_due()
   std::mt19937_64 random_;
   std::optional<Time> rechoose_due_;
   std::set<ConnectionId> output_ready_;

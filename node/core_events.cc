@@ -37,6 +37,15 @@ bool Core::within(Link& link, const Model& model, std::span<const PieceRun> piec
   return ok;
 }
 
+// These pieces, and `times` all pieces of the model (WIRE-68). REQUIRES: the manifest is known.
+bool Core::may_name(Link& link, const Model& model, std::span<const PieceRun> pieces,
+                    std::uint32_t times, Time now) {
+  NamedBudget& named = link.models.at(model.key).named;
+  const bool ok = named.spend(pieces, times, model.manifest->piece_count(), now);
+  if (!ok) protocol_error(link, "it names the same pieces again and again");
+  return ok;
+}
+
 void Core::on(Link& link, event::Ready&& e, Time now) {
   const NodeId node = e.hello.node_id;
   if (banned_.contains(node)) {
@@ -100,6 +109,7 @@ void Core::on(Link& link, event::Opened&& e, Time now) {
   open_on(link, *model);
   const auto at = link.models.find(model->key);
   if (at == link.models.end()) return;
+  at->second.answered = neighbours_changed_ = true;
   if (link.visiting) {
     tell_visitor(link, *model, e.channel, now);
   } else {
@@ -110,10 +120,12 @@ void Core::on(Link& link, event::Opened&& e, Time now) {
 void Core::on(Link& link, event::UnknownModel&& e, Time /*now*/) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
-  part(link, *model, link.models.at(model->key));
+  LinkModel& at = link.models.at(model->key);
+  at.answered = neighbours_changed_ = true;
+  part(link, *model, at);
 }
 
-void Core::on(Link& link, event::Have&& e, Time /*now*/) {
+void Core::on(Link& link, event::Have&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
   LinkModel& at = link.models.at(model->key);
@@ -127,26 +139,28 @@ void Core::on(Link& link, event::Have&& e, Time /*now*/) {
     at.early_have.insert(at.early_have.end(), e.pieces.begin(), e.pieces.end());
     return;
   }
-  if (!within(link, *model, e.pieces)) return;
+  if (!within(link, *model, e.pieces) || !may_name(link, *model, e.pieces, 0, now)) return;
   if (model->fetching) model->download->peer_has(link.id, e.pieces);
   model->upload->peer_has(link.id, e.pieces);
 }
 
-void Core::on(Link& link, event::Lost&& e, Time /*now*/) {
+void Core::on(Link& link, event::Lost&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr || !link.models.at(model->key).introduced) return;
-  if (!within(link, *model, e.pieces)) return;
+  if (!within(link, *model, e.pieces) || !may_name(link, *model, e.pieces, 0, now)) return;
   if (model->fetching) model->download->peer_lost(link.id, e.pieces);
   model->upload->peer_lost(link.id, e.pieces);
 }
 
-void Core::on(Link& link, event::Want&& e, Time /*now*/) {
+void Core::on(Link& link, event::Want&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
   LinkModel& at = link.models.at(model->key);
   at.wants = !e.pieces.empty();
   if (!at.wants) model->left = true;
-  if (model->manifest && !within(link, *model, e.pieces)) return;
+  if (model->manifest && (!within(link, *model, e.pieces) || !may_name(link, *model, {}, 1, now))) {
+    return;
+  }
   if (!at.introduced) {
     at.early_want = std::move(e.pieces);
     if (!model->sharing) return;
@@ -238,8 +252,11 @@ void Core::on(Link& link, event::BlobChunk&& e, Time now) {
   model->counters.manifest_bytes += e.bytes.size();
   if (!model->is_learning()) return;
   model->reached = true;
-  // Drops that keep a fetch from counting as stalled are no progress.
-  if (e.last || e.bytes.size() >= 64 * limits::kKiB) model->last_progress = now;
+  model->blob_bytes_uncounted += e.bytes.size();
+  if (e.last || model->blob_bytes_uncounted >= kBlobProgressBytes) {
+    model->blob_bytes_uncounted = 0;
+    model->last_progress = now;
+  }
   const auto taken = model->learning->chunk(link.id,
                                             {.request = e.request,
                                              .offset = e.offset,
@@ -281,6 +298,9 @@ void Core::on(Link& link, event::BlobReject&& e, Time now) {
 void Core::on(Link& link, event::Peers&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
+  if (model->fetching && model->tellers.size() < kTalliesMax) {
+    model->tellers.insert(link.hello->node_id);
+  }
   std::vector<NodeId> connected;
   for (const PeerAddress& peer : e.peers) {
     if (peer.connected) connected.push_back(peer.id);

@@ -27,6 +27,10 @@ constexpr std::uint64_t kUploadRateMin = 64 * limits::kKiB;
 constexpr std::uint64_t kTurnsPerSecond = 50;
 constexpr std::uint64_t kTurnBytesMin = 2 * limits::kKiB;
 
+// Blobs are asked for by many peers at once, and a peer asks another when nothing of one comes for
+// 5 s: smaller frames, so that at 8 KiB/s 80 of them get on.
+constexpr std::uint64_t kBlobTurnsPerTurn = 4;
+
 std::uint64_t turn_bytes(std::uint64_t node_rate, std::uint64_t peer_rate, std::uint64_t most) {
   if (node_rate != 0) most = std::min(most, node_rate / kTurnsPerSecond);
   if (peer_rate != 0) most = std::min(most, peer_rate / kTurnsPerSecond);
@@ -68,7 +72,7 @@ void Core::limit(Link& link) {
   if (!limits_) return;
   link.up = TokenBucket(limits_->rates.peer_upload);
   link.down = TokenBucket(limits_->rates.peer_download);
-  if (limits_->up.on) link.session.pace_pieces();
+  if (limits_->up.on) link.session.pace_payload();
 }
 
 // --- in ---
@@ -83,7 +87,8 @@ std::array<std::span<std::byte>, 2> Core::limited(Link& link,
                                                   std::array<std::span<std::byte>, 2> spans) {
   if (!limits_ || !limits_->down.on || spans[0].size() + spans[1].size() == 0) return spans;
   if (reads_at_once(link)) return spans;
-  link.turn_awaited = link.paid_down == 0;
+  const bool awaited = std::exchange(link.turn_awaited, link.paid_down == 0);
+  if (link.turn_awaited && !awaited) set_alive_due(link);
   const auto paid = static_cast<std::size_t>(link.paid_down);
   const std::size_t first = std::min(spans[0].size(), paid);
   return {spans[0].first(first), spans[1].first(std::min(spans[1].size(), paid - first))};
@@ -99,11 +104,12 @@ void Core::charge_sent(Link& link, std::size_t bytes, Time now) {
   if (limits_) limits_->up.charge(link.up, link.paid_up, bytes, now);
 }
 
-// One turn for each that waits, from the one after who had the last, as far as the tokens go.
+// To the first that waits and may, from the one after who had the last.
 template <class Links, class Own, class Give>
-void Core::Limits::Flow::give_turns(Links& links, Own own, Time now, Give give) {
-  auto next = links.upper_bound(last);
-  for (std::size_t n = links.size(); on && n > 0 && bucket.open(now); --n, ++next) {
+std::uint64_t Core::Limits::Flow::give_turn(Links& links, Own own, ConnectionId& turn, Time now,
+                                            Give give) {
+  auto next = links.upper_bound(turn);
+  for (std::size_t n = links.size(); n > 0; --n, ++next) {
     if (next == links.end()) next = links.begin();
     Link& link = *next->second;
     if (!(link.*own).open(now)) continue;
@@ -111,7 +117,43 @@ void Core::Limits::Flow::give_turns(Links& links, Own own, Time now, Give give) 
     if (bytes == 0) continue;
     (link.*own).take(bytes, now);
     bucket.take(bytes, now);
-    last = link.id;
+    turn = link.id;
+    return bytes;
+  }
+  return 0;
+}
+
+// Pieces and blobs by turns of as many bytes, where both wait: a piece must not drip while a swarm
+// of newcomers asks for manifests.
+void Core::give_upload_turns(std::uint32_t frame, Time now) {
+  const auto begun = [this](Link& link, std::uint32_t bytes) {
+    link.paid_up += bytes;
+    output_ready_.insert(link.id);
+    return std::uint64_t{bytes};
+  };
+  const auto piece = [&](Link& link) {
+    return link.session.piece_frame_waits() ? begun(link, link.session.begin_piece_frame(frame))
+                                            : 0;
+  };
+  const auto part = static_cast<std::uint32_t>(frame / kBlobTurnsPerTurn);
+  const auto blob = [&](Link& link) {
+    return link.session.blob_frame_waits() ? begun(link, link.session.begin_blob_frame(part)) : 0;
+  };
+  Limits& limits = *limits_;
+  const auto give_piece = [&] {
+    return limits.up.give_turn(links_, &Link::up, limits.up.last, now, piece);
+  };
+  const auto give_blob = [&] {
+    return limits.up.give_turn(links_, &Link::up, limits.last_blob, now, blob);
+  };
+  while (limits.up.bucket.open(now)) {
+    const bool blob_first = limits.piece_bytes_ahead >= 0;
+    const std::uint64_t bytes = blob_first ? give_blob() : give_piece();
+    const auto moved = static_cast<std::int64_t>(bytes);
+    limits.piece_bytes_ahead += blob_first ? -moved : moved;
+    if (bytes != 0) continue;
+    limits.piece_bytes_ahead = 0;  // only one of them waits: nothing is owed to the other
+    if ((blob_first ? give_piece() : give_blob()) == 0) return;
   }
 }
 
@@ -120,23 +162,21 @@ void Core::give_turns(Time now) {
   const RateLimits& rates = limits_->rates;
   const auto frame = static_cast<std::uint32_t>(
       turn_bytes(rates.upload, rates.peer_upload, limits::kDataBytesMax));
-  limits_->up.give_turns(links_, &Link::up, now, [&](Link& link) -> std::uint64_t {
-    if (!link.session.piece_frame_waits()) return 0;
-    const std::uint32_t bytes = link.session.begin_piece_frame(frame);
-    link.paid_up += bytes;
-    output_ready_.insert(link.id);
-    return bytes;
-  });
+  if (limits_->up.on) give_upload_turns(frame, now);
   // Turns that were paid and are not used, for nothing comes, are all together no more than a
   // burst.
   const std::uint64_t read = turn_bytes(rates.download / std::max<std::size_t>(links_.size(), 1),
                                         rates.peer_download, limits::kPieceBytesMax);
-  limits_->down.give_turns(links_, &Link::down, now, [&](Link& link) -> std::uint64_t {
+  Limits::Flow& down = limits_->down;
+  const auto give = [&](Link& link) -> std::uint64_t {
     if (!std::exchange(link.turn_awaited, false)) return 0;
     link.paid_down += read;
     output_ready_.insert(link.id);
     return read;
-  });
+  };
+  while (down.on && down.bucket.open(now) &&
+         down.give_turn(links_, &Link::down, down.last, now, give) != 0) {
+  }
   for (auto& [id, link] : links_) {
     if (!link->turn_awaited || !reads_at_once(*link)) continue;
     link->turn_awaited = false;
@@ -168,9 +208,8 @@ std::optional<Time> Core::next_turn() const {
   for (const auto& [id, link] : links_) {
     if (link->turn_awaited) {
       at(std::max(limits_->down.bucket.open_at(), link->down.open_at()));
-      at(link->ping_sent + kPingEvery);
     }
-    if (link->session.piece_frame_waits()) {
+    if (link->session.piece_frame_waits() || link->session.blob_frame_waits()) {
       at(std::max(limits_->up.bucket.open_at(), link->up.open_at()));
     }
   }

@@ -52,6 +52,7 @@ Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
   Model& added = *model;
   model_by_id_[id] = key;
   models_.emplace(key, std::move(model));
+  neighbours_changed_ = true;
   meet_everybody(added, now);
   if (added.learning->done()) manifest_known(added);
   return key;
@@ -79,6 +80,7 @@ void Core::remove_model(ModelKey key) {
   }
   model_by_id_.erase(model->id);
   models_.erase(key);
+  neighbours_changed_ = true;
 }
 
 std::shared_ptr<const Manifest> Core::manifest(ModelKey key) const {
@@ -171,6 +173,7 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   const auto early_have = std::exchange(at.early_have, {});
   const auto early_want = std::exchange(at.early_want, {});
   if (!within(link, model, early_have) || !within(link, model, early_want)) return;
+  if (!may_name(link, model, early_have, 1, now)) return;
   at.introduced = model.newcomers = true;
   ++model.introduced;
   if (model.tallies.size() >= kTalliesMax) {
@@ -261,6 +264,7 @@ void Core::fetch_failed(ModelKey key, Error error, Time now) {
   Model* model = find_model(key);
   if (model == nullptr || !model->fetching) return;
   model->fetching = false;
+  neighbours_changed_ = true;
   (void)now;
   if (model->state == Model::State::kActive) {
     const PieceRun all{PieceIndex(0), model->manifest->piece_count()};
@@ -285,6 +289,7 @@ void Core::store_finished(ModelKey key, Time now) {
   Model* model = find_model(key);
   if (model == nullptr || !model->fetching) return;
   model->fetching = false;
+  neighbours_changed_ = true;
   model->last_progress = now;
   for (auto& [id, link] : links_) {
     const auto at = link->models.find(key);
@@ -306,9 +311,21 @@ void Core::check_stalled(Model& model, Time now) {
       return;
     }
   }
-  if (now - model.last_progress < model.stall_timeout) return;
+  if (now < model.stalled_at()) return;
+  const Duration waited = now - model.last_progress;
   const auto seconds =
-      std::to_string(std::chrono::duration_cast<std::chrono::seconds>(model.stall_timeout).count());
+      std::to_string(std::chrono::duration_cast<std::chrono::seconds>(waited).count());
+  if (const auto full = addresses_.lack_of_room(now)) {
+    if (waited < kPatience * model.stall_timeout) {
+      model.patient_until = now + model.stall_timeout;
+    } else {
+      fetch_failed(model.key,
+                   {Errc::kUnreachable, "no peer had room for " + seconds + " s: " + full->message +
+                                            "; run it again later"},
+                   now);
+    }
+    return;
+  }
   if (model.reached) {
     std::string what = "nothing has come for " + seconds + " s";
     if (model.download) {

@@ -16,6 +16,7 @@ bool Core::is_neighbour(const Link& link) const {
 void Core::count_neighbour(Link& link) {
   const bool is = is_neighbour(link);
   if (std::exchange(link.counted, is) == is) return;
+  neighbours_changed_ = true;
   const std::uint32_t one = is ? 1U : ~0U;  // modulo 2^32: minus one
   neighbours_ += one;
   if (link.near) near_neighbours_ += one;
@@ -23,13 +24,38 @@ void Core::count_neighbour(Link& link) {
 
 // --- dialing ---
 
+// Of the neighbours, each fetch seeks an equal part that has its model.
+std::size_t Core::share_of_fetch() const {
+  const auto fetches =
+      std::ranges::count_if(models_, [](const auto& entry) { return entry.second->fetching; });
+  if (fetches == 0) return 0;
+  return std::max<std::size_t>(options_.degree / static_cast<std::size_t>(fetches), 1);
+}
+
+// Those that have the model, or have not said yet.
+std::size_t Core::neighbours_of(const Model& model) const {
+  return static_cast<std::size_t>(std::ranges::count_if(links_, [&](const auto& entry) {
+    const Link& link = *entry.second;
+    const auto at = link.models.find(model.key);
+    return at != link.models.end() && is_neighbour(link) &&
+           (!at->second.answered || link.session.peer_opened(at->second.channel));
+  }));
+}
+
+// That are still to be looked for: until there are enough, and enough for each fetch.
+std::size_t Core::neighbours_missing() const {
+  const std::size_t share = share_of_fetch();
+  if (share == 0) return 0;
+  std::size_t missing = 0;
+  for (const auto& [key, model] : models_) {
+    if (model->fetching) missing += share - std::min(share, neighbours_of(*model));
+  }
+  return std::max<std::size_t>(missing, options_.degree - std::min(options_.degree, neighbours_));
+}
+
 // Dials that may be under way.
 std::size_t Core::dials_most() const {
-  const bool wanted = std::any_of(models_.begin(), models_.end(),
-                                  [](const auto& entry) { return entry.second->fetching; });
-  if (!wanted || links_.size() >= limits::kConnectionsMax) return 0;
-  if (neighbours_ >= options_.degree) return 0;
-  return std::min<std::size_t>(kDialsMax, options_.degree - neighbours_);
+  return links_.size() >= limits::kConnectionsMax ? 0 : std::min(kDialsMax, neighbours_missing_);
 }
 
 // Near neighbours that are still to be looked for.
@@ -38,16 +64,31 @@ std::size_t Core::near_missing() const {
   return share - std::min(share, near_neighbours_);
 }
 
+// With neighbours enough, only for the fetches that lack some: addresses told by who has their
+// models, and given ones, of which nobody knows what is there.
 void Core::dial_due(Time now) {
+  if (std::exchange(neighbours_changed_, false)) neighbours_missing_ = neighbours_missing();
   const std::size_t most = dials_most();
   if (most <= addresses_.dialing()) return;
-  for (std::string& address : addresses_.take_due(now, most, near_missing(), random_)) {
+  std::optional<std::set<NodeId>> tellers;
+  if (neighbours_ >= options_.degree) {
+    if (now < dial_for_few_due_) return;
+    dial_for_few_due_ = now + kDialForFewEvery;
+    tellers.emplace();
+    for (const auto& [key, model] : models_) {
+      if (!model->fetching || neighbours_of(*model) >= share_of_fetch()) continue;
+      tellers->insert(model->tellers.begin(), model->tellers.end());
+    }
+  }
+  for (std::string& address :
+       addresses_.take_due(now, most, near_missing(), random_, tellers ? &*tellers : nullptr)) {
     actions_.push_back(action::Dial{std::move(address)});
   }
 }
 
 std::optional<Time> Core::next_dial() const {
-  return addresses_.dialing() < dials_most() ? addresses_.next_due() : std::nullopt;
+  const auto due = addresses_.dialing() < dials_most() ? addresses_.next_due() : std::nullopt;
+  return due && neighbours_ >= options_.degree ? std::max(*due, dial_for_few_due_) : due;
 }
 
 // A full peer is no error: it has told of others, and is tried again later.
@@ -63,11 +104,35 @@ void Core::found_full(Link& link, Time now) {
 void Core::take_in(Link& link, Time now) {
   link.ready_at = now;
   if (neighbours_ < most_neighbours(options_.degree)) return;
-  if (const auto left = whom_to_leave(all_neighbours(now), options_.degree, random_)) {
+  auto left = whom_to_leave(all_neighbours(now), options_.degree, random_);
+  if (!left && link.dialed) left = spare_neighbour();
+  if (left) {
     leave(*find_link(*left), now);
   } else {
     link.visiting = true;
   }
+}
+
+// Where some fetch lacks neighbours: one that no fetch lacks, with no piece moving if there is
+// such.
+std::optional<ConnectionId> Core::spare_neighbour() {
+  if (neighbours_missing_ == 0) return std::nullopt;
+  std::set<ModelKey> scarce;
+  for (const auto& [key, model] : models_) {
+    if (model->fetching && neighbours_of(*model) <= share_of_fetch()) scarce.insert(key);
+  }
+  std::vector<ConnectionId> idle;
+  std::vector<ConnectionId> moving;
+  for (const auto& [id, link] : links_) {
+    const bool needed = std::ranges::any_of(link->models, [&](const auto& entry) {
+      return scarce.contains(entry.first) && link->session.peer_opened(entry.second.channel);
+    });
+    if (needed || !is_neighbour(*link)) continue;
+    (link->receiving || !link->uploads.empty() ? moving : idle).push_back(id);
+  }
+  const std::vector<ConnectionId>& spare = idle.empty() ? moving : idle;
+  if (spare.empty()) return std::nullopt;
+  return spare[std::uniform_int_distribution<std::size_t>(0, spare.size() - 1)(random_)];
 }
 
 std::vector<Neighbour> Core::all_neighbours(Time now) const {
@@ -92,13 +157,23 @@ std::vector<Neighbour> Core::all_neighbours(Time now) const {
 }
 
 // Whether it has pieces that are missing here, or may turn out to.
+bool Core::has_for_us(const Link& link, const Model& model) const {
+  const auto at = link.models.find(model.key);
+  if (at == link.models.end() || !model.fetching) return false;
+  if (!link.session.peer_opened(at->second.channel)) return false;
+  return !at->second.introduced || model.download->has_missing(link.id);
+}
+
 bool Core::has_for_us(const Link& link) const {
-  return std::ranges::any_of(link.models, [&](const auto& entry) {
-    const auto& [key, at] = entry;
-    const Model* model = find_model(key);
-    if (model == nullptr || !model->fetching || !link.session.peer_opened(at.channel)) return false;
-    return !at.introduced || model->download->has_missing(link.id);
-  });
+  return std::ranges::any_of(models_,
+                             [&](const auto& entry) { return has_for_us(link, *entry.second); });
+}
+
+// A fetch for which no neighbour has anything.
+bool Core::starved(const Model& model) const {
+  return model.fetching && std::ranges::none_of(links_, [&](const auto& entry) {
+           return is_neighbour(*entry.second) && has_for_us(*entry.second, model);
+         });
 }
 
 bool Core::wants_of_us(const Link& link) const {
@@ -136,21 +211,23 @@ void Core::choose_again(Time now) {
   if (!rechoose_due_) rechoose_due_ = now + kRechooseEvery;
   if (now < *rechoose_due_) return;
   rechoose_due_ = now + kRechooseEvery;
-  const bool fetching = std::ranges::any_of(models_, [](const auto& entry) {
-    const Model& model = *entry.second;
-    return model.fetching && model.state == Model::State::kActive && !model.finishing;
-  });
   const auto other = addresses_.next_due();
-  if (!fetching || !other || *other > now || neighbours_ < options_.degree) return;
-  const bool starved = std::ranges::none_of(links_, [this](const auto& entry) {
-    return is_neighbour(*entry.second) && has_for_us(*entry.second);
-  });
+  if (!other || *other > now || neighbours_ < options_.degree) return;
+  bool fetching = false;
+  bool starves = false;
+  for (const auto& [key, model] : models_) {
+    if (!model->fetching || model->finishing || model->state == Model::State::kOpening) continue;
+    fetching = true;
+    starves = starves || starved(*model);
+  }
+  if (!fetching) return;
   std::vector<ConnectionId> idle;
   for (const Neighbour& neighbour : all_neighbours(now)) {
     if (neighbour.age < kRechooseEvery || neighbour.moving) continue;
     const bool elsewhere =
         !neighbour.near && neighbour.seeks && near_missing() > 0 && addresses_.is_due(true, now);
-    if (starved || !neighbour.useful || elsewhere) idle.push_back(neighbour.link);
+    const bool holds_none = starves && !has_for_us(*find_link(neighbour.link));
+    if (holds_none || !neighbour.useful || elsewhere) idle.push_back(neighbour.link);
   }
   if (idle.empty()) return;
   std::uniform_int_distribution<std::size_t> any(0, idle.size() - 1);

@@ -24,6 +24,8 @@ inline constexpr Duration kDeadAfter = std::chrono::seconds(30);
 inline constexpr Duration kAnnounceDelayMin = std::chrono::milliseconds(5);
 inline constexpr Duration kAnnounceDelayPerPeer = std::chrono::microseconds(500);
 inline constexpr std::uint32_t kAnnounceAtOnce = 64;  // pieces
+// Who waits for us to read is forgiven its silence, before the scheduler calls it stalled (5 s).
+inline constexpr Duration kForgiveEvery = std::chrono::seconds(2);
 // PEERS goes to every neighbour about every neighbour, some 60 bytes an entry: with this at most
 // 120 KB/s while neighbours come and go, however many they are, and nothing when none does. Two
 // nodes that meet at a third so tell it within 0.8 s at 40 neighbours, before it stops presuming
@@ -33,6 +35,15 @@ inline constexpr std::size_t kAddressesTold = 2;   // of one neighbour
 inline constexpr std::size_t kOthersTold = 16;     // beside the neighbours
 inline constexpr std::size_t kVisitorsTold = 128;  // to a visitor in all
 inline constexpr std::size_t kDialsMax = 32;       // under way
+// A node with neighbours enough that lacks some for one of its models looks through all addresses
+// for that, no more often than so.
+inline constexpr Duration kDialForFewEvery = std::chrono::seconds(1);
+// A fetch without progress waits for so many stall timeouts while a peer answers that it is full:
+// the others there end, and leave room, after minutes rather than one.
+inline constexpr int kPatience = 10;
+// Drops that keep a fetch from counting as stalled are no progress: of blobs so many bytes are.
+// Under the lowest upload limit, half of it for blobs, that comes to each of 30 peers in a minute.
+inline constexpr std::uint64_t kBlobProgressBytes = 16 * limits::kKiB;
 inline constexpr Duration kVisitMax = std::chrono::seconds(2);
 // A fetch that has nothing to ask for looks at HAVEs that come in milliseconds; after ten seconds
 // it is no passing state. More often would leave neighbours that were about to get something.
@@ -79,13 +90,36 @@ struct Core::Upload {
   bool cancelled = false;  // before it was prepared
 };
 
+// What a peer may still name of a model: limits::kNamedTimesMax. As the time at which it has all of
+// it again, so that nothing need be done meanwhile.
+class NamedBudget {
+ public:
+  // Whether it was kept. `times`: of all pieces of the model, beside those named.
+  bool spend(std::span<const PieceRun> named, std::uint32_t times, std::uint32_t pieces, Time now) {
+    double spent = 0;
+    for (const PieceRun& run : named) spent += run.count;
+    spent = spent / std::max(pieces, limits::kNamedPiecesMin) + times;
+    constexpr std::chrono::duration<double> kRefill(limits::kNamedRefillSeconds);
+    const std::chrono::duration<double> most = kRefill * limits::kNamedTimesMax;
+    const std::chrono::duration<double> left = std::max(full_at_, now) - now + spent * kRefill;
+    if (left > most) return false;
+    full_at_ = now + std::chrono::duration_cast<Duration>(left);
+    return true;
+  }
+
+ private:
+  Time full_at_{};
+};
+
 struct Core::LinkModel {
   Channel channel;
   bool introduced = false;  // it is in the schedulers, HAVE and WANT were sent
+  bool answered = false;    // the peer said whether it knows the model
   // What came before our manifest did.
   std::vector<PieceRun> early_have;
   std::vector<PieceRun> early_want;
   std::vector<NodeId> connected_to;
+  NamedBudget named{};
   bool told = false;   // PEERS was sent
   bool wants = false;  // its last WANT named pieces
 };
@@ -98,9 +132,9 @@ struct Core::Limits {
     ConnectionId last{};  // who had the last turn
 
     void charge(TokenBucket& own, std::uint64_t& paid, std::uint64_t bytes, Time now);
-    // give: (Link&) -> bytes of the turn, 0 to who does not wait.
+    // give: (Link&) -> bytes of the turn, 0 to who does not wait. Returns the bytes given.
     template <class Links, class Own, class Give>
-    void give_turns(Links& links, Own own, Time now, Give give);
+    std::uint64_t give_turn(Links& links, Own own, ConnectionId& turn, Time now, Give give);
   };
 
   explicit Limits(const RateLimits& set);
@@ -108,7 +142,9 @@ struct Core::Limits {
   RateLimits rates;
   Flow up;
   Flow down;
-  std::size_t upload_slots;  // connections with uploads at a time, at most
+  ConnectionId last_blob{};            // whose blob had the last turn of `up`; `up.last`: piece
+  std::int64_t piece_bytes_ahead = 0;  // sent, of pieces beyond those of blobs, while both wait
+  std::size_t upload_slots;            // connections with uploads at a time, at most
 };
 
 struct Core::Link {
@@ -182,6 +218,8 @@ struct Core::Model {
   bool newcomers = false;  // neighbours that PEERS was not sent to
   Duration stall_timeout{};
   Time last_progress{};
+  std::uint64_t blob_bytes_uncounted = 0;  // come since they last counted as progress
+  Time patient_until{};                    // a peer is full: its room is waited for
   Time tell_due{};
   Time unannounced_since{};
   std::shared_ptr<const Manifest> manifest;
@@ -203,11 +241,13 @@ struct Core::Model {
   std::uint64_t undurable_bytes = 0;
   ModelStatus counters;
   std::map<NodeId, PeerTally> tallies;
+  std::set<NodeId> tellers;  // of fetches: who told of others that have to do with it
 
   std::uint32_t piece_bytes(PieceIndex piece) const { return manifest->extent(piece).length; }
   Duration announce_delay() const {
     return std::max<Duration>(kAnnounceDelayMin, introduced * kAnnounceDelayPerPeer);
   }
+  Time stalled_at() const { return std::max(last_progress + stall_timeout, patient_until); }
   bool is_learning() const {
     return (fetching || sharing) && learning != nullptr && !learning->done();
   }

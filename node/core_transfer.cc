@@ -86,7 +86,7 @@ void Core::on(Link& link, event::PieceBytes&& e, Time now) {
   model->tallies[link.hello->node_id].fetched_bytes += e.bytes;
   if (link.receiving->discard) model->counters.duplicate_bytes += e.bytes;
   if (link.receiving->discard || !model->fetching) return;
-  // As above for blobs: in steps of 64 KiB.
+  // Drops are no progress: steps of 64 KiB are.
   constexpr auto kStep = static_cast<std::uint32_t>(64 * limits::kKiB);
   if (before / kStep != link.receiving->got / kStep) model->last_progress = now;
   model->download->bytes_arrived(link.id, e.piece, e.bytes, now);

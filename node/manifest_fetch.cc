@@ -13,7 +13,9 @@ namespace {
 constexpr std::size_t kRequestsPerPeer = 8;
 // A peer that has been asked and sends nothing for this long is passed over.
 constexpr Duration kSilence = std::chrono::seconds(5);
-constexpr double kRateMin = 2 * limits::kKiB;  // bytes a second, beyond that
+// Bytes a second, beyond that: what each of 32 peers gets of one with the lowest upload limit,
+// whose manifest takes them all that long. To ask again would have it sent twice.
+constexpr double kRateMin = 256;
 // A peer that had not a blob when it was asked may have it by then.
 constexpr Duration kRetry = std::chrono::seconds(2);
 

@@ -43,6 +43,15 @@ inline constexpr std::size_t kReasonBytesMax = 1024;         // text of CLOSE an
 inline constexpr std::size_t kSendQueueBytesMax = 8 * kMiB;  // control bytes queued to one peer
 inline constexpr std::uint64_t kCreditBytesMax = kGiB;       // what one peer may have asked for
 
+// HAVE, LOST and WANT cost their receiver time for each piece they name, however short the frames:
+// 16 million pieces are a run of 10 bytes. So a peer may name so many times the pieces of a model
+// on a connection at once, and all of them once more every so many seconds. A fetch comes to 5, and
+// so does each widening: OPEN, two WANTs, and HAVE of each piece, twice where it crossed the
+// introduction. At the refill rate 100 such peers take a few per cent of a processor.
+inline constexpr std::uint32_t kNamedTimesMax = 32;
+inline constexpr std::uint32_t kNamedRefillSeconds = 30;
+inline constexpr std::uint32_t kNamedPiecesMin = 4096;  // a smaller model counts as so large
+
 // --- scheduler: who sends what next ---
 inline constexpr std::uint64_t kWindowBytesMin = 2 * 256 * kKiB;
 inline constexpr std::uint64_t kWindowBytesMax = 16 * kMiB;

@@ -20,7 +20,7 @@ void DownloadScheduler::Impl::want(const PieceSet& pieces) {
 
 void DownloadScheduler::Impl::add_peer(PeerKey key, Time now, bool near) {
   auto& peer = peers_.try_emplace(key, static_cast<std::uint32_t>(state_.size())).first->second;
-  peer.last_byte = peer.last_claim = now;
+  peer.since = peer.last_byte = peer.last_claim = now;
   peer.near = near;
 }
 

@@ -20,6 +20,11 @@ constexpr std::size_t kPiecesAheadMin = 2;
 constexpr std::uint64_t kWindowsOffered = 4;
 // Up to so many pieces are looked at one by one.
 constexpr std::uint32_t kFewPullable = 64;
+// A far peer is asked for what near ones hold when they all are busy and bring together less than
+// this part of what it brings; while its rate is not known, once it has been here for so long: what
+// it is asked until then is little.
+constexpr double kNearRateShare = 0.25;
+constexpr Duration kFarUnmeasured = std::chrono::seconds(5);
 constexpr Duration kLateMin = std::chrono::milliseconds(500);
 
 std::vector<PieceRun> runs_of(std::vector<PieceIndex> pieces) {
@@ -194,10 +199,14 @@ bool DownloadScheduler::Impl::near_answers(PieceIndex piece) const {
   });
 }
 
-std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(const Peer& peer) const {
+// `past_near`: also what near peers hold.
+std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(Peer& peer, bool past_near) const {
+  if (!past_near) peer.left_to_near = false;
   const auto usable = [&](PieceIndex piece) {
-    return peer.have.contains(piece) && !peer.refused.contains(piece) &&
-           (peer.near || !near_answers(piece));
+    if (!peer.have.contains(piece) || peer.refused.contains(piece)) return false;
+    if (peer.near || past_near || !near_answers(piece)) return true;
+    peer.left_to_near = true;
+    return false;
   };
   // One in so many of the order is this peer's: found at once, by and large.
   if (peer.pullable > kFewPullable) return order_.find(usable);
@@ -217,7 +226,12 @@ std::optional<PieceIndex> DownloadScheduler::Impl::next_pull(const Peer& peer) c
 
 // Whether its window has room for another pull.
 bool DownloadScheduler::Impl::pulls(const Peer& peer, Time now) const {
-  if (peer.banned || peer.exhausted || peer.pullable == 0) return false;
+  return !peer.exhausted && may_pull(peer, now);
+}
+
+// The same, whether or not there is a piece for it.
+bool DownloadScheduler::Impl::may_pull(const Peer& peer, Time now) const {
+  if (peer.banned || peer.pullable == 0) return false;
   const bool flows = offers_flow(peer, now);
   // What others have is asked of others while this one gives what nobody else can.
   if (flows && !(peer.offered.empty() && peer.offerable.empty())) return false;
@@ -226,8 +240,45 @@ bool DownloadScheduler::Impl::pulls(const Peer& peer, Time now) const {
          (credit == 0 && peer.asked.size() < kPiecesAheadMin);
 }
 
+// What near peers bring together that hold something to be pulled; nothing while one of them could
+// be asked for more, or its rate is not known.
+std::optional<double> DownloadScheduler::Impl::near_rate(Time now) const {
+  double all = 0;
+  for (const auto& [key, peer] : peers_) {
+    if (!peer.near || peer.banned || peer.snubbed || peer.pullable == 0) continue;
+    const double rate = peer.rate.bytes_per_second();
+    if (rate == 0 || pulls(peer, now)) return std::nullopt;
+    all += rate;
+  }
+  return all;
+}
+
 // One piece after the other, from the peer that owes least: what is asked of a busy one comes late.
 // Peers that deliver are asked before those that were silent.
+void DownloadScheduler::Impl::pull_from(std::vector<std::pair<PeerKey, Peer*>> free, bool past_near,
+                                        Time now, Pulled& pulled) {
+  while (room_ > 0 && !free.empty()) {
+    const auto least = std::min_element(free.begin(), free.end(), [](const auto& a, const auto& b) {
+      return std::pair(a.second->snubbed, a.second->outstanding) <
+             std::pair(b.second->snubbed, b.second->outstanding);
+    });
+    auto& [key, peer] = *least;
+    const auto piece = next_pull(*peer, past_near);
+    if (piece) {
+      make_unpullable(*piece);
+      add_asked(*peer, *piece, bytes_(*piece), now).pulled = true;
+      room_ -= std::min<std::uint64_t>(room_, bytes_(*piece));
+      pulled[key].push_back(*piece);
+      last_pull_ = key;
+    } else if (past_near) {
+      peer->left_to_near = false;
+    } else {
+      peer->exhausted = true;
+    }
+    if (!piece || !may_pull(*peer, now)) free.erase(least);
+  }
+}
+
 void DownloadScheduler::Impl::pull(Time now, Decision& decision) {
   std::vector<std::pair<PeerKey, Peer*>> free;
   for (auto it = peers_.upper_bound(last_pull_); it != peers_.end(); ++it) {
@@ -236,25 +287,20 @@ void DownloadScheduler::Impl::pull(Time now, Decision& decision) {
   for (auto it = peers_.begin(); it != peers_.end() && it->first <= last_pull_; ++it) {
     if (pulls(it->second, now)) free.emplace_back(it->first, &it->second);
   }
-  std::map<PeerKey, std::vector<PieceIndex>> picked;
-  while (room_ > 0 && !free.empty()) {
-    const auto least = std::min_element(free.begin(), free.end(), [](const auto& a, const auto& b) {
-      return std::pair(a.second->snubbed, a.second->outstanding) <
-             std::pair(b.second->snubbed, b.second->outstanding);
-    });
-    auto& [key, peer] = *least;
-    if (const auto piece = next_pull(*peer)) {
-      make_unpullable(*piece);
-      add_asked(*peer, *piece, bytes_(*piece), now).pulled = true;
-      room_ -= std::min<std::uint64_t>(room_, bytes_(*piece));
-      picked[key].push_back(*piece);
-      last_pull_ = key;
-    } else {
-      peer->exhausted = true;
+  Pulled pulled;
+  pull_from(std::move(free), false, now, pulled);
+  if (const auto near = room_ > 0 ? near_rate(now) : std::nullopt) {
+    free.clear();
+    for (auto& [key, peer] : peers_) {
+      if (!peer.exhausted || !peer.left_to_near || peer.snubbed || !may_pull(peer, now)) continue;
+      const double rate = peer.rate.bytes_per_second();
+      const bool faster =
+          rate == 0 ? now - peer.since >= kFarUnmeasured : *near < kNearRateShare * rate;
+      if (faster) free.emplace_back(key, &peer);
     }
-    if (!pulls(*peer, now)) free.erase(least);
+    pull_from(std::move(free), true, now, pulled);
   }
-  for (auto& [key, pieces] : picked) {
+  for (auto& [key, pieces] : pulled) {
     decision.ask.push_back(
         {.peer = key, .pieces = runs_of(std::move(pieces)), .credit_bytes = 0, .any = false});
   }

@@ -48,10 +48,12 @@ class DownloadScheduler::Impl {
     Time last_claim{};
     Duration claim_interval{};  // of offers, on average; 0: not known
     Time last_byte{};
+    Time since{};  // when it was added
     Duration rtt = std::chrono::milliseconds(1);
     RateMeter rate;
     std::uint32_t pullable = 0;  // pieces of pullable_ that it has
     bool exhausted = false;      // nothing to pull was found, and no such piece has come since
+    bool left_to_near = false;   // of an exhausted far one: near peers hold what it could be asked
     bool near = true;
     bool rtt_known = false;
     bool banned = false;
@@ -289,8 +291,13 @@ class DownloadScheduler::Impl {
   void expire_refusals(Peer& peer, Time now);
   PieceSet to_offer(const Peer& peer, std::uint64_t room) const;
   void offer(PeerKey key, Peer& peer, Time now, Decision& decision);
-  std::optional<PieceIndex> next_pull(const Peer& peer) const;
+  std::optional<PieceIndex> next_pull(Peer& peer, bool past_near) const;
   bool pulls(const Peer& peer, Time now) const;
+  bool may_pull(const Peer& peer, Time now) const;
+  std::optional<double> near_rate(Time now) const;
+  using Pulled = std::map<PeerKey, std::vector<PieceIndex>>;
+  void pull_from(std::vector<std::pair<PeerKey, Peer*>> free, bool past_near, Time now,
+                 Pulled& pulled);
   void pull(Time now, Decision& decision);
   void endgame(Time now, Decision& decision);
   bool near_answers(PieceIndex piece) const;

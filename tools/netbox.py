@@ -7,7 +7,7 @@
 
 `run` starts COMMAND once on every host and waits for all; in its environment are NETBOX_HOST (from 0),
 NETBOX_ADDRESS and NETBOX_ADDRESSES (all, with commas). `shell` opens a shell on host 0. `clean` removes
-what runs that were killed have left. RATE is a number with kbit, mbit or gbit, or a list with commas,
+what runs that were killed have left, and so does every new box. RATE is a number with kbit, mbit or gbit, or a list with commas,
 one for each host. Needs root, and iproute2.
 
     with NetBox(hosts=8, up="200mbit", down="200mbit") as box:
@@ -26,10 +26,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 NETWORK = "10.77.0"  # only in the namespaces: it may be the machine's own, too
 NAMES = re.compile(r"^netbox-(\d+)-(\d+)-\d+-(hub|\d+)$")
+SCRATCH = pathlib.Path("/dev/shm")
+SCRATCH_NAMES = re.compile(r"^shardswarm-network-(\d+)-(\d+)-\w+$")
 UNITS = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 
 # A token bucket sends a burst at once, as fast as memory, and then at the rate. A packet that is larger
@@ -143,16 +146,27 @@ def _remove(names):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
+def _left(place, names):
+    """What is there under such a name, and its owner is gone."""
+    found = sorted(os.listdir(place)) if place.is_dir() else []
+    return [name for name in found if (match := names.match(name))
+            and _start_time(int(match[1])) != int(match[2])]
+
+
+def scratch():
+    """A new directory in memory for the files of a run; clean() removes it when this process is gone."""
+    owner = f"{os.getpid()}-{_start_time(os.getpid())}"
+    return pathlib.Path(tempfile.mkdtemp(prefix=f"shardswarm-network-{owner}-", dir=SCRATCH))
+
+
 def clean():
-    """Removes what killed processes have left; returns the names."""
-    place = pathlib.Path("/run/netns")
-    left = []
-    for name in sorted(os.listdir(place)) if place.is_dir() else []:
-        match = NAMES.match(name)
-        if match and _start_time(int(match[1])) != int(match[2]):
-            left.append(name)
-    _remove(left)
-    return left
+    """Removes what killed processes have left, never what a living one holds; returns the names."""
+    boxes = _left(pathlib.Path("/run/netns"), NAMES)
+    _remove(boxes)  # first: what runs there holds the files
+    files = _left(SCRATCH, SCRATCH_NAMES)
+    for name in files:
+        shutil.rmtree(SCRATCH / name, ignore_errors=True)
+    return boxes + files
 
 
 class NetBox:
@@ -224,6 +238,7 @@ class NetBox:
     def _make(self):
         if os.geteuid() != 0 or not shutil.which("ip"):
             raise NotPermitted("network namespaces need root and iproute2")
+        clean()
         _batch("ip", [f"netns add {name}" for name in (self._hub, *self._names)])
         ports = ["link add bridge type bridge", "link set bridge up"]
         limits = []
@@ -243,10 +258,17 @@ class NetBox:
         self._watcher = subprocess.Popen(["ip", "netns", "exec", self._hub, "cat"],
                                          stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
-        while not all(f"host{host}:" in self._ports() for host in range(self.hosts)):
-            if time.monotonic() > deadline:
+        while not self._watches():
+            if self._watcher.poll() is not None or time.monotonic() > deadline:
                 raise NotPermitted("no process gets into the hub's namespace")
             time.sleep(0.001)
+
+    def _watches(self):
+        try:
+            ports = self._ports()
+        except OSError:  # of a process that has ended
+            return False
+        return all(f"host{host}:" in ports for host in range(self.hosts))
 
     def _ports(self):
         return pathlib.Path(f"/proc/{self._watcher.pid}/net/dev").read_text("ascii")

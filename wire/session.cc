@@ -187,10 +187,14 @@ std::size_t Session::pieces_queued() const { return impl_->pieces_queued(); }
 bool Session::abort_piece(Channel channel, PieceIndex piece) {
   return impl_->abort_piece(channel, piece);
 }
-void Session::pace_pieces() { impl_->pace_pieces(); }
+void Session::pace_payload() { impl_->pace_payload(); }
 bool Session::piece_frame_waits() const { return impl_->piece_frame_waits(); }
+bool Session::blob_frame_waits() const { return impl_->blob_frame_waits(); }
 std::uint32_t Session::begin_piece_frame(std::uint32_t body_max) {
   return impl_->begin_piece_frame(body_max);
+}
+std::uint32_t Session::begin_blob_frame(std::uint32_t body_max) {
+  return impl_->begin_blob_frame(body_max);
 }
 
 Output Session::next_output() { return impl_->next_output(); }

@@ -295,14 +295,17 @@ class Session {
   // PieceSent{aborted} comes when its bytes are not needed any more. False if it was not queued, or
   // if its last frame is under way already (PieceSent comes for it as usual).
   bool abort_piece(Channel channel, PieceIndex piece);
-  // From now on DATA frames begin by begin_piece_frame() alone; all others go out as ever. A frame
-  // begun goes out whole, so control never waits for the rate limit behind half a frame.
-  void pace_pieces();
-  // Paced, and a DATA frame could begin now.
+  // From now on DATA and BLOB frames begin by begin_piece_frame() and begin_blob_frame() alone; all
+  // others go out as ever. A frame begun goes out whole, so control never waits for the rate limit
+  // behind half a frame.
+  void pace_payload();
+  // Paced, and a DATA or BLOB frame could begin now.
   bool piece_frame_waits() const;
-  // Begins it, of at most `body_max` bytes; returns how many with the header. REQUIRES:
-  // piece_frame_waits(), body_max >= 1.
+  bool blob_frame_waits() const;
+  // Begins it, of at most `body_max` bytes; returns how many with the header. REQUIRES: such a
+  // frame waits, body_max >= 1.
   std::uint32_t begin_piece_frame(std::uint32_t body_max);
+  std::uint32_t begin_blob_frame(std::uint32_t body_max);
 
   // --- output ---
   // The same until sent(), and its bytes stay where they are until then.

@@ -38,9 +38,11 @@ class Session::Impl {
   void send_piece(Channel channel, PieceIndex piece, std::uint32_t length);
   bool abort_piece(Channel channel, PieceIndex piece);
   std::size_t pieces_queued() const { return pieces_.size(); }
-  void pace_pieces() { paced_ = true; }
-  bool piece_frame_waits() const;
+  void pace_payload() { paced_ = true; }
+  bool piece_frame_waits() const { return may_begin_paced() && !pieces_.empty(); }
+  bool blob_frame_waits() const { return may_begin_paced() && !blobs_.empty(); }
   std::uint32_t begin_piece_frame(std::uint32_t body_max);
+  std::uint32_t begin_blob_frame(std::uint32_t body_max);
   Output next_output();
   void sent(std::size_t n);
   std::size_t queued_bytes() const { return out_.size() - out_done_ + queue_.size(); }
@@ -159,8 +161,9 @@ class Session::Impl {
   bool may_send(Channel channel) const;
   void bound_queue();
   void begin_output();
-  void begin_data_frame(std::uint32_t body_max);
-  void begin_blob_frame();
+  bool may_begin_paced() const;
+  void append_data_header(std::uint32_t body_max);
+  void append_blob_header(std::uint32_t body_max);
   void end_data_frame();
 
   Hello self_;

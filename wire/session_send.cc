@@ -160,27 +160,35 @@ void Session::Impl::begin_output() {
   if (out_.capacity() > kKeptQueueBytes) out_.shrink_to_fit();
   out_done_ = 0;
   std::swap(out_, queue_);
-  if (closing_) return;
+  if (closing_ || paced_) return;
   if (!blobs_.empty()) {
-    begin_blob_frame();
-  } else if (!pieces_.empty() && !paced_) {
-    begin_data_frame(limits::kDataBytesMax);
+    append_blob_header(limits::kDataBytesMax);
+  } else if (!pieces_.empty()) {
+    append_data_header(limits::kDataBytesMax);
   }
 }
 
-bool Session::Impl::piece_frame_waits() const {
+bool Session::Impl::may_begin_paced() const {
   return paced_ && !closing_ && !peer_closed_ && out_done_ == out_.size() && !data_body_ &&
-         !blob_body_ && blobs_.empty() && !pieces_.empty();
+         !blob_body_;
 }
 
 std::uint32_t Session::Impl::begin_piece_frame(std::uint32_t body_max) {
   assert(piece_frame_waits() && body_max >= 1);
   begin_output();
-  begin_data_frame(std::min(body_max, limits::kDataBytesMax));
+  append_data_header(std::min(body_max, limits::kDataBytesMax));
   return limits::kFrameHeaderBytes + (data_body_->end - data_body_->offset);
 }
 
-void Session::Impl::begin_data_frame(std::uint32_t body_max) {
+std::uint32_t Session::Impl::begin_blob_frame(std::uint32_t body_max) {
+  assert(blob_frame_waits() && body_max >= 1);
+  begin_output();
+  append_blob_header(std::min(body_max, limits::kDataBytesMax));
+  const std::size_t body = blob_body_ ? blob_body_->end - blob_body_->offset : 0;
+  return limits::kFrameHeaderBytes + static_cast<std::uint32_t>(body);
+}
+
+void Session::Impl::append_data_header(std::uint32_t body_max) {
   const OutgoingPiece& next = pieces_.front();
   const std::uint32_t length = std::min(next.length - next.done, body_max);
   message::append_header(out_, {.length = length,
@@ -192,11 +200,10 @@ void Session::Impl::begin_data_frame(std::uint32_t body_max) {
       .channel = next.channel, .piece = next.piece, .offset = next.done, .end = next.done + length};
 }
 
-void Session::Impl::begin_blob_frame() {
+void Session::Impl::append_blob_header(std::uint32_t body_max) {
   OutgoingBlob next = std::move(blobs_.front());
   blobs_.pop_front();
-  const std::size_t length =
-      std::min<std::size_t>(next.blob->size() - next.done, limits::kDataBytesMax);
+  const std::size_t length = std::min<std::size_t>(next.blob->size() - next.done, body_max);
   const bool last = next.done + length == next.blob->size();
   message::append_header(
       out_, {.length = static_cast<std::uint32_t>(length),

@@ -168,6 +168,73 @@ TEST_F(AddressBookTest, AFullBookTakesInWhatALesserTellerKnows) {
   EXPECT_THAT(book_.take_due(Time(0), 4096, 4096, random_), Contains("new:1"));
 }
 
+// Each of what is in the book, until it is left alone and that is over: the time then.
+Time fail_all(AddressBook& book, AddressBook::Random& random) {
+  Time now(0);
+  for (int i = 0; i < 4; ++i, now += seconds(10)) {
+    for (const std::string& address : book.take_due(now, 4096, 4096, random)) {
+      book.failed(address, kDown, now);
+    }
+  }
+  return now + seconds(300);
+}
+
+TEST_F(AddressBookTest, PlacesOfWhatNeverAnsweredAreFreeAgainAfterMinutes) {
+  for (int i = 0; i < 512; ++i) {
+    book_.add_learned("gone" + std::to_string(i) + ":1", kTeller, true, Time(0));
+  }
+  const Time later = fail_all(book_, random_);
+  book_.add_learned("early:1", kTeller, true, later - seconds(200));
+  EXPECT_THAT(book_.take_due(later - seconds(200), 4096, 4096, random_), IsEmpty());
+  for (int i = 0; i < 512; ++i) {
+    book_.add_learned("new" + std::to_string(i) + ":1", kTeller, true, later);
+  }
+  EXPECT_EQ(book_.size(), 512U);
+  const auto dialed = book_.take_due(later, 4096, 4096, random_);
+  EXPECT_EQ(dialed.size(), 512U);
+  EXPECT_THAT(dialed, testing::Each(testing::StartsWith("new")));
+}
+
+TEST_F(AddressBookTest, WhatATellerSaysLastTakesThePlaceOfWhatWasNotTried) {
+  for (int i = 0; i < 513; ++i) {
+    book_.add_learned(std::to_string(i) + ":1", kTeller, true, Time(0));
+  }
+  const auto dialed = book_.take_due(Time(0), 4096, 4096, random_);
+  EXPECT_THAT(dialed, Contains("512:1"));
+  EXPECT_THAT(dialed, Not(Contains("0:1")));
+}
+
+TEST_F(AddressBookTest, AFullBookOfDeadAddressesTakesInNewOnesFromAnybody) {
+  for (int t = 0; t < 8; ++t) {
+    for (int i = 0; i < 512; ++i) {
+      book_.add_learned(std::to_string(t) + "." + std::to_string(i) + ":1", teller(t), true,
+                        Time(0));
+    }
+  }
+  ASSERT_EQ(book_.size(), 4096U);
+  const Time later = fail_all(book_, random_);
+  for (int t = 0; t < 9; ++t) {
+    book_.add_learned("new" + std::to_string(t) + ":1", teller(t), true, later);
+  }
+  EXPECT_EQ(book_.size(), 4096U);
+  const auto dialed = book_.take_due(later, 4096, 4096, random_);
+  for (int t = 0; t < 9; ++t) EXPECT_THAT(dialed, Contains("new" + std::to_string(t) + ":1"));
+}
+
+TEST_F(AddressBookTest, GivenAddressesAreNobodysShare) {
+  const NodeId zero{};
+  book_.add_given("given0:1", Time(0));
+  book_.add_learned("learned:1", zero, true, Time(0));
+  book_.add_given("given1:1", Time(0));
+  book_.add_given("given2:1", Time(0));
+  book_.add_given("learned:1", Time(0));
+  book_.add_given("learned:1", Time(0));
+  for (int i = 0; i < 512; ++i) {
+    book_.add_learned(std::to_string(i) + ":1", zero, true, Time(0));
+  }
+  EXPECT_EQ(book_.size(), 516U);
+}
+
 TEST_F(AddressBookTest, DialsWhatEachTellerToldEquallyOften) {
   for (int i = 0; i < 500; ++i) {
     book_.add_learned("fake" + std::to_string(i) + ":1", kTeller, true, Time(0));

@@ -142,6 +142,52 @@ TEST_F(LargeSwarm, IsAFullMeshUpToTheDegree) {
   expect_all_complete();
 }
 
+// A node that has neighbours enough for one model begins to fetch another.
+class SecondModel : public testing::Test {
+ protected:
+  static constexpr std::uint32_t kDegreeHere = 2;
+  SecondModel() {
+    swarm_.degree = kDegreeHere;
+    swarm_.rate = 20e3;
+  }
+  // Whether the fetch of the other model gets on, with whoever has it.
+  void expect_second_learned(VirtualSwarm::Node& node) {
+    const std::uint32_t woken = node.woken;
+    const ModelKey key = swarm_.fetch_too(node, second_, {}, {seed_of_second_.name});
+    swarm_.run_for(seconds(20));
+    ASSERT_FALSE(node.core->status(node.key).ended) << "the first model needed neighbours no more";
+    EXPECT_TRUE(node.core->status(key).learned);
+    EXPECT_GT(node.core->status(key).present_bytes, 0U);
+    EXPECT_LE(node.core->neighbours(), most_neighbours(kDegreeHere));
+    EXPECT_LE(node.woken - woken, 4000U);
+  }
+
+  const MemoryModel first_ = make_memory_model(64, 8, 20'000, 1);
+  const MemoryModel second_ = make_memory_model(64, 8, 20'000, 2);
+  VirtualSwarm swarm_;
+  VirtualSwarm::Node& seed_of_second_ = swarm_.add_seed(second_);
+};
+
+TEST_F(SecondModel, IsDialedForByANodeWithNeighboursEnough) {
+  const std::vector<std::string> seeds{swarm_.add_seed(first_).name, swarm_.add_seed(first_).name};
+  auto& node = swarm_.add_fetcher(first_, {}, seeds);
+  swarm_.run_for(seconds(5));
+  ASSERT_EQ(node.core->neighbours(), kDegreeHere);
+  expect_second_learned(node);
+}
+
+TEST_F(SecondModel, HasANeighbourOfTheFirstLeftWhereAllPlacesAreTaken) {
+  const std::vector<std::string> seeds{swarm_.add_seed(first_).name, swarm_.add_seed(first_).name};
+  auto& node = swarm_.add_fetcher(first_, {}, seeds);
+  swarm_.run_for(seconds(5));
+  // A third seed comes of itself, for something that nobody has.
+  const MemoryModel other = make_memory_model(1, 1, 1000, 3);
+  (void)swarm_.fetch_too(swarm_.add_seed(first_), other, {}, {node.name});
+  swarm_.run_for(seconds(1));
+  ASSERT_EQ(node.core->neighbours(), most_neighbours(kDegreeHere));
+  expect_second_learned(node);
+}
+
 // Four sites of 30 nodes, with or without labels.
 class SitesSwarm : public LargeSwarm {
  protected:

@@ -188,6 +188,79 @@ TEST_F(CoreLimits, WhoWaitsForItsTurnToReadIsNotDead) {
   expect_quietly_complete(fetcher);
 }
 
+// A manifest that came at once is paid off for half a minute, in which nothing is read.
+TEST_F(CoreLimits, WhileALimitIsPaidOffNothingWakesTheNodeAgainAndAgain) {
+  const MemoryModel model = make_memory_model(100, 40, 16, 11);
+  swarm.features = 0;  // as long as it is
+  auto& seed = add_seed(model, {});
+  auto& fetcher =
+      add_fetcher(model, {.layers = {{0, 0}}}, {seed.name}, {.download = RateLimits::kRateMin});
+  run_until(swarm, 2s);
+  ASSERT_TRUE(fetcher.core->status(fetcher.key).learned);
+  const std::uint32_t before = fetcher.woken;
+  run_until(swarm, 22s);
+  ASSERT_EQ(fetcher.core->status(fetcher.key).fetched_bytes, 0U);
+  EXPECT_LE(fetcher.woken - before, 100U);
+  swarm.run_all_fetches();
+  EXPECT_FALSE(fetcher.error);
+  EXPECT_THAT(fetcher.breaks, IsEmpty());
+}
+
+// A manifest of 40 KiB for each of eight peers that come at once.
+TEST_F(CoreLimits, ManifestsKeepTheLowestUploadLimitAndEveryPeerGetsOn) {
+  const MemoryModel model = make_memory_model(100, 4, 200, 12);
+  std::uint64_t manifest = model.manifest->root_blob()->size();
+  manifest += model.manifest->header_blob(FileIndex(1))->size();
+  manifest += model.manifest->piece_list_blob(FileIndex(1))->size();
+  ASSERT_GE(manifest, 40 * limits::kKiB);
+  swarm.features = 0;  // as long as it is
+  auto& seed = add_seed(model, {.upload = RateLimits::kRateMin});
+  std::vector<VirtualSwarm::Node*> fetchers;
+  for (std::uint32_t i = 0; i < 8; ++i) {
+    fetchers.push_back(&add_fetcher(model, {.layers = {{i, i}}}, {seed.name}, {}));
+  }
+  for (const int second : {5, 10, 20}) {
+    run_until(swarm, std::chrono::seconds(second));
+    const double most = 1.05 * RateLimits::kRateMin * second + 16 * limits::kKiB;  // and control
+    EXPECT_LE(static_cast<double>(seed.bytes_out), most) << second;
+    for (const auto* fetcher : fetchers) {
+      EXPECT_GE(fetcher->core->status(fetcher->key).manifest_bytes,
+                static_cast<std::uint64_t>(second - 4) * limits::kKiB)
+          << fetcher->name << " after " << second << " s";
+    }
+  }
+  swarm.run_all_fetches();
+  for (const auto* fetcher : fetchers) expect_quietly_complete(*fetcher);
+  EXPECT_THAT(seed.breaks, IsEmpty());
+}
+
+// Newcomers' manifests do not make the piece drip that another is being sent.
+TEST_F(CoreLimits, APieceUnderWayGetsOnBesideManifests) {
+  const MemoryModel model = make_memory_model(2, 1, limits::kPieceBytesMax, 13);
+  auto& seed = add_seed(model, {.upload = RateLimits::kRateMin});
+  auto& first = add_fetcher(model, {.layers = {{0, 0}}}, {seed.name}, {}, 600s);
+  run_until(swarm, 5s);
+  ASSERT_GT(first.core->status(first.key).fetched_bytes, 0U);
+  // Another model of the seed's, with a manifest of 500 KiB.
+  const MemoryModel other = make_memory_model(400, 10, 16, 14);
+  swarm.features = 0;
+  seed.core->add_seed(other.manifest, PieceSet::full(other.manifest->piece_count()), swarm.now())
+      .value();
+  std::vector<VirtualSwarm::Node*> others;
+  for (int i = 0; i < 8; ++i) {
+    others.push_back(&add_fetcher(other, {.layers = {{0, 0}}}, {seed.name}, {}, 600s));
+  }
+  const std::uint64_t before = first.core->status(first.key).fetched_bytes;
+  run_until(swarm, 65s);
+  EXPECT_THAT(static_cast<double>(first.core->status(first.key).fetched_bytes - before),
+              within(0.1, 60.0 * RateLimits::kRateMin / 2));
+  EXPECT_THAT(seed.breaks, IsEmpty());
+  for (const auto* node : others) {
+    EXPECT_GE(node->core->status(node->key).manifest_bytes, 40 * limits::kKiB);
+    EXPECT_FALSE(node->ended);
+  }
+}
+
 TEST_F(CoreLimits, BothDirectionsAtOnce) {
   const MemoryModel model = make_memory_model(16, 2, 200'000, 10);
   const RateLimits all{

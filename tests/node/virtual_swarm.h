@@ -119,6 +119,7 @@ class VirtualSwarm {
     std::uint64_t bytes_in = 0;       // taken from them
     std::vector<std::string> breaks;  // connections that ended with an error, as it was logged
     std::uint32_t dialed = 0;         // times, by others
+    std::uint32_t woken = 0;          // times, by a deadline
   };
 
   double rate = 100e6;
@@ -323,7 +324,9 @@ class VirtualSwarm {
     if (const auto due = node.core->next_deadline()) {
       after(std::max<Duration>(*due - now_, std::chrono::milliseconds(1)), [this, &node] {
         const auto again = node.core->next_deadline();
-        if (!node.gone && again && *again <= now_) settle(node);
+        if (node.gone || !again || *again > now_) return;
+        ++node.woken;
+        settle(node);
       });
     }
   }
@@ -405,7 +408,7 @@ class VirtualSwarm {
   }
   void act(Node& node, action::ManifestReady&& a) {
     after(latency, [this, &node, a] {
-      const PieceSet none(node.model->manifest->piece_count());
+      const PieceSet none(node.core->manifest(a.model)->piece_count());
       node.core->store_opened(a.model, none, none, now_);
       settle(node);
     });
@@ -434,8 +437,9 @@ class VirtualSwarm {
     after(std::chrono::milliseconds(1), [this, &node, content = std::move(content), model = a.model,
                                          piece = a.piece, from = a.from] {
       if (node.gone) return;
-      const bool right = sha256(content) == node.model->manifest->digest(piece);
-      if (right) node.got[piece] = content;
+      const auto manifest = node.core->manifest(model);
+      const bool right = manifest == nullptr || sha256(content) == manifest->digest(piece);
+      if (right && model == node.key) node.got[piece] = content;
       node.core->piece_stored(model, piece, from, static_cast<std::uint32_t>(content.size()),
                               right ? Result<void>{} : fail(Errc::kCorrupt, "wrong bytes"), now_);
       settle(node);

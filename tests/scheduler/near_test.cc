@@ -62,5 +62,37 @@ TEST_F(NearFirst, ASilentNearPeerIsNotWaitedFor) {
   EXPECT_EQ(down_.asked[kBob].count(), 8U);
 }
 
+// Ann and Bob hold all of 400 pieces, Ann near. Each brings so many pieces of what it was asked a
+// second, in tenths of it, for 20 s; returns how many came from Bob.
+std::uint32_t far_pieces(double near_rate, double far_rate) {
+  Downloader down;
+  down.scheduler.add_peer(kAnn, 0s, true);
+  down.has(kAnn, run(0, kPieces));
+  down.scheduler.add_peer(kBob, 0s, false);
+  down.has(kBob, run(0, kPieces));
+  std::map<PeerKey, double> may{{kAnn, 0}, {kBob, 0}};
+  std::uint32_t far = 0;
+  for (Time now = 0s; now < 20s; now += 100ms) {
+    may[kAnn] += near_rate / 10;
+    may[kBob] += far_rate / 10;
+    for (auto& [peer, pieces] : may) {
+      down.decide(now);
+      while (pieces >= 1 && !down.asked[peer].empty()) {
+        const PieceIndex piece = *down.asked[peer].next(PieceIndex(0));
+        down.deliver(peer, piece.value, now);
+        for (auto& [other, asked] : down.asked) asked.erase(piece);
+        pieces -= 1;
+        far += peer == kBob ? 1U : 0U;
+      }
+      pieces = std::min(pieces, 1.0);
+    }
+  }
+  return far;
+}
+
+TEST(SlowNear, DoesNotShutOutAFarPeerThatIsMuchFaster) { EXPECT_GE(far_pieces(1, 50), 300U); }
+
+TEST(SlowNear, IsPreferredToAFarPeerThatIsFasterBySome) { EXPECT_LE(far_pieces(10, 20), 40U); }
+
 }  // namespace
 }  // namespace shardswarm::test
