@@ -13,6 +13,7 @@
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
 #include "storage/parallel.h"
+#include "storage/read_buffer.h"
 #include "storage/sparse.h"
 
 namespace shardswarm {
@@ -186,11 +187,10 @@ class Hasher {
   // Reads [from, from + size), which the job's pieces fill but for gaps.
   static Result<void> hash_bytes(FileWork& file, const ReadJob& job, std::uint64_t from,
                                  std::uint64_t size) {
-    thread_local std::vector<std::byte> buffer;
+    thread_local ReadBuffer buffer;
     thread_local std::vector<std::span<const std::byte>> pieces;
     thread_local std::vector<Digest> digests;
-    if (buffer.size() < size) buffer.resize(std::max(size, kReadBytes));
-    const auto bytes = std::span(buffer).first(size);
+    const auto bytes = buffer.room(from, size);
     auto read = read_exactly(file.fd.get(), from, bytes, file.file.location.string());
     if (!read) return read;
     pieces.clear();
