@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -95,6 +96,7 @@ std::optional<Identity> make_identity() {
 
 // A piece is received into its own place per iteration.
 void Loopback(benchmark::State& state) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // sendfile, once the receiver went
   auto pair = connected_pair();
   const auto identity = make_identity();
   if (!pair || !identity) return state.SkipWithError("no connection or no key");
