@@ -32,10 +32,10 @@ Model model_of(std::uint32_t pieces) {
     }
     std::string number = std::to_string(first);
     number.insert(0, 9 - number.size(), '0');
-    model.root.files.push_back({.path = "part-" + number + ".bin",
-                                .size = count * limits::kPieceBytesMax,
-                                .pieces = count,
-                                .piece_list_digest = sha256(list)});
+    FileEntry file{.path = "part-" + number + ".bin", .size = count * limits::kPieceBytesMax};
+    file.pieces = count;
+    file.piece_list_digest = sha256(list);
+    model.root.files.push_back(std::move(file));
     model.bytes += list.size();
     model.lists.push_back(std::make_shared<const std::vector<std::byte>>(std::move(list)));
   }

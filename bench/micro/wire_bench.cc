@@ -110,12 +110,12 @@ void pump(Session& from, Session& to, std::span<const std::byte> piece, F&& on_e
 void SessionData(benchmark::State& state) {
   const std::vector<std::byte> piece(limits::kPieceBytesMax, std::byte{5});
   std::vector<std::byte> room(piece.size());
-  NodeId one_id;
-  NodeId other_id;
-  one_id.bytes[0] = std::byte{1};
-  other_id.bytes[0] = std::byte{2};
-  Session one({.node_id = one_id, .agent = "bench"}, std::nullopt);
-  Session other({.node_id = other_id, .agent = "bench"}, std::nullopt);
+  Hello one_hello;
+  Hello other_hello;
+  one_hello.node_id.bytes[0] = std::byte{1};
+  other_hello.node_id.bytes[0] = std::byte{2};
+  Session one(one_hello, std::nullopt);
+  Session other(other_hello, std::nullopt);
   const auto ignore = [](const SessionEvent&) {};
   pump(one, other, {}, ignore);
   pump(other, one, {}, ignore);
