@@ -32,7 +32,9 @@ Model model_of(std::uint32_t pieces) {
     }
     std::string number = std::to_string(first);
     number.insert(0, 9 - number.size(), '0');
-    FileEntry file{.path = "part-" + number + ".bin", .size = count * limits::kPieceBytesMax};
+    FileEntry file;
+    file.path = "part-" + number + ".bin";
+    file.size = count * limits::kPieceBytesMax;
     file.pieces = count;
     file.piece_list_digest = sha256(list);
     model.root.files.push_back(std::move(file));
