@@ -128,6 +128,7 @@ struct ModelStatus {
   std::uint64_t sent_bytes = 0;
   std::uint64_t manifest_bytes = 0;  // of the blobs received, as they came over the wire
   std::uint32_t peers = 0;           // connected, with this model
+  std::uint64_t undurable_peak_bytes = 0;
 };
 
 class Core {

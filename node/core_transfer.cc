@@ -187,6 +187,7 @@ void Core::undurable(ModelKey key, std::uint64_t bytes, Time now) {
   if (model == nullptr) return;
   if (bytes < model->undurable_bytes) model->last_progress = now;  // a slow disk is no stall
   model->undurable_bytes = bytes;
+  model->counters.undurable_peak_bytes = std::max(model->counters.undurable_peak_bytes, bytes);
 }
 
 void Core::ask(Model& model, Time now) {

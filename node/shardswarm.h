@@ -93,19 +93,31 @@ struct FetchProgress {
   std::uint32_t peers = 0;          // connected
 };
 
+// Where memory went, each part with what bounds it. Page cache is not part of it.
+struct MemoryReport {
+  std::uint64_t peak_private_bytes = 0;  // anonymous resident memory of the process, sampled
+  std::uint64_t pool_bytes_max = 0;      // all buffers for pieces on their way in and out
+  std::uint64_t pool_peak_bytes = 0;     // of these, used at most
+  // Received and not durable: in buffers and, when written, in the page cache.
+  std::uint64_t undurable_bytes_max = 0;
+  std::uint64_t undurable_peak_bytes = 0;
+  std::uint64_t piece_state_bytes_max = 0;  // of this model, with the peers that it had
+  std::uint64_t manifest_bytes = 0;         // root, headers and piece lists as they are kept
+};
+
 struct FetchReport {
   ModelId id;
   double seconds = 0;
-  std::uint64_t selected_bytes = 0;      // of the selected tensors and files
-  std::uint64_t wanted_bytes = 0;        // of the pieces that hold them: more where slices cut them
-  std::uint64_t fetched_bytes = 0;       // all piece payload received
-  std::uint64_t duplicate_bytes = 0;     // of these, pieces that were here already or came twice
-  std::uint64_t control_bytes = 0;       // all else that the node received and sent since its start
-  std::uint64_t manifest_bytes = 0;      // of these, the model's manifest as it was received
-  std::uint64_t reused_bytes = 0;        // present before: not fetched
-  std::uint64_t copied_bytes = 0;        // of these, from other directories of this machine
-  std::uint64_t sent_bytes = 0;          // piece payload sent to others
-  std::uint64_t peak_private_bytes = 0;  // anonymous resident memory of the process, sampled
+  std::uint64_t selected_bytes = 0;   // of the selected tensors and files
+  std::uint64_t wanted_bytes = 0;     // of the pieces that hold them: more where slices cut them
+  std::uint64_t fetched_bytes = 0;    // all piece payload received
+  std::uint64_t duplicate_bytes = 0;  // of these, pieces that were here already or came twice
+  std::uint64_t control_bytes = 0;    // all else that the node received and sent since its start
+  std::uint64_t manifest_bytes = 0;   // of these, the model's manifest as it was received
+  std::uint64_t reused_bytes = 0;     // present before: not fetched
+  std::uint64_t copied_bytes = 0;     // of these, from other directories of this machine
+  std::uint64_t sent_bytes = 0;       // piece payload sent to others
+  MemoryReport memory;
   Layout layout = Layout::kOriginal;
   EngineReport engine;
   std::vector<std::string> addresses;  // where this node serves it from now on

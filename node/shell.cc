@@ -218,6 +218,28 @@ void Shell::end_fetch(const std::shared_ptr<FetchState>& fetch, std::optional<Er
   }
 }
 
+MemoryReport Shell::memory(ModelKey model, std::size_t peers) const {
+  MemoryReport memory;
+  memory.peak_private_bytes = std::max(peak_private_bytes_, private_bytes());
+  memory.pool_bytes_max = receive_buffers_.slab().size() + send_buffers_.slab().size();
+  memory.pool_peak_bytes = receive_buffers_.peak_bytes() + send_buffers_.peak_bytes();
+  // Reading pauses at the limit; what is in buffers by then is put still.
+  memory.undurable_bytes_max = limits::kUndurableBytesMax + receive_buffers_.slab().size();
+  memory.undurable_peak_bytes = core_->status(model).undurable_peak_bytes;
+  const auto manifest = core_->manifest(model);
+  if (!manifest) return memory;
+  memory.piece_state_bytes_max =
+      manifest->piece_count() * (limits::kPieceStateBytes + peers * limits::kPieceStatePeerBytes);
+  memory.manifest_bytes = manifest->root_blob()->size();
+  for (std::uint32_t i = 0; i < manifest->file_count(); ++i) {
+    for (const Blob& blob :
+         {manifest->header_blob(FileIndex(i)), manifest->piece_list_blob(FileIndex(i))}) {
+      if (blob) memory.manifest_bytes += blob->size();
+    }
+  }
+  return memory;
+}
+
 FetchReport Shell::report(const FetchState& fetch) const {
   const ModelStatus status = core_->status(*fetch.model);
   FetchReport report;
@@ -232,10 +254,10 @@ FetchReport Shell::report(const FetchState& fetch) const {
   report.manifest_bytes = status.manifest_bytes;
   report.reused_bytes = status.reused_bytes;
   report.sent_bytes = status.sent_bytes;
-  report.peak_private_bytes = std::max(peak_private_bytes_, private_bytes());
   report.engine = engine_->report();
   report.addresses = addresses();
   report.peers = peers_of(*fetch.model);
+  report.memory = memory(*fetch.model, report.peers.size());
   if (const auto store = stores_.find(*fetch.model); store != stores_.end()) {
     report.layout = store->second->layout();
     report.copied_bytes = store->second->progress().copied_bytes;

@@ -87,6 +87,7 @@ class Shell {
                     Result<std::shared_ptr<Store>> opened);
   void end_fetch(const std::shared_ptr<FetchState>& fetch, std::optional<Error> error);
   FetchReport report(const FetchState& fetch) const;
+  MemoryReport memory(ModelKey model, std::size_t peers) const;
   FetchProgress progress(FetchState& fetch);
   void stop_if_quiet();
 

@@ -68,6 +68,10 @@ inline constexpr std::uint64_t kBufferBytesLarge = kPieceBytesMax;
 inline constexpr std::uint64_t kBufferBytesSmall = 64 * kKiB;
 inline constexpr std::uint32_t kBuffersLarge = 40;
 inline constexpr std::uint32_t kBuffersSmall = 256;
+// What is kept of a model's pieces while it is fetched or served: schedulers, ledger, sets. So much
+// of each, and so much more for each connected peer.
+inline constexpr std::uint64_t kPieceStateBytes = 64;
+inline constexpr std::uint64_t kPieceStatePeerBytes = 4;
 // Payload received but not yet durable; a crash costs at most this much again.
 inline constexpr std::uint64_t kUndurableBytesMax = 48 * kMiB;
 inline constexpr std::uint64_t kSyncBytes = 16 * kMiB;  // written since the last sync: start one

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cassert>
 #include <new>
 #include <utility>
@@ -76,6 +77,8 @@ std::optional<PieceBuffer> BufferPool::take(std::size_t bytes) {
   buffer.size_ = bytes;
   free.pop_back();
   ++taken_;
+  taken_bytes_ += capacity(buffer.data_);
+  peak_bytes_ = std::max(peak_bytes_, taken_bytes_);
   return buffer;
 }
 
@@ -85,6 +88,7 @@ void BufferPool::give_back(std::byte* data) {
     const std::scoped_lock lock(mutex_);
     (data < slab_ + large_bytes_ ? free_large_ : free_small_).push_back(data);
     --taken_;
+    taken_bytes_ -= capacity(data);
     if (std::exchange(starved_, false)) callback = on_release_;
   }
   if (callback) callback();
@@ -100,6 +104,15 @@ std::span<std::byte> BufferPool::slab() const { return {slab_, slab_bytes_}; }
 std::size_t BufferPool::taken() const {
   const std::scoped_lock lock(mutex_);
   return taken_;
+}
+
+std::size_t BufferPool::peak_bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return peak_bytes_;
+}
+
+std::size_t BufferPool::capacity(const std::byte* data) const {
+  return data < slab_ + large_bytes_ ? limits::kBufferBytesLarge : limits::kBufferBytesSmall;
 }
 
 }  // namespace shardswarm

@@ -54,10 +54,12 @@ class BufferPool {
 
   std::span<std::byte> slab() const;  // the whole mapping
   std::size_t taken() const;
+  std::size_t peak_bytes() const;  // of the buffers that were taken at the same time, at most
 
  private:
   friend class PieceBuffer;
   void give_back(std::byte* data);
+  std::size_t capacity(const std::byte* data) const;
 
   std::byte* slab_ = nullptr;
   std::size_t slab_bytes_ = 0;
@@ -66,6 +68,8 @@ class BufferPool {
   std::vector<std::byte*> free_large_;
   std::vector<std::byte*> free_small_;
   std::size_t taken_ = 0;
+  std::size_t taken_bytes_ = 0;
+  std::size_t peak_bytes_ = 0;
   bool starved_ = false;
   std::function<void()> on_release_;
 };

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "piece/digest_lanes.h"
 #include "piece/limits.h"
 #include "storage/digest_index.h"
 #include "storage/file.h"
@@ -12,6 +13,7 @@
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
 #include "storage/parallel.h"
+#include "storage/read_buffer.h"
 #include "storage/sparse.h"
 
 namespace shardswarm {
@@ -49,10 +51,6 @@ struct PieceHashes {
   std::uint64_t xxh3 = 0;
 };
 
-PieceHashes hashes_of(std::span<const std::byte> bytes) {
-  return {.digest = sha256(bytes), .xxh3 = xxh3_64(bytes)};
-}
-
 // Hashes of zeros, each length computed once, so that a hole of a terabyte costs no more than
 // looking them up. Thread-safe.
 class ZeroHashes {
@@ -62,7 +60,8 @@ class ZeroHashes {
       const std::scoped_lock lock(mutex_);
       if (const auto known = known_.find(length); known != known_.end()) return known->second;
     }
-    const PieceHashes hashes = hashes_of(std::span(zeros_).first(length));
+    const auto bytes = std::span(zeros_).first(length);
+    const PieceHashes hashes{.digest = sha256(bytes), .xxh3 = xxh3_64(bytes)};
     const std::scoped_lock lock(mutex_);
     if (known_.size() < kZeroLengthsMax) known_.emplace(length, hashes);
     return hashes;
@@ -164,7 +163,6 @@ class Hasher {
 
  private:
   void hash(const ReadJob& job) {
-    thread_local std::vector<std::byte> buffer;
     if (failed_.load(std::memory_order_relaxed)) return;
     if (options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed)) {
       set_error({Errc::kCancelled, "indexing was interrupted"});
@@ -174,25 +172,44 @@ class Hasher {
     const std::uint64_t from = file.extents[job.first].offset;
     const PieceExtent& last = file.extents[job.last - 1];
     const std::uint64_t size = last.offset + last.length - from;
-    if (!job.hole) {
-      buffer.resize(size);
-      const auto read = read_exactly(file.fd.get(), from, buffer, file.file.location.string());
-      if (!read) {
-        set_error(read.error());
-        return;
+    if (job.hole) {
+      for (std::size_t p = job.first; p < job.last; ++p) {
+        keep(file, p, zeros_.of(file.extents[p].length));
       }
-    }
-    for (std::size_t p = job.first; p < job.last; ++p) {
-      const PieceExtent& extent = file.extents[p];
-      const PieceHashes hashes =
-          job.hole ? zeros_.of(extent.length)
-                   : hashes_of(std::span(buffer).subspan(extent.offset - from, extent.length));
-      std::ranges::copy(hashes.digest.bytes,
-                        file.piece_list.begin() + static_cast<std::ptrdiff_t>(p * sizeof(Digest)));
-      file.xxh3[p] = hashes.xxh3;
+    } else if (const auto hashed = hash_bytes(file, job, from, size); !hashed) {
+      set_error(hashed.error());
+      return;
     }
     const std::uint64_t done = done_.fetch_add(size) + size;
     if (options_.progress) options_.progress(done, total_);
+  }
+
+  // Reads [from, from + size), which the job's pieces fill but for gaps.
+  static Result<void> hash_bytes(FileWork& file, const ReadJob& job, std::uint64_t from,
+                                 std::uint64_t size) {
+    thread_local ReadBuffer buffer;
+    thread_local std::vector<std::span<const std::byte>> pieces;
+    thread_local std::vector<Digest> digests;
+    const auto bytes = buffer.room(from, size);
+    auto read = read_exactly(file.fd.get(), from, bytes, file.file.location.string());
+    if (!read) return read;
+    pieces.clear();
+    for (std::size_t p = job.first; p < job.last; ++p) {
+      const PieceExtent& extent = file.extents[p];
+      pieces.push_back(bytes.subspan(extent.offset - from, extent.length));
+    }
+    digests.resize(pieces.size());
+    sha256_each(pieces, digests);
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      keep(file, job.first + i, {.digest = digests[i], .xxh3 = xxh3_64(pieces[i])});
+    }
+    return {};
+  }
+
+  static void keep(FileWork& file, std::size_t piece, const PieceHashes& hashes) {
+    std::ranges::copy(hashes.digest.bytes, file.piece_list.begin() +
+                                               static_cast<std::ptrdiff_t>(piece * sizeof(Digest)));
+    file.xxh3[piece] = hashes.xxh3;
   }
 
   void set_error(Error error) {

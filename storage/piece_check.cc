@@ -2,6 +2,7 @@
 
 #include "storage/file.h"
 #include "storage/parallel.h"
+#include "storage/read_buffer.h"
 
 namespace shardswarm {
 
@@ -11,13 +12,13 @@ std::vector<CheckedPiece> check_pieces(const Manifest& manifest,
   std::vector<CheckedPiece> results(checks.size());
   parallel_for(workers, checks.size(), [&](std::size_t i) {
     if (cancel != nullptr && cancel->load()) return;
-    thread_local std::vector<std::byte> buffer;
+    thread_local ReadBuffer buffer;
     const PieceCheck& check = checks[i];
-    buffer.resize(check.place.length);
-    if (!read_exactly(check.fd, check.place.offset, buffer, "")) return;
-    results[i].xxh3 = xxh3_64(buffer);
+    const auto bytes = buffer.room(check.place.offset, check.place.length);
+    if (!read_exactly(check.fd, check.place.offset, bytes, "")) return;
+    results[i].xxh3 = xxh3_64(bytes);
     results[i].ok = check.xxh3 ? results[i].xxh3 == *check.xxh3
-                               : sha256(buffer) == manifest.digest(check.piece);
+                               : sha256(bytes) == manifest.digest(check.piece);
   });
   return results;
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "piece/digest.h"
+#include "piece/digest_lanes.h"
 #include "piece/limits.h"
 #include "piece/piece_set.h"
 #include "piece/safetensors.h"
@@ -56,12 +57,41 @@ void PieceSetDifference(benchmark::State& state) {
 }
 BENCHMARK(PieceSetDifference)->Arg(2'000)->Arg(774'000)->Unit(benchmark::kMicrosecond);
 
+void PieceSetRuns(benchmark::State& state) {
+  const auto size = static_cast<std::uint32_t>(state.range(0));
+  PieceSet have(size);
+  for (std::uint32_t i = 0; i < size; i += 3) have.insert(PieceIndex(i));
+  for (auto _ : state) benchmark::DoNotOptimize(have.runs());
+}
+BENCHMARK(PieceSetRuns)->Arg(2'000)->Arg(774'000)->Unit(benchmark::kMicrosecond);
+
+void PieceSetNext(benchmark::State& state) {
+  const auto size = static_cast<std::uint32_t>(state.range(0));
+  PieceSet have(size);
+  have.insert(PieceIndex(size - 1));
+  for (auto _ : state) benchmark::DoNotOptimize(have.next(PieceIndex(0)));
+}
+BENCHMARK(PieceSetNext)->Arg(2'000)->Arg(774'000);
+
 void HashPiece(benchmark::State& state) {
   const std::vector<std::byte> piece(limits::kPieceBytesMax, std::byte{7});
   for (auto _ : state) benchmark::DoNotOptimize(sha256(piece));
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(piece.size()));
 }
 BENCHMARK(HashPiece)->Unit(benchmark::kMicrosecond);
+
+void HashTwoPieces(benchmark::State& state) {
+  const std::vector<std::byte> one(limits::kPieceBytesMax, std::byte{7});
+  const std::vector<std::byte> other(limits::kPieceBytesMax, std::byte{8});
+  const std::span<const std::byte> pieces[] = {one, other};
+  Digest digests[2];
+  for (auto _ : state) {
+    sha256_each(pieces, digests);
+    benchmark::DoNotOptimize(digests[0]);
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(2 * one.size()));
+}
+BENCHMARK(HashTwoPieces)->Unit(benchmark::kMicrosecond);
 
 void ChecksumPiece(benchmark::State& state) {
   const std::vector<std::byte> piece(limits::kPieceBytesMax, std::byte{7});

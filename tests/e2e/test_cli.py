@@ -73,12 +73,29 @@ class ContractTest(CliTest):
         self.assertEqual(events[-1]["event"], "done")
         self.assertLessEqual({event["event"] for event in events}, {"progress", "done"})
         for field in ("seconds", "wanted_bytes", "fetched_bytes", "duplicate_bytes", "control_bytes",
-                      "manifest_bytes", "reused_bytes", "sent_bytes", "peak_private_bytes", "peers"):
+                      "manifest_bytes", "reused_bytes", "sent_bytes", "peak_private_bytes", "memory", "peers"):
             self.assertIn(field, events[-1])
         self.assertEqual(events[-1]["peers"][0]["address"], peer_of(ticket))
         present = [event["present_bytes"] for event in events if event["event"] == "progress"]
         self.assertEqual(present, sorted(present))
         self.assertEqual(ended.stderr, "")
+
+    def test_done_tells_where_memory_went(self):
+        source = self.checkpoint(size="64MiB", layers=4)
+        _, ticket = self.seed(source)
+        done = self.fetch(ticket, self.dir / "copy")
+        memory = done["memory"]
+        self.assertLessEqual(1 << 20, memory["pool_peak_bytes"])
+        self.assertLessEqual(memory["pool_peak_bytes"], memory["pool_bytes_max"])
+        self.assertLessEqual(1 << 20, memory["undurable_peak_bytes"])
+        self.assertLessEqual(memory["undurable_peak_bytes"], memory["undurable_bytes_max"])
+        kept = next((self.dir / "state" / "shardswarm" / "models").iterdir())
+        blobs = sum(path.stat().st_size for path in (kept / "blobs").iterdir())
+        self.assertEqual(memory["manifest_bytes"], blobs + (kept / "root").stat().st_size)
+        self.assertGreater(memory["piece_state_bytes_max"], done["wanted_bytes"] >> 20)
+        if not os.environ.get("SHARDSWARM_SANITIZE"):  # which takes several times as much
+            self.assertLessEqual(done["peak_private_bytes"],
+                                 (128 << 20) + memory["manifest_bytes"])
 
     def test_verify_names_what_is_wrong(self):
         source = self.checkpoint(size="16MiB", layers=4, files=2)

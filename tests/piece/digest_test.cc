@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "piece/digest_lanes.h"
 #include "tests/piece/builder.h"
 
 namespace shardswarm::test {
@@ -42,6 +43,29 @@ TEST(Sha256, HashesThePublishedVectors) {
   EXPECT_EQ(to_hex(sha256(bytes_of("abc"))), kAbc);
   EXPECT_EQ(to_hex(sha256(bytes_of(kTwoBlocksText))), kTwoBlocks);
   EXPECT_EQ(to_hex(sha256(Bytes(1'000'000, std::byte{'a'}))), kMillionAs);
+}
+
+// Each length once around the padding's corners beside each other one, and counts from 0 on.
+TEST(Sha256, HashesManyAsOneByOne) {
+  const Bytes buffer = sanity_buffer(5000);
+  const std::vector<std::size_t> sizes = {0, 1,   54,  55,  56,  57,  63,   64,   65,
+                                          0, 119, 120, 127, 128, 129, 4096, 4999, 3};
+  std::vector<std::span<const std::byte>> messages;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    for (std::size_t j = 0; j < sizes.size(); ++j) {
+      messages.push_back(std::span(buffer).subspan(0, sizes[i]));
+      messages.push_back(std::span(buffer).last(sizes[j]));
+    }
+  }
+  for (std::size_t count = 0; count <= messages.size(); count += count < 5 ? 1 : 101) {
+    const auto some = std::span(messages).first(count);
+    std::vector<Digest> digests(count);
+    sha256_each(some, digests);
+    for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(digests[i], sha256(some[i])) << i;
+  }
+  std::vector<Digest> digests(messages.size());
+  sha256_each(messages, digests);
+  EXPECT_EQ(digests.back(), sha256(messages.back()));
 }
 
 TEST(Sha256, HashesSeveralSpansAsOne) {

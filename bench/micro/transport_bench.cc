@@ -1,0 +1,143 @@
+// One connection over loopback, its sender on another thread: plain TCP from memory and by
+// sendfile, and TLS 1.3.
+#include <arpa/inet.h>
+#include <benchmark/benchmark.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "node/shardswarm.h"
+#include "node/transport.h"
+#include "piece/limits.h"
+#include "storage/file.h"
+
+namespace shardswarm {
+namespace {
+
+enum Kind : std::int64_t { kPlain = 0, kSendFile = 1, kTls = 2 };
+
+struct Pair {
+  Fd sender;
+  Fd receiver;
+};
+
+std::optional<Pair> connected_pair() {
+  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* plain = reinterpret_cast<sockaddr*>(&address);
+  if (::bind(listener.get(), plain, size) != 0 || ::listen(listener.get(), 1) != 0 ||
+      ::getsockname(listener.get(), plain, &size) != 0) {
+    return std::nullopt;
+  }
+  Pair pair;
+  pair.sender = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(pair.sender.get(), plain, size) != 0) return std::nullopt;
+  pair.receiver = Fd(::accept(listener.get(), nullptr, nullptr));
+  for (const Fd* fd : {&pair.sender, &pair.receiver}) {
+    if (::fcntl(fd->get(), F_SETFL, O_NONBLOCK) != 0) return std::nullopt;
+  }
+  return pair;
+}
+
+void wait_for(int fd, Wait wait) {
+  pollfd poll{.fd = fd,
+              .events = static_cast<short>(wait == Wait::kReadable ? POLLIN : POLLOUT),
+              .revents = 0};
+  (void)::poll(&poll, 1, -1);
+}
+
+bool shake_hands(Transport& transport, int fd) {
+  while (true) {
+    const auto wait = transport.handshake();
+    if (!wait) return false;
+    if (*wait == Wait::kNone) return true;
+    wait_for(fd, *wait);
+  }
+}
+
+// Sends a block again and again until the other side goes.
+void send_all(Transport& transport, int fd, const std::vector<std::byte>& block, int file) {
+  if (!shake_hands(transport, fd)) return;
+  for (std::size_t at = 0;; at %= block.size()) {
+    const std::size_t most = std::min<std::size_t>(block.size() - at, limits::kDataBytesMax);
+    const auto moved = file >= 0 ? transport.write_file(file, at, static_cast<std::uint32_t>(most))
+                                 : transport.write(std::span(block).subspan(at, most), true);
+    if (!moved) return;
+    at += moved->bytes;
+    if (moved->wait != Wait::kNone) wait_for(fd, moved->wait);
+  }
+}
+
+std::optional<Identity> make_identity() {
+  std::string folder = (std::filesystem::temp_directory_path() / "shardswarm-XXXXXX").string();
+  if (::mkdtemp(folder.data()) == nullptr) return std::nullopt;
+  const auto key = std::filesystem::path(folder) / "key";
+  const auto made = make_cluster_key(key);
+  auto identity = Identity::from_cluster_key(key);
+  std::filesystem::remove_all(folder);
+  if (!made || !identity) return std::nullopt;
+  return std::move(*identity);
+}
+
+// A piece is received into its own place per iteration.
+void Loopback(benchmark::State& state) {
+  (void)std::signal(SIGPIPE, SIG_IGN);  // sendfile, once the receiver went
+  auto pair = connected_pair();
+  const auto identity = make_identity();
+  if (!pair || !identity) return state.SkipWithError("no connection or no key");
+  const std::vector<std::byte> block(limits::kPieceBytesMax, std::byte{3});
+  const Fd file(::memfd_create("shardswarm-micro", MFD_CLOEXEC));
+  if (!write_exactly(file.get(), 0, block, "memory")) return state.SkipWithError("no file");
+  const bool tls = state.range(0) == kTls;
+  const auto transport_of = [&](const Fd& fd, bool dialer) {
+    return tls ? make_tls_transport(fd.get(), dialer, *identity) : make_plain_transport(fd.get());
+  };
+  const auto sending = transport_of(pair->sender, true);
+  auto receiving = transport_of(pair->receiver, false);
+  std::thread sender([&] {
+    send_all(*sending, pair->sender.get(), block, state.range(0) == kSendFile ? file.get() : -1);
+  });
+  const bool ready = shake_hands(*receiving, pair->receiver.get());
+  std::vector<std::byte> piece(limits::kPieceBytesMax);
+  bool failed = !ready;
+  for (auto _ : state) {
+    for (std::size_t at = 0; at < piece.size() && !failed;) {
+      const std::span<std::byte> rest[] = {std::span(piece).subspan(at)};
+      const auto moved = receiving->read(rest);
+      failed = !moved || (moved->bytes == 0 && moved->wait == Wait::kNone);
+      if (failed) break;
+      at += moved->bytes;
+      if (moved->wait != Wait::kNone) wait_for(pair->receiver.get(), moved->wait);
+    }
+  }
+  if (failed) state.SkipWithError("the connection was lost");
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(piece.size()));
+  // Both directions: a sender that waits for room is woken by it.
+  (void)::shutdown(pair->receiver.get(), SHUT_RDWR);
+  (void)::shutdown(pair->sender.get(), SHUT_RDWR);
+  sender.join();
+}
+BENCHMARK(Loopback)
+    ->ArgName("0_plain_1_sendfile_2_tls")
+    ->DenseRange(0, 2)
+    ->UseRealTime()
+    ->MeasureProcessCPUTime()
+    ->Unit(benchmark::kMicrosecond);
+
+}  // namespace
+}  // namespace shardswarm
