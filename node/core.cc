@@ -52,7 +52,7 @@ void Core::add_connection(ConnectionId connection, std::string address, bool dia
   link->since = link->last_received = link->last_sent = now;
   limit(*link);
   Link& added = *link;
-  links_.emplace(connection, std::move(link));
+  links_.try_emplace(connection, std::move(link));
   output_ready_.insert(connection);
   if (authenticated && banned_.contains(*authenticated)) {
     close_link(added, CloseReason::kBadData, "this node sent bad data before");
@@ -247,7 +247,7 @@ void Core::set_alive_due(Link& link) {
 }
 
 void Core::watch_links(Time now) {
-  std::set<ConnectionId> watched = std::exchange(touched_, {});
+  FlatSet<ConnectionId> watched = std::exchange(touched_, {});
   watched.insert(output_ready_.begin(), output_ready_.end());
   watched.insert(waiting_.begin(), waiting_.end());
   while (!alive_dues_.empty() && alive_dues_.begin()->first <= now) {
@@ -287,7 +287,7 @@ void Core::settle(Time now) {
 
 std::vector<Action> Core::take_actions() { return std::exchange(actions_, {}); }
 
-std::set<ConnectionId> Core::take_output_ready() {
+FlatSet<ConnectionId> Core::take_output_ready() {
   touched_.insert(output_ready_.begin(), output_ready_.end());
   return std::exchange(output_ready_, {});
 }

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "node/address_book.h"
+#include "node/flat_map.h"
 #include "node/manifest_fetch.h"
 #include "node/neighbours.h"
 #include "piece/limits.h"
@@ -201,7 +202,7 @@ class Core {
   // --- answers ---
   void settle(Time now);
   std::vector<Action> take_actions();
-  std::set<ConnectionId> take_output_ready();  // may have something to send, or room to receive
+  FlatSet<ConnectionId> take_output_ready();  // may have something to send, or room to receive
   std::optional<Time> next_deadline() const;
 
  private:
@@ -338,7 +339,7 @@ class Core {
 
   CoreOptions options_;
   BufferPool& buffers_;
-  std::map<ConnectionId, std::unique_ptr<Link>> links_;
+  FlatMap<ConnectionId, std::unique_ptr<Link>> links_;
   Link* last_found_ = nullptr;  // by find_link(): calls for one link come one after the other
   std::map<ModelKey, std::unique_ptr<Model>> models_;
   std::map<ModelId, ModelKey> model_by_id_;
@@ -354,18 +355,18 @@ class Core {
   Time dial_for_few_due_{};  // see dial_due()
   std::mt19937_64 random_;
   std::optional<Time> rechoose_due_;
-  std::set<ConnectionId> output_ready_;
+  FlatSet<ConnectionId> output_ready_;
   // What settle() looks at, so that it costs what changed rather than what is connected: links that
   // were in output_ready_ since the last one; that wait for room to receive a piece; by the time
   // when keep_alive() is due at the latest.
-  std::set<ConnectionId> touched_;
-  std::set<ConnectionId> waiting_;
+  FlatSet<ConnectionId> touched_;
+  FlatSet<ConnectionId> waiting_;
   std::set<std::pair<Time, ConnectionId>> alive_dues_;
   std::vector<Action> actions_;
   std::uint64_t control_bytes_ = 0;
   std::uint32_t next_model_ = 1;
   std::unique_ptr<Limits> limits_;
-  std::set<ConnectionId> uploads_due_;                   // links that may be sent something further
+  FlatSet<ConnectionId> uploads_due_;                    // links that may be sent something further
   ConnectionId last_upload_;                             // whose turn was last
   std::size_t busy_uploads_ = 0;                         // links with Link::upload_busy
   std::set<std::pair<Time, ConnectionId>> slot_checks_;  // of these: whether they get on

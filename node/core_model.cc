@@ -160,9 +160,7 @@ void Core::part(Link& link, Model& model, LinkModel& at) {
   if (model.download) model.download->remove_peer(link.id);
   model.upload->remove_peer(link.id);
   model.to_peers_changed = true;
-  if (const auto tally = model.tallies.find(link.hello->node_id); tally != model.tallies.end()) {
-    --tally->second.connections;
-  }
+  --std::exchange(at.tally, nullptr)->connections;
 }
 
 // The peer knows the model too: from now on they may exchange what they have.
@@ -183,6 +181,7 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
     });
   }
   PeerTally& tally = model.tallies[link.hello->node_id];
+  at.tally = &tally;
   tally.address = link.told_addresses.empty() ? link.address : link.told_addresses.front();
   ++tally.connections;
   model.to_peers_changed = true;

@@ -113,8 +113,9 @@ class NamedBudget {
 
 struct Core::LinkModel {
   Channel channel;
-  bool introduced = false;  // it is in the schedulers, HAVE and WANT were sent
-  bool answered = false;    // the peer said whether it knows the model
+  bool introduced = false;     // it is in the schedulers, HAVE and WANT were sent
+  PeerTally* tally = nullptr;  // in Model::tallies, meanwhile
+  bool answered = false;       // the peer said whether it knows the model
   // What came before our manifest did.
   std::vector<PieceRun> early_have;
   std::vector<PieceRun> early_want;
@@ -237,7 +238,7 @@ struct Core::Model {
   std::unique_ptr<DownloadScheduler> download;  // of fetches
   std::unique_ptr<UploadScheduler> upload;
   std::uint32_t introduced = 0;  // links on which it is
-  std::uint32_t waiting = 0;  // links on which a piece of it waits for room
+  std::uint32_t waiting = 0;     // links on which a piece of it waits for room
   std::uint64_t undurable_bytes = 0;
   ModelStatus counters;
   std::map<NodeId, PeerTally> tallies;

@@ -83,7 +83,7 @@ void Core::on(Link& link, event::PieceBytes&& e, Time now) {
   const std::uint32_t before = link.receiving->got;
   link.receiving->got += e.bytes;
   model->counters.fetched_bytes += e.bytes;
-  model->tallies[link.hello->node_id].fetched_bytes += e.bytes;
+  if (PeerTally* tally = link.models.at(model->key).tally) tally->fetched_bytes += e.bytes;
   if (link.receiving->discard) model->counters.duplicate_bytes += e.bytes;
   if (link.receiving->discard || !model->fetching) return;
   // Drops are no progress: steps of 64 KiB are.

@@ -14,7 +14,7 @@ void Core::pump_uploads(Time now) {
       model->upload->expire(now);
     }
     if (!model->upload->take_freed()) continue;
-    for (const auto& [id, link] : links_) uploads_due_.insert(uploads_due_.end(), id);
+    for (const auto& [id, link] : links_) uploads_due_.insert(id);
   }
   check_slots(now);
   if (busy_uploads_ >= upload_slots() || uploads_due_.empty()) return;
@@ -33,7 +33,7 @@ std::vector<ConnectionId> Core::upload_order() {
     ConnectionId id;
   };
   std::vector<Due> due;
-  std::erase_if(uploads_due_, [&](ConnectionId id) {
+  uploads_due_.erase_if([&](ConnectionId id) {
     const Link* link = find_link(id);
     if (link == nullptr || link->upload_busy || link->upload_stuck) return true;
     std::uint32_t missing = 0;
@@ -197,7 +197,7 @@ void Core::on(Link& link, event::PieceSent&& e, Time now) {
     model->upload->unsent(link.id, e.piece);
   } else {
     model->counters.sent_bytes += it->length;
-    model->tallies[link.hello->node_id].sent_bytes += it->length;
+    if (PeerTally* tally = link.models.at(model->key).tally) tally->sent_bytes += it->length;
     model->upload->sent(link.id, e.piece, it->length, now);
   }
   erase_upload(link, it);

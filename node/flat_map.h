@@ -1,7 +1,7 @@
-// A map as a sorted array: what is looked up and gone through far more often than it changes, such
-// as a node's connections. Keys that grow are put in at the end at once; else putting in and taking
-// out move what lies behind, and make iterators and references to entries (not what they point to)
-// invalid.
+// A map and a set as sorted arrays: what is looked up and gone through far more often than it
+// changes, such as a node's connections. Keys that grow are put in at the end at once; else putting
+// in and taking out move what lies behind, and make iterators and references to entries (not what
+// they point to) invalid.
 #pragma once
 
 #include <algorithm>
@@ -61,6 +61,40 @@ class FlatMap {
 
  private:
   std::vector<Entry> entries_;
+};
+
+template <class Key>
+class FlatSet {
+ public:
+  using const_iterator = typename std::vector<Key>::const_iterator;
+
+  const_iterator begin() const { return keys_.begin(); }
+  const_iterator end() const { return keys_.end(); }
+  std::size_t size() const { return keys_.size(); }
+  bool empty() const { return keys_.empty(); }
+  bool contains(const Key& key) const { return std::ranges::binary_search(keys_, key); }
+
+  bool insert(const Key& key) {  // whether it was not there
+    const auto it = std::ranges::lower_bound(keys_, key);
+    if (it != keys_.end() && *it == key) return false;
+    keys_.insert(it, key);
+    return true;
+  }
+  template <class Iterator>
+  void insert(Iterator first, Iterator last) {
+    for (; first != last; ++first) insert(*first);
+  }
+  void erase(const Key& key) {
+    const auto it = std::ranges::lower_bound(keys_, key);
+    if (it != keys_.end() && *it == key) keys_.erase(it);
+  }
+  template <class Predicate>
+  void erase_if(Predicate&& predicate) {
+    std::erase_if(keys_, std::forward<Predicate>(predicate));
+  }
+
+ private:
+  std::vector<Key> keys_;
 };
 
 }  // namespace shardswarm
