@@ -16,9 +16,9 @@
 //                                             sockets
 //   counters                                  {"received","sent"} since `watch`
 //   unwatch                                   {"samples":[[t,received,sent],...]} since `watch`
-//   put        {"path","base64","executable"} writes a file, with its directories
-//   get        {"path"}                       {"base64"}
-//   remove     {"path"}                       a directory or file below our directory
+//   put        {"path","base64"}              writes a file, with its directories; for this user
+//   alone get        {"path"}                       {"base64"} remove     {"path"} a directory or
+//   file below our directory
 //
 //   {"event":"line","process":P,"t":T,"line":"..."}
 //   {"event":"end","process":P,"t":T,"code":C,"signal":S,"cpu_seconds":X,"stderr":"..."}

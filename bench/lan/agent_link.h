@@ -32,12 +32,14 @@ struct RemoteProcess {
 class AgentLink {
  public:
   // Starts the agent with `command`; hello() says whether it runs.
-  static Result<std::unique_ptr<AgentLink>> start(Loop& loop, HostSpec host,
-                                                  const Command& command);
+  static Result<std::unique_ptr<AgentLink>> start(Loop& loop, HostSpec host, Command command);
   ~AgentLink();  // ends the agent and waits for it: all that it started and made is gone then
 
+  void leave();  // tells the agent to end, without waiting
+
+  // The host's address is known from then on.
   Result<Json> hello(const std::string& directory);
-  // Aligns the clocks by the shortest of kRoundTrips.
+  // Aligns the clocks by the shortest of 16 round trips.
   Result<ClockFit> align();
 
   // A request, and its answer: several may be under way. kIo when the agent is gone, with what it
@@ -52,8 +54,15 @@ class AgentLink {
   // Starts a process and waits for its good end: its lines. kInternal with its last words
   // otherwise.
   Result<std::vector<std::string>> run(const Command& command);
-  // SIGTERM, after kEndPatience SIGKILL; waits for its end.
+  // The same of one that was started.
+  Result<std::vector<std::string>> finish(RemoteProcess& process);
+  // SIGTERM, after 10 s SIGKILL; waits for its end.
   Result<void> stop(RemoteProcess& process);
+
+  // Small files, on the host.
+  Result<void> put(const std::string& path, std::string_view bytes);
+  Result<std::string> get(const std::string& path);
+  Result<void> remove(const std::string& path);  // a file or directory below ours
 
   // Seconds of the controller's clock of a moment on this host.
   double here(double there) const { return there - clock_.offset; }
@@ -68,12 +77,12 @@ class AgentLink {
   AgentLink(Loop& loop, HostSpec host) : loop_(loop), host_(std::move(host)) {}
   void on_line(std::string_view line);
   void on_event(const Json& event);
+  std::shared_ptr<RemoteProcess> process(std::uint64_t number);
   Error gone() const;
 
   Loop& loop_;
   HostSpec host_;
   std::shared_ptr<Process> agent_;
-  std::optional<ProcessEnd> end_;
   std::string directory_;
   Json machine_;
   ClockFit clock_;

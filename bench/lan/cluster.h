@@ -19,8 +19,8 @@ struct Programs {
 
 class Cluster {
  public:
-  // `wanted`: hosts that the scenario needs; where fewer are named, that is kUsage. All agents run,
-  // clocks are aligned, and each host has a directory of ours.
+  // `wanted`: how many hosts on loopback, where nobody names any. All agents run, clocks are
+  // aligned, and each host has a directory of ours.
   static Result<std::unique_ptr<Cluster>> start(Loop& loop, const Options& options,
                                                 std::size_t wanted);
   ~Cluster();  // ends all agents side by side, then removes the namespaces
@@ -37,7 +37,6 @@ class Cluster {
   Result<std::vector<HostSpec>> hosts_of(const Options& options, std::size_t wanted);
   Result<std::vector<HostSpec>> make_namespaces(const Options& options, std::size_t count);
   Result<void> launch(const Options& options, HostSpec host);
-  Result<void> greet(const Options& options, std::size_t host);
 
   Loop& loop_;
   std::shared_ptr<Process> box_;  // the network in a box; lives as long as its stdin is open

@@ -25,6 +25,11 @@ class Loop {
   // The same, also after a signal: for cleaning up. False if it took too long.
   bool wait_anyway(const std::function<bool()>& done, std::chrono::duration<double> patience);
 
+  // Runs a command of this machine to its good end, with `input` on its stdin; its stdout.
+  // kInternal with its last words otherwise.
+  Result<std::string> run(const Command& command, std::string input = {});
+
+  asio::io_context& io() { return io_; }
   Processes& processes() { return processes_; }
   bool interrupted() const { return interrupted_; }
 

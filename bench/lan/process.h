@@ -24,6 +24,8 @@ struct Command {
   std::vector<std::string> argv;           // argv[0] is looked up in PATH
   std::map<std::string, std::string> env;  // set beside the inherited; an empty value takes it away
   std::string directory;                   // empty: as we are
+  bool dies_with_us =
+      true;  // killed when this process ends; else it is to see the end of its stdin
 };
 
 struct ProcessEnd {
@@ -55,10 +57,9 @@ class Process : public std::enable_shared_from_this<Process> {
 
  private:
   friend class Processes;
-  void begin();
-  void read(bool out);
-  void take(bool out, std::string_view bytes);
-  void drain();  // what is in the pipes when the process is gone
+  void listen(bool out);
+  void read(bool out);  // all that is there now
+  void take_lines(std::string_view bytes);
   void write_next();
   void finish(int status, double cpu_seconds);
 
@@ -66,7 +67,6 @@ class Process : public std::enable_shared_from_this<Process> {
   pid_t pid_;
   OnLine on_line_;
   OnEnd on_end_;
-  std::array<char, 16384> out_buffer_{}, err_buffer_{};
   std::string partial_line_, last_stderr_;
   std::deque<std::string> unwritten_;
   bool writing_ = false, closing_ = false;

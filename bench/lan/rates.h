@@ -27,7 +27,11 @@ constexpr std::size_t kRatePointsMax = 240;
 std::vector<RatePoint> rates_of(std::span<const CounterSample> samples,
                                 std::size_t points_max = kRatePointsMax);
 
-// What came and went between the last sample before `begin` and the first after `end`.
-Counters between(std::span<const CounterSample> samples, double begin, double end);
+// From the last sample that is not after `begin` to the first that is not before `end`, where there
+// are such.
+std::vector<CounterSample> during(std::span<const CounterSample> samples, double begin, double end);
+
+// What came and went from the first to the last.
+Counters carried_in(std::span<const CounterSample> samples);
 
 }  // namespace shardswarm::bench

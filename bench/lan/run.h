@@ -1,6 +1,7 @@
 // One run: a tool moves the model as the plan says, and is measured. One thread.
 #pragma once
 
+#include "bench/lan/result.h"
 #include "bench/lan/scenario.h"
 #include "bench/lan/tool.h"
 
@@ -9,11 +10,10 @@ namespace shardswarm::bench {
 // The model, as it lies on the source's host.
 struct Model {
   std::string directory;
-  std::string older;  // another version, which fetchers hold where they are to reuse; else empty
   std::uint64_t bytes = 0;
-  Json manifest;              // [{"path","size","sha256"},...]
-  std::string manifest_file;  // the same path below every agent's directory
-  std::string prepared_file;  // the same, of the tool; empty: none
+  Json manifest;              // [{"path","size","sha256"},...], as digest says them
+  std::string manifest_file;  // the same, below every agent's directory
+  std::string older;  // below every fetcher's: an older version; with its state in OLDER-state
 };
 
 // Everything that a failed run still has is in the result, with its error; nothing of it is left

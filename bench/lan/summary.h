@@ -1,7 +1,9 @@
 // Many runs in few numbers. Pure.
 #pragma once
 
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "bench/lan/result.h"

@@ -16,7 +16,7 @@ namespace shardswarm::bench {
 struct Tool {
   std::string name = "shardswarm";
   Json settings = Json::object();
-  bool prepares = false;  // makes a file from the model that every node is handed
+  std::string prepared;  // a file made from the model, below every agent's directory; empty: none
   bool ours() const { return name == "shardswarm"; }
 };
 

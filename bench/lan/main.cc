@@ -1,0 +1,145 @@
+// shardswarm-bench: how fast a model gets to the machines of a LAN, beside other tools and the
+// bound.
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <fstream>
+
+#include "bench/lan/agent.h"
+#include "bench/lan/scenario.h"
+#include "bench/lan/session.h"
+#include "bench/lan/table.h"
+
+namespace {
+
+using namespace shardswarm;
+using namespace shardswarm::bench;
+
+void add_hosts(CLI::App& app, Options& options) {
+  auto* file = app.add_option("--hosts", options.hosts_file,
+                              "File with a host a line, the source first: [USER@]HOST[:PORT] "
+                              "[name=N] [address=IP] [dir=D] [rate=R] [up=R] [down=R]")
+                   ->check(CLI::ExistingFile);
+  auto* namespaces = app.add_option("--netns", options.namespaces,
+                                    "So many network namespaces of this machine, with links of "
+                                    "--rate; needs root")
+                         ->check(CLI::Range(2, 250))
+                         ->excludes(file);
+  app.add_option("--local", options.local,
+                 "So many nodes on this machine's loopback. Without any of these three: the nodes "
+                 "of the Slurm job that this runs in, else as many as needed on loopback")
+      ->check(CLI::Range(2, 250))
+      ->excludes(file)
+      ->excludes(namespaces);
+  app.add_option("--rate", options.rate,
+                 "Of the links, both ways: 200mbit, 10gbit; known ones give a bound");
+  app.add_option("--up", options.up, "Instead of --rate; with --netns a list with commas, too");
+  app.add_option("--down", options.down, "The same");
+  app.add_option("--ssh", options.ssh, "The ssh command, with options")->capture_default_str();
+  app.add_option("--remote-dir", options.remote_directory,
+                 "Of hosts in the file: where our programs are copied to, from the home directory")
+      ->capture_default_str();
+  app.add_option("--dir", options.directory,
+                 "For the data, on every host (default: /dev/shm, else the temporary directory)");
+}
+
+void add_model(CLI::App& app, Options& options) {
+  auto* size = app.add_option("--size", options.size, "Of a checkpoint made for this; 2GiB")
+                   ->transform(CLI::AsSizeValue(false));
+  auto* layers = app.add_option("--layers", options.layers, "Its layers")
+                     ->check(CLI::Range(1, 10'000))
+                     ->capture_default_str();
+  auto* vocabulary = app.add_option("--vocabulary", options.vocabulary, "Its vocabulary")
+                         ->check(CLI::Range(1, 1 << 24))
+                         ->capture_default_str();
+  app.add_option("--model", options.model, "A checkpoint on the source's host instead")
+      ->excludes(size)
+      ->excludes(layers)
+      ->excludes(vocabulary);
+}
+
+void add_tools(CLI::App& app, Options& options) {
+  app.add_option("--rivals", options.rivals,
+                 "all that are installed, none, or a list: libtorrent,curl,aria2,rsync")
+      ->capture_default_str();
+  app.add_flag("--whole-grid", options.whole_grid,
+               "Every setting of a rival in every round, not just the fastest of the warm-up");
+  app.add_option("--repeat", options.repeats, "Counted rounds, after one of warm-up")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--stages", options.stages, "Of stages: pipeline stages")
+      ->check(CLI::Range(1, 250))
+      ->capture_default_str();
+  app.add_option("--replicas", options.replicas, "Of stages: fetchers of each")
+      ->check(CLI::Range(1, 250))
+      ->capture_default_str();
+  app.add_flag("--tls", options.tls, "shardswarm with a cluster key");
+  app.add_option("--engine", options.engine, "shardswarm's disk engine")
+      ->check(CLI::IsMember({"auto", "uring", "posix"}))
+      ->capture_default_str();
+  app.add_option("--seed-args", options.seed_arguments, "More flags for `shardswarm seed`");
+  app.add_option("--fetch-args", options.fetch_arguments, "More flags for `shardswarm fetch`");
+  app.add_option("--patience", options.patience_seconds, "Seconds until a run counts as failed")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
+void find_neighbours(Options& options) {
+  options.programs = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  options.root = options.programs;
+  while (!exists(options.root / "tools" / "netbox.py") && options.root.has_relative_path()) {
+    options.root = options.root.parent_path();
+  }
+}
+
+int report(const Measurement& measurement, const Options& options) {
+  fmt::print("{}", table_of(measurement));
+  if (!options.json_file.empty()) {
+    std::ofstream file(options.json_file);
+    file << to_json(measurement).dump(1, ' ', false, Json::error_handler_t::replace) << "\n";
+    file.close();
+    if (!file) {
+      spdlog::error("cannot write {}", options.json_file);
+      return 1;
+    }
+  }
+  for (const RunResult& run : measurement.runs) {
+    if (run.error) return 1;
+  }
+  return 0;
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  CLI::App app{"How fast a model gets to the machines of a LAN, beside other tools and the bound."};
+  app.add_option("SCENARIO", options.scenario,
+                 "pair, broadcast, stages, late-join, source-lost, resume or reuse")
+      ->required()
+      ->check(
+          CLI::IsMember(std::vector<std::string>(std::begin(kScenarios), std::end(kScenarios))));
+  add_hosts(app, options);
+  add_model(app, options);
+  add_tools(app, options);
+  app.add_option("--json", options.json_file, "File for all that was measured");
+  CLI11_PARSE(app, argc, argv);
+  find_neighbours(options);
+  Loop loop;
+  const auto measured = measure(loop, options);
+  if (measured) return report(*measured, options);
+  spdlog::error("{}", measured.error().message);
+  return loop.interrupted() ? 130 : measured.error().code == Errc::kUsage ? 2 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string_view> words(argv + 1, argv + argc);
+  if (words.size() == 1 && words[0] == "agent") return run_agent();
+  if (words.size() == 2 && words[0] == "digest") return run_digest(argv[2]);
+  auto log = spdlog::stderr_logger_st("bench");
+  log->set_pattern("%v");
+  spdlog::set_default_logger(log);
+  return run(argc, argv);
+}
