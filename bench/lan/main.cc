@@ -5,9 +5,11 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <fstream>
 
 #include "bench/lan/agent.h"
+#include "bench/lan/report.h"
 #include "bench/lan/scenario.h"
 #include "bench/lan/session.h"
 #include "bench/lan/table.h"
@@ -94,21 +96,31 @@ void find_neighbours(Options& options) {
   }
 }
 
+Result<void> write(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file) return fail(Errc::kIo, fmt::format("cannot write {}", path));
+  return {};
+}
+
+// 1 if something could not be written, or a run failed.
 int report(const Measurement& measurement, const Options& options) {
   fmt::print("{}", table_of(measurement));
+  const Json json = to_json(measurement);
+  Result<void> done;
   if (!options.json_file.empty()) {
-    std::ofstream file(options.json_file);
-    file << to_json(measurement).dump(1, ' ', false, Json::error_handler_t::replace) << "\n";
-    file.close();
-    if (!file) {
-      spdlog::error("cannot write {}", options.json_file);
-      return 1;
-    }
+    done =
+        write(options.json_file, json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
   }
-  for (const RunResult& run : measurement.runs) {
-    if (run.error) return 1;
+  if (done && !options.html_file.empty()) {
+    const auto page = html_report(json);
+    done = page ? write(options.html_file, *page) : std::unexpected(page.error());
   }
-  return 0;
+  if (!done) spdlog::error("{}", done.error().message);
+  const bool failed = std::ranges::any_of(
+      measurement.runs, [](const RunResult& run) { return run.error.has_value(); });
+  return done && !failed ? 0 : 1;
 }
 
 int run(int argc, char** argv) {
@@ -123,6 +135,7 @@ int run(int argc, char** argv) {
   add_model(app, options);
   add_tools(app, options);
   app.add_option("--json", options.json_file, "File for all that was measured");
+  app.add_option("--html", options.html_file, "File for the same as a page: figures and charts");
   CLI11_PARSE(app, argc, argv);
   find_neighbours(options);
   Loop loop;

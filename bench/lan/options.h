@@ -29,11 +29,11 @@ struct Options {
   std::string remote_directory = ".cache/shardswarm-bench";  // for copied programs, from the home
   std::string ssh = "ssh";                                   // the command, with options
   std::string seed_arguments,
-      fetch_arguments;            // more flags of shardswarm's, as a shell splits them
-  double patience_seconds = 900;  // until a run counts as hanging
-  std::string json_file;
-  std::filesystem::path programs;  // where this program and its neighbours are
-  std::filesystem::path root;      // of the project: bench/rivals and tools/netbox.py
+      fetch_arguments;               // more flags of shardswarm's, as a shell splits them
+  double patience_seconds = 900;     // until a run counts as hanging
+  std::string json_file, html_file;  // empty: not written
+  std::filesystem::path programs;    // where this program and its neighbours are
+  std::filesystem::path root;        // of the project: bench/rivals and tools/netbox.py
 };
 
 }  // namespace shardswarm::bench

@@ -132,13 +132,13 @@ Result<void> Run::start_sources() {
 }
 
 Command Run::fetch(const Live& node) const {
-  std::vector<std::string> peers;
+  Meeting meeting{.source = nodes_.front().link->address(), .ticket = ticket_};
   for (const Live& other : nodes_) {
-    if (&other != &node && &other != &nodes_.front()) peers.push_back(other.link->address());
+    if (&other == &node || &other == &nodes_.front()) continue;
+    (other.plan->source ? meeting.more_sources : meeting.fetchers).push_back(other.link->address());
   }
   return fetch_command(tool_, transfer_, cluster_.programs(node.plan->host), node.files,
-                       node.link->address(), nodes_.front().link->address(), ticket_, peers,
-                       node.plan->stage);
+                       node.link->address(), meeting, node.plan->stage);
 }
 
 Result<void> Run::start_fetchers(bool late) {

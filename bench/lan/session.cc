@@ -175,8 +175,9 @@ Result<void> Session::distribute(const std::string& model, std::size_t host, con
   }
   if (!waited) return waited;
   const NodeFiles files{.model = to, .state = state, .directory = link.directory()};
-  Command fetch = fetch_command(ours, transfer_, cluster_.programs(host), files, link.address(),
-                                from.address(), (*seed)->lines.front().text, {}, "");
+  Command fetch =
+      fetch_command(ours, transfer_, cluster_.programs(host), files, link.address(),
+                    {.source = from.address(), .ticket = (*seed)->lines.front().text}, "");
   std::ranges::replace(fetch.argv, std::string("forever"), std::string("0"));
   const auto fetched = link.run(fetch);
   auto stopped = from.stop(**seed);

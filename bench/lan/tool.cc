@@ -67,18 +67,23 @@ Command seed_command(const Tool& tool, const Transfer& transfer, const Programs&
 }
 
 Command fetch_command(const Tool& tool, const Transfer& transfer, const Programs& programs,
-                      const NodeFiles& files, const std::string& address, const std::string& source,
-                      const std::string& ticket, const std::vector<std::string>& peers,
+                      const NodeFiles& files, const std::string& address, const Meeting& meeting,
                       const std::string& stage) {
   if (!tool.ours()) {
+    std::vector<std::string> peers = meeting.more_sources;
+    append(peers, meeting.fetchers);
     return rival(tool, programs, files,
-                 {"fetch", "--source", source, "--peers", joined(peers), "--out", files.model,
-                  "--listen", address, "--manifest", files.manifest});
+                 {"fetch", "--source", meeting.source, "--peers", joined(peers), "--out",
+                  files.model, "--listen", address, "--manifest", files.manifest});
   }
   // They go on serving until all have ended, as machines of a cluster do.
   std::vector<std::string> words = {programs.shardswarm, "fetch",  ticket,     "--to",
                                     files.model,         "--json", "--linger", "forever"};
   if (!transfer.reuse) words.emplace_back("--no-reuse");
+  // Fetchers learn of each other by the swarm; sources know nobody.
+  for (const std::string& source : meeting.more_sources) {
+    append(words, {"--peer", fmt::format("{}:{}", source, kPort)});
+  }
   if (!stage.empty()) append(words, {"--stage", stage});
   append(words, transfer.fetch_arguments);
   return our_node(transfer, files, address, std::move(words));

@@ -42,10 +42,17 @@ constexpr std::uint16_t kPort = 7700;  // shardswarm's, on every host's address
 Command seed_command(const Tool& tool, const Transfer& transfer, const Programs& programs,
                      const NodeFiles& files, const std::string& address);
 
-// `ticket`: what the seed's ready line said. `peers`: addresses of all other nodes but the source.
+// Whom a fetcher meets: addresses.
+struct Meeting {
+  std::string source;
+  std::string ticket;                     // what the source's ready line said
+  std::vector<std::string> more_sources;  // that have the model, too
+  std::vector<std::string> fetchers;      // all others
+};
+
+// `stage`: "2/4", or empty for everything.
 Command fetch_command(const Tool& tool, const Transfer& transfer, const Programs& programs,
-                      const NodeFiles& files, const std::string& address, const std::string& source,
-                      const std::string& ticket, const std::vector<std::string>& peers,
+                      const NodeFiles& files, const std::string& address, const Meeting& meeting,
                       const std::string& stage);
 
 // The ticket (empty for rivals), if this line says that a seed may be fetched from.
