@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "bench/lan/summary.h"
+
 namespace shardswarm::bench {
 namespace {
 

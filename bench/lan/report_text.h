@@ -64,6 +64,4 @@ extern const char* const kNothing;  // the dash
 // Settings as a reader says them: "queue 500, verify false"; nothing for none.
 std::string settings_text(const Json& settings);
 
-double median(std::vector<double> values);  // of at least one
-
 }  // namespace shardswarm::bench

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "bench/lan/report_text.h"
 #include "bench/lan/summary.h"
 
 namespace shardswarm::bench {
@@ -13,14 +14,6 @@ constexpr double kMiB = 1 << 20;
 
 std::string text_of(const std::optional<double>& value, const char* unit = "") {
   return value ? fmt::format("{:.2f}{}", *value, unit) : "-";
-}
-
-std::string settings_text(const Json& settings) {
-  std::string text;
-  for (const auto& [key, value] : settings.items()) {
-    text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, value.dump());
-  }
-  return text;
 }
 
 std::string rate_text(double bits) {

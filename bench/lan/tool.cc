@@ -77,8 +77,8 @@ Command fetch_command(const Tool& tool, const Transfer& transfer, const Programs
                   files.model, "--listen", address, "--manifest", files.manifest});
   }
   // They go on serving until all have ended, as machines of a cluster do.
-  std::vector<std::string> words = {programs.shardswarm, "fetch",  ticket,     "--to",
-                                    files.model,         "--json", "--linger", "forever"};
+  std::vector<std::string> words = {programs.shardswarm, "fetch",  meeting.ticket, "--to",
+                                    files.model,         "--json", "--linger",     "forever"};
   if (!transfer.reuse) words.emplace_back("--no-reuse");
   // Fetchers learn of each other by the swarm; sources know nobody.
   for (const std::string& source : meeting.more_sources) {
