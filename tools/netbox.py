@@ -50,6 +50,8 @@ QUEUE_SECONDS = 0.010
 QUEUE_BYTES_MIN = 2 * BURST_BYTES
 # Frames of 1514 bytes carry 1448 of TCP: what of the rate can be payload.
 PAYLOAD_SHARE = 1448 / 1514
+# What sees the end of its stdin together with `hold` has so long to end.
+HOLD_SECONDS = 10
 # The same everywhere, whatever this machine's default is.
 CONGESTION = "cubic"
 
@@ -211,6 +213,12 @@ class NetBox:
             found[name.strip()] = (int(values[0]), int(values[8]))  # what the port received, sent
         return [found[f"host{host}"] for host in range(self.hosts)]
 
+    def wait_until_left(self, seconds):
+        """Whoever ends by itself, and cleans up, has so long for it."""
+        deadline = time.monotonic() + seconds
+        while _inhabitants(self._names) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def close(self):
         _remove([self._hub, *self._names])
         for child in self._children:
@@ -289,6 +297,7 @@ def _main():
                                "address": box.address(host), "up": box.up[host], "down": box.down[host]}
                               for host in range(box.hosts)]), flush=True)
             sys.stdin.read()
+            box.wait_until_left(HOLD_SECONDS)
             return 0
         children = [box.popen(host, arguments.command, env=_environment(box, host))
                     for host in range(box.hosts)]

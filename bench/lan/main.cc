@@ -19,6 +19,8 @@ namespace {
 using namespace shardswarm;
 using namespace shardswarm::bench;
 
+constexpr int kExitUsage = 2;
+
 void add_hosts(CLI::App& app, Options& options) {
   auto* file = app.add_option("--hosts", options.hosts_file,
                               "File with a host a line, the source first: [USER@]HOST[:PORT] "
@@ -136,13 +138,17 @@ int run(int argc, char** argv) {
   add_tools(app, options);
   app.add_option("--json", options.json_file, "File for all that was measured");
   app.add_option("--html", options.html_file, "File for the same as a page: figures and charts");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
   find_neighbours(options);
   Loop loop;
   const auto measured = measure(loop, options);
   if (measured) return report(*measured, options);
   spdlog::error("{}", measured.error().message);
-  return loop.interrupted() ? 130 : measured.error().code == Errc::kUsage ? 2 : 1;
+  return loop.interrupted() ? 130 : measured.error().code == Errc::kUsage ? kExitUsage : 1;
 }
 
 }  // namespace
