@@ -59,7 +59,7 @@ std::string tiles(const std::vector<Entry>& entries) {
   std::string page = R"(<dl class="tiles">)";
   page += tile("Makespan", figure(own->summary.at("median_makespan_seconds"), seconds), "median");
   if (!own->summary.at("median_ratio").null()) {
-    page += tile("Of the bound", figure(own->summary.at("median_ratio"), times),
+    page += tile("Against the bound", figure(own->summary.at("median_ratio"), times),
                  run.at("bound").null() ? "" : "set by: " + escape(run.at("bound").text()));
   }
   if (!run.at("source_copies").null()) {
@@ -88,7 +88,7 @@ std::string comparison(const Place& result, const std::vector<Entry>& shown) {
       makespan_chart(shown));
   page += section("Rate over time", "Payload of every node, in the run nearest to the median.",
                   rate_charts(result, shown));
-  page += section("Who sent to whom", "In the same runs; the darker, the more.",
+  page += section("Who sent to whom", "In the same runs; the stronger the colour, the more.",
                   exchange_charts(shown));
   return page + section("Processor and memory", "Over all runs with the settings above.",
                         resource_tables(shown));

@@ -52,8 +52,7 @@ std::string bar(const Entry& entry, double longest, const Place& bound) {
       share(middle.number(), longest), data_of(middle));
   if (!bound.null()) {
     const double at = share(bound.number(), longest);
-    add(page, R"(<line class="bound" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="38" {1}/>)", at,
-        data_of(bound));
+    add(page, R"(<rect class="bound" x="{:.3f}%" width="1.5" {}/>)", at, data_of(bound));
   }
   if (entry.runs.size() > 1) {
     add(page, R"(<line class="spread" x1="{:.3f}%" x2="{:.3f}%" y1="19" y2="19"/>)",
@@ -79,7 +78,7 @@ std::string bar_label(const Entry& entry) {
 // --- rates ---
 
 struct Scale {
-  double seconds = 0;  // of all plots' width
+  double seconds = 0;  // of all plots' width, for one tool
   double rate = 0;     // of all plots' height, bytes a second
   double link = 0;     // bytes a second, 0 if not known
 };
@@ -91,7 +90,6 @@ Scale scale_of(const Place& result, const std::vector<Entry>& entries) {
   scale.rate = scale.link;
   for (const Entry& entry : entries) {
     if (!entry.best) continue;
-    scale.seconds = std::max(scale.seconds, entry.typical.at("makespan_seconds").number());
     for (const Json& node : entry.typical.at("nodes").json()) {
       for (const Json& sample : node.at("rate")) {
         scale.rate = std::max({scale.rate, sample.at("received_bytes_per_second").get<double>(),
@@ -102,7 +100,7 @@ Scale scale_of(const Place& result, const std::vector<Entry>& entries) {
   return scale;
 }
 
-// A path of 1000 × 100 units; what comes after the width is another tool's time.
+// A path of 1000 × 100 units. What comes after the last `done` is not shown.
 std::string line_path(const Place& rate, const std::string& key, const Scale& scale) {
   std::string path;
   for (const Json& sample : rate.json()) {
@@ -244,8 +242,8 @@ std::string makespan_chart(const std::vector<Entry>& entries) {
   std::string page;
   add(page,
       R"(<table class="bars"><thead><tr><td></td><td class="plot"><div>{}</div></td>)"
-      R"(<th scope="col">median</th><th scope="col">of the bound</th>)"
-      R"(<th scope="col">of shardswarm</th></tr></thead><tbody>)",
+      R"(<th scope="col">median</th><th scope="col">vs. bound</th>)"
+      R"(<th scope="col">vs. shardswarm</th></tr></thead><tbody>)",
       label);
   for (const Entry& entry : entries) {
     add(page,
@@ -260,7 +258,7 @@ std::string makespan_chart(const std::vector<Entry>& entries) {
 }
 
 std::string rate_charts(const Place& result, const std::vector<Entry>& entries) {
-  const Scale scale = scale_of(result, entries);
+  Scale scale = scale_of(result, entries);
   std::string page;
   add(page,
       R"(<p class="legend"><span class="key received">received</span><span class="key sent">sent</span>)");
@@ -269,11 +267,11 @@ std::string rate_charts(const Place& result, const std::vector<Entry>& entries) 
         figure(result.at("scenario").at("rate_bits_per_second"), bits_per_second));
   }
   add(page,
-      R"(<span class="key done">all there</span></p><p class="note">Every plot: 0 to {} across, )"
-      R"(0 to {} up.</p>)",
-      derived("rate-scale-seconds", scale.seconds, seconds),
+      R"(<span class="key done">all there</span></p><p class="note">Upwards 0 to {} in every plot, )"
+      R"(across 0 to the tool’s makespan.</p>)",
       derived("rate-scale", 8 * scale.rate, bits_per_second));
   return page + folded(entries, [&](const Entry& entry) {
+           scale.seconds = entry.typical.at("makespan_seconds").number();
            std::string plots = R"(<div class="nodes">)";
            for (const Place& node : entry.typical.at("nodes").elements()) {
              plots += rate_chart(node, scale);

@@ -5,8 +5,9 @@
 namespace shardswarm::bench {
 namespace {
 
-std::string table_head(const std::vector<std::string>& columns) {
-  std::string page = R"(<div class="scroll"><table class="data"><thead><tr>)";
+std::string table_head(const std::vector<std::string>& columns, std::string_view kind = "") {
+  std::string page;
+  add(page, R"(<div class="scroll"><table class="data {}"><thead><tr>)", kind);
   for (const std::string& column : columns) add(page, R"(<th scope="col">{}</th>)", column);
   return page + "</tr></thead><tbody>";
 }
@@ -91,7 +92,8 @@ std::string shown_settings(const Json& settings) {
 
 std::string settings_table(const std::vector<Place>& tried) {
   std::string page = table_head(
-      {"settings", "runs", "median", "of the bound", "of shardswarm", "receiver’s processor"});
+      {"settings", "runs", "median", "vs. bound", "vs. shardswarm", "receiver’s processor"},
+      "settings");
   const std::string best = best_of(tried);
   for (const Place& one : tried) {
     const bool first = one.pointer() == best;

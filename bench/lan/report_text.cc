@@ -105,6 +105,17 @@ std::string derived(std::string_view name, double value, Unit unit) {
               unit(value));
 }
 
+namespace {
+
+// "1 MiB" for what is a round number.
+std::string round_bytes(double value) {
+  std::string text = bytes(value);
+  if (const auto at = text.find(".00"); at != std::string::npos) text.erase(at, 3);
+  return text;
+}
+
+}  // namespace
+
 std::string settings_text(const Json& settings) {
   std::string text;
   for (const auto& [key, value] : settings.items()) {
@@ -114,7 +125,7 @@ std::string settings_text(const Json& settings) {
     const bool length = name.ends_with(" bytes") && value.is_number();
     if (length) name.resize(name.size() - 6);
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name,
-                        length              ? bytes(value.get<double>())
+                        length              ? round_bytes(value.get<double>())
                         : value.is_string() ? value.get<std::string>()
                         : value == true     ? "on"
                         : value == false    ? "off"

@@ -11,6 +11,7 @@ REASONS = {
     "this file system has no holes": False,
     "network namespaces with limited links are not permitted here": False,
     "a rival is not installed": False,
+    "no chromium here": False,
 }
 
 
