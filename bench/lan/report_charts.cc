@@ -7,7 +7,10 @@ namespace shardswarm::bench {
 namespace {
 
 constexpr std::size_t kNumbersUpTo = 12;  // nodes of an exchange whose cells have room for numbers
-constexpr std::size_t kLongName = 8;      // characters from which names stand upright over columns
+// Percent of the largest cell from which its text has the other colour: there both have a contrast
+// of 4.5 to the style's mixtures, light and dark.
+constexpr double kDeep = 67.2;
+constexpr std::size_t kLongName = 8;  // characters from which names stand upright over columns
 
 double share(double value, double whole) { return whole > 0 ? 100 * value / whole : 0; }
 
@@ -132,7 +135,8 @@ std::string rate_chart(const Place& node, const Scale& scale) {
   const Place done = node.at("done_seconds");
   const bool source = node.at("role").json() == "source";
   std::string page;
-  add(page, R"(<figure class="node"><figcaption><b>{}</b> <span>{}{}</span></figcaption>)",
+  add(page,
+      R"(<figure class="node"><figcaption><b title="{0}">{0}</b> <span>{1}{2}</span></figcaption>)",
       escape(node.at("name").text()), source ? "source" : "done ",
       source ? "" : figure(done, seconds));
   add(page,
@@ -190,7 +194,7 @@ std::string exchange_cell(const Exchange& exchange, const Place& to, const std::
   const Place sent = sources.at(from);
   const double part = share(sent.number(), exchange.most);
   return fmt::format(R"(<td class="{}" style="--v:{:.1f}%" title="{} to {}: {}">{}</td>)",
-                     part > 55 ? "heat deep" : "heat", part, escape(from),
+                     part > kDeep ? "heat deep" : "heat", part, escape(from),
                      escape(to.at("name").text()), bytes(sent.number()), number_in(exchange, sent));
 }
 

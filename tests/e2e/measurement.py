@@ -32,7 +32,7 @@ def nodes(make, names, makespan, swarm):
     for name in fetchers:
         if swarm:
             others = [other for other in fetchers if other != name]
-            parts = {other: make.randrange(34 * MIB, 38 * MIB) for other in others}
+            parts = {other: int(size / len(fetchers) * make.uniform(.93, 1.04)) for other in others}
             parts[names[0]] = size - sum(parts.values())
         else:
             parts = {names[0]: size}

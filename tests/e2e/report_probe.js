@@ -1,5 +1,5 @@
-// Looks at the page in the frame: what reaches beyond its right edge, and which text is too faint to
-// read (contrast below 4.5, as WCAG 2 level AA asks for). The answer is JSON in an element `answer`.
+// Looks at the page in the frame: what reaches beyond its right edge, which cells are too narrow for
+// their text, and which text is too faint to read (contrast below 4.5, as WCAG 2 level AA asks for). The answer is JSON in an element `answer`.
 "use strict";
 
 const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -37,16 +37,24 @@ function saysSomething(element) {
   return Array.from(element.childNodes).some((node) => node.nodeType === 3 && node.data.trim());
 }
 
+// Charts reach beyond their cells by a circle's radius; what is cut with an ellipsis is so on purpose.
+function isTooNarrow(style, element) {
+  return /^(TH|TD|DT|DD|FIGCAPTION|SUMMARY|P)$/.test(element.tagName) &&
+    style.overflowX === "visible" && !element.querySelector("svg, .bound-label") &&
+    element.scrollWidth > element.clientWidth + 1;
+}
+
 document.getElementById("frame").onload = (event) => {
   const view = event.target.contentWindow;
   const page = view.document;
-  const found = { width: page.documentElement.scrollWidth, beyond: [], faint: [], texts: 0 };
+  const found = { width: page.documentElement.scrollWidth, beyond: [], narrow: [], faint: [], texts: 0 };
   for (const element of page.body.querySelectorAll("*")) {
     const name = `${element.tagName}.${element.getAttribute("class")} ${element.textContent.slice(0, 40)}`;
     const box = element.getBoundingClientRect();
     // What is wide scrolls by itself.
     if (!element.closest(".scroll > *") && box.right > view.innerWidth + 0.5) found.beyond.push(name);
     const style = view.getComputedStyle(element);
+    if (isTooNarrow(style, element)) found.narrow.push(name);
     if (element.closest("svg") || !saysSomething(element) || parseFloat(style.fontSize) === 0) continue;
     found.texts += 1;
     const ratio = contrast(style.color, background(view, element));

@@ -225,7 +225,7 @@ class ReportTest(unittest.TestCase):
                 with self.subTest(width=width, scheme=scheme):
                     found = self.probed(width, scheme)
                     self.assertEqual(found["width"], width)
-                    self.assertEqual(found["beyond"], [])
+                    self.assertEqual((found["beyond"], found["narrow"]), ([], []))
                     self.assertGreater(found["texts"], 500)
                     self.assertEqual(found["faint"], [])
                     self.assertEqual(found["dark"], scheme == DARK)
@@ -237,7 +237,7 @@ class ReportTest(unittest.TestCase):
         for width in (1280, 420):
             with self.subTest(width=width):
                 found = self.probed(width, LIGHT)
-                self.assertEqual((found["width"], found["beyond"]), (width, []))
+                self.assertEqual((found["width"], found["beyond"], found["narrow"]), (width, [], []))
 
     def test_it_is_painted(self):
         for width in (1280, 500):  # a window has at least 500
