@@ -36,8 +36,10 @@ std::string span(const std::string& attributes, const std::string& text) {
 const char* const kNothing = R"(<span class="none">–</span>)";
 
 std::vector<Place> Place::elements() const {
+  const std::size_t count = json_->get_ref<const Json::array_t&>().size();
   std::vector<Place> found;
-  for (std::size_t index = 0; index < json_->get_ref<const Json::array_t&>().size(); ++index) {
+  found.reserve(count);
+  for (std::size_t index = 0; index < count; ++index) {
     found.emplace_back(json_->at(index), pointer_ / index);
   }
   return found;
