@@ -23,22 +23,25 @@ std::string title_of(const Place& scenario) {
 
 std::string fact(const std::string& text) { return fmt::format("<span>{}</span> ", text); }
 
+// "1 host", "8 hosts".
+std::string counted(const Place& number, const std::string& what) {
+  return fact(figure(number, count) + " " + what + (number.json() == 1 ? "" : "s"));
+}
+
 std::string facts(const Place& scenario) {
   std::string page = R"(<p class="facts">)";
   page += fact(figure(scenario.at("model_bytes"), bytes));
-  page += fact(figure(scenario.at("hosts"), count) + " hosts");
-  if (!scenario.at("stages").null()) {
-    page += fact(figure(scenario.at("stages"), count) + " stages");
-  }
+  page += counted(scenario.at("hosts"), "host");
+  if (!scenario.at("stages").null()) page += counted(scenario.at("stages"), "stage");
   if (!scenario.at("replicas").null()) {
-    page += fact(figure(scenario.at("replicas"), count) + " replicas");
+    page += counted(scenario.at("replicas"), "replica");
   }
   if (!scenario.at("rate_bits_per_second").null()) {
     page += fact("links of " + figure(scenario.at("rate_bits_per_second"), bits_per_second));
   }
   page += fact(scenario.at("transport").json() == "tls" ? "TLS" : "plain TCP");
   page += fact("engine " + escape(scenario.at("engine").text()));
-  return page + fact(figure(scenario.at("repeats"), count) + " repeats") + "</p>";
+  return page + counted(scenario.at("repeats"), "repeat") + "</p>";
 }
 
 std::string tile(const std::string& name, const std::string& value, const std::string& more) {
@@ -59,13 +62,13 @@ std::string tiles(const std::vector<Entry>& entries) {
   std::string page = R"(<dl class="tiles">)";
   page += tile("Makespan", figure(own->summary.at("median_makespan_seconds"), seconds), "median");
   if (!own->summary.at("median_ratio").null()) {
-    page += tile("Of the bound", figure(own->summary.at("median_ratio"), times),
+    page += tile("Against the bound", figure(own->summary.at("median_ratio"), times),
                  run.at("bound").null() ? "" : "set by: " + escape(run.at("bound").text()));
   }
   if (!run.at("source_copies").null()) {
     page += tile("The source sent", figure(run.at("source_copies"), times), "the model");
   }
-  page += tile("Receiver’s processor",
+  page += tile("Receiver’s CPU time",
                figure(own->summary.at("median_receiver_cpu_seconds"), seconds), "median");
   if (const Entry* other = rival(entries); other && !other->summary.at("times_shardswarm").null()) {
     page += tile("Fastest rival", figure(other->summary.at("times_shardswarm"), times),
@@ -88,9 +91,9 @@ std::string comparison(const Place& result, const std::vector<Entry>& shown) {
       makespan_chart(shown));
   page += section("Rate over time", "Payload of every node, in the run nearest to the median.",
                   rate_charts(result, shown));
-  page += section("Who sent to whom", "In the same runs; the darker, the more.",
+  page += section("Who sent to whom", "In the same runs; the stronger the colour, the more.",
                   exchange_charts(shown));
-  return page + section("Processor and memory", "Over all runs with the settings above.",
+  return page + section("CPU and memory", "Over all runs with the settings above.",
                         resource_tables(shown));
 }
 

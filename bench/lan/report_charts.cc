@@ -7,7 +7,10 @@ namespace shardswarm::bench {
 namespace {
 
 constexpr std::size_t kNumbersUpTo = 12;  // nodes of an exchange whose cells have room for numbers
-constexpr std::size_t kLongName = 8;      // characters from which names stand upright over columns
+// Percent of the largest cell from which its text has the other colour: there both have a contrast
+// of 4.5 to the style's mixtures, light and dark.
+constexpr double kDeep = 67.2;
+constexpr std::size_t kLongName = 8;  // characters from which names stand upright over columns
 
 double share(double value, double whole) { return whole > 0 ? 100 * value / whole : 0; }
 
@@ -52,8 +55,7 @@ std::string bar(const Entry& entry, double longest, const Place& bound) {
       share(middle.number(), longest), data_of(middle));
   if (!bound.null()) {
     const double at = share(bound.number(), longest);
-    add(page, R"(<line class="bound" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="38" {1}/>)", at,
-        data_of(bound));
+    add(page, R"(<rect class="bound" x="{:.3f}%" width="1.5" {}/>)", at, data_of(bound));
   }
   if (entry.runs.size() > 1) {
     add(page, R"(<line class="spread" x1="{:.3f}%" x2="{:.3f}%" y1="19" y2="19"/>)",
@@ -79,7 +81,7 @@ std::string bar_label(const Entry& entry) {
 // --- rates ---
 
 struct Scale {
-  double seconds = 0;  // of all plots' width
+  double seconds = 0;  // of all plots' width, for one tool
   double rate = 0;     // of all plots' height, bytes a second
   double link = 0;     // bytes a second, 0 if not known
 };
@@ -91,7 +93,6 @@ Scale scale_of(const Place& result, const std::vector<Entry>& entries) {
   scale.rate = scale.link;
   for (const Entry& entry : entries) {
     if (!entry.best) continue;
-    scale.seconds = std::max(scale.seconds, entry.typical.at("makespan_seconds").number());
     for (const Json& node : entry.typical.at("nodes").json()) {
       for (const Json& sample : node.at("rate")) {
         scale.rate = std::max({scale.rate, sample.at("received_bytes_per_second").get<double>(),
@@ -102,7 +103,7 @@ Scale scale_of(const Place& result, const std::vector<Entry>& entries) {
   return scale;
 }
 
-// A path of 1000 × 100 units; what comes after the width is another tool's time.
+// A path of 1000 × 100 units. What comes after the last `done` is not shown.
 std::string line_path(const Place& rate, const std::string& key, const Scale& scale) {
   std::string path;
   for (const Json& sample : rate.json()) {
@@ -134,7 +135,8 @@ std::string rate_chart(const Place& node, const Scale& scale) {
   const Place done = node.at("done_seconds");
   const bool source = node.at("role").json() == "source";
   std::string page;
-  add(page, R"(<figure class="node"><figcaption><b>{}</b> <span>{}{}</span></figcaption>)",
+  add(page,
+      R"(<figure class="node"><figcaption><b title="{0}">{0}</b> <span>{1}{2}</span></figcaption>)",
       escape(node.at("name").text()), source ? "source" : "done ",
       source ? "" : figure(done, seconds));
   add(page,
@@ -192,7 +194,7 @@ std::string exchange_cell(const Exchange& exchange, const Place& to, const std::
   const Place sent = sources.at(from);
   const double part = share(sent.number(), exchange.most);
   return fmt::format(R"(<td class="{}" style="--v:{:.1f}%" title="{} to {}: {}">{}</td>)",
-                     part > 55 ? "heat deep" : "heat", part, escape(from),
+                     part > kDeep ? "heat deep" : "heat", part, escape(from),
                      escape(to.at("name").text()), bytes(sent.number()), number_in(exchange, sent));
 }
 
@@ -244,8 +246,8 @@ std::string makespan_chart(const std::vector<Entry>& entries) {
   std::string page;
   add(page,
       R"(<table class="bars"><thead><tr><td></td><td class="plot"><div>{}</div></td>)"
-      R"(<th scope="col">median</th><th scope="col">of the bound</th>)"
-      R"(<th scope="col">of shardswarm</th></tr></thead><tbody>)",
+      R"(<th scope="col">median</th><th scope="col">vs. bound</th>)"
+      R"(<th scope="col">vs. shardswarm</th></tr></thead><tbody>)",
       label);
   for (const Entry& entry : entries) {
     add(page,
@@ -260,7 +262,7 @@ std::string makespan_chart(const std::vector<Entry>& entries) {
 }
 
 std::string rate_charts(const Place& result, const std::vector<Entry>& entries) {
-  const Scale scale = scale_of(result, entries);
+  Scale scale = scale_of(result, entries);
   std::string page;
   add(page,
       R"(<p class="legend"><span class="key received">received</span><span class="key sent">sent</span>)");
@@ -269,11 +271,11 @@ std::string rate_charts(const Place& result, const std::vector<Entry>& entries) 
         figure(result.at("scenario").at("rate_bits_per_second"), bits_per_second));
   }
   add(page,
-      R"(<span class="key done">all there</span></p><p class="note">Every plot: 0 to {} across, )"
-      R"(0 to {} up.</p>)",
-      derived("rate-scale-seconds", scale.seconds, seconds),
+      R"(<span class="key done">all there</span></p><p class="note">Upwards 0 to {} in every plot, )"
+      R"(across 0 to the tool’s makespan.</p>)",
       derived("rate-scale", 8 * scale.rate, bits_per_second));
   return page + folded(entries, [&](const Entry& entry) {
+           scale.seconds = entry.typical.at("makespan_seconds").number();
            std::string plots = R"(<div class="nodes">)";
            for (const Place& node : entry.typical.at("nodes").elements()) {
              plots += rate_chart(node, scale);

@@ -9,13 +9,13 @@ inline constexpr const char* kStyle = R"css(
   color-scheme: light dark;
   --paper: #fff; --ink: #16202b; --soft: #5a6673; --rule: #dfe4e9; --wash: #f4f6f8;
   --ours: #0b67b2; --rival: #b3bcc6; --dot: #16202b; --bound: #b3261e; --sent: #c75300;
-  --area: #8dbde3; --cold: #eef4fa; --hot: #0b4f8a; --on-hot: #fff;
+  --area: #8dbde3; --cold: #eef4fa; --hot: #083f70; --on-cold: #000; --on-hot: #fff;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #12171d; --ink: #e6ebf0; --soft: #9aa7b4; --rule: #2c3641; --wash: #1a2129;
     --ours: #4ba3ea; --rival: #55616d; --dot: #f5f8fa; --bound: #ff8a80; --sent: #ff9d52;
-    --area: #2f6a9c; --cold: #18222c; --hot: #6db8f5; --on-hot: #0c141b;
+    --area: #2f6a9c; --cold: #18222c; --hot: #5aa9e6; --on-cold: #fff; --on-hot: #000;
   }
 }
 * { box-sizing: border-box; }
@@ -31,9 +31,10 @@ h2 { font-size: 19px; line-height: 1.3; font-weight: 650; letter-spacing: -.005e
 h3 { font-size: 15px; font-weight: 650; margin: 22px 0 4px; }
 p { margin: 0 0 10px; max-width: 46em; overflow-wrap: anywhere; }
 .facts { color: var(--soft); }
-.facts span + span:not(.n)::before { content: "· "; margin-left: .3em; }
 .facts > span { white-space: nowrap; }
+.facts > span:not(:last-child)::after { content: " ·"; }
 .note, small, .kind, .legend { color: var(--soft); font-size: 13px; font-weight: 400; }
+.note { max-width: 62em; }
 .none { color: var(--soft); }
 .tiles {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 1px;
@@ -65,7 +66,7 @@ thead th { color: var(--soft); font-size: 13px; }
 svg.bar { display: block; width: 100%; height: 38px; overflow: visible; }
 .bar .made { fill: var(--rival); }
 .ours .bar .made { fill: var(--ours); }
-.bar .bound { stroke: var(--bound); stroke-width: 1.5; }
+.bar .bound { fill: var(--bound); y: -11px; height: 60px; }
 .bar .spread { stroke: var(--dot); stroke-width: 1.5; }
 .bar circle { fill: var(--paper); stroke: var(--dot); stroke-width: 1.5; }
 
@@ -104,19 +105,24 @@ details > :last-child:not(summary) { margin-bottom: 16px; }
 .exchange tbody th, .exchange tfoot th { white-space: nowrap; max-width: 14em; overflow: hidden; text-overflow: ellipsis; }
 .exchange .corner { color: var(--soft); vertical-align: bottom; white-space: nowrap; }
 .exchange tbody td { text-align: right; min-width: 4.2em; height: 2.3em; border-radius: 2px; }
-.exchange .heat { background: color-mix(in oklab, var(--hot) var(--v), var(--cold)); }
+.exchange .heat { background: color-mix(in oklab, var(--hot) var(--v), var(--cold)); color: var(--on-cold); }
 .exchange .deep { color: var(--on-hot); }
 .exchange .zero { background: var(--cold); }
 .exchange .self { background: none; }
 .exchange td.total { text-align: right; background: none; color: var(--soft); }
+.exchange.dense { font-size: 11px; }
+.exchange.dense thead th, .exchange.dense tfoot td { padding: 2px; }
 .exchange.dense tbody td:not(.total) { min-width: 12px; width: 12px; height: 12px; padding: 0; font-size: 0; }
 
 .data { font-size: 14px; }
 .data th, .data td { padding: 6px 0 6px 22px; border-top: 1px solid var(--rule); }
-.data thead th { border-top: 0; text-align: right; vertical-align: bottom; padding-bottom: 4px; line-height: 1.3; }
+.data thead th { border-top: 0; text-align: right; vertical-align: bottom; padding-bottom: 4px; white-space: nowrap; }
 .data thead td { border: 0; }
 .data thead tr:first-child th[colspan] { text-align: right; padding-bottom: 0; color: var(--ink); }
 .data th:first-child, .data thead tr:first-child th:first-child { padding-left: 0; text-align: left; white-space: nowrap; }
+.settings { table-layout: fixed; }
+.settings th:not(:first-child) { width: 128px; }
+.settings th:nth-child(2) { width: 64px; }
 .data .best, .data tr.best .n { font-weight: 650; }
 .data tr.best th { font-weight: 650; }
 .mark {
@@ -131,24 +137,29 @@ footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--rule);
   h1 { font-size: 25px; }
   h2 { margin-top: 40px; }
   .tiles { grid-template-columns: 1fr 1fr; }
+  .tiles div:last-child:nth-child(odd) { grid-column: 1 / -1; }
   .tiles div { padding: 11px 13px; }
   .tiles dd { font-size: 22px; }
   .bars, .bars tbody, .bars thead { display: block; }
-  .bars tr { display: grid; grid-template-columns: 1fr 5em 5em 5.5em; align-items: end; }
+  .bars tr { display: grid; grid-template-columns: 1fr 4.9em 4em 5.6em; align-items: end; }
   .bars td:empty { display: none; }
-  .bars tbody tr { margin-top: 10px; }
-  .bars tbody th { width: auto; grid-column: 1 / -1; padding: 0 0 2px; }
-  .bars tbody th small { display: inline; margin-left: .4em; }
-  .bars .plot { grid-column: 1 / -1; }
-  .bars thead .plot { order: 2; }
-  .bars th[scope=col] { padding: 0; white-space: normal; line-height: 1.25; }
-  .bars thead th:nth-child(3), .bars tbody td:nth-child(3) { grid-column: 2; }
+  .bars tbody tr { padding-top: 8px; }
+  .bars tbody th { width: auto; padding: 0; }
+  .bars .plot { grid-row: 2; grid-column: 1 / -1; }
+  .bars th[scope=col] { padding: 0 0 0 8px; font-size: 12px; line-height: 1.25; white-space: normal; }
+  .bar .bound { y: 0; height: 38px; }
+  .bars thead th:nth-child(3) { grid-column: 2; }
   .bars .num { padding: 0; }
   .nodes { grid-template-columns: 1fr 1fr; gap: 14px 14px; }
   .node svg { height: 66px; }
-  .exchange { font-size: 12px; border-spacing: 1px; }
-  .exchange th, .exchange td { padding: 3px 4px; }
-  .exchange tbody td { min-width: 2.7em; }
+  .exchange { font-size: 11px; border-spacing: 1px; }
+  .exchange .corner { white-space: normal; }
+  .exchange thead th { font-size: 11px; line-height: 1.25; }
+  .settings { table-layout: auto; }
+  .settings th:first-child:not([scope=col]) { white-space: normal; min-width: 13em; }
+  .settings th:not(:first-child) { width: auto; }
+  .exchange th, .exchange td { padding: 3px; }
+  .exchange tbody td { min-width: 2.5em; }
 }
 @media print { details { break-inside: avoid; } }
 )css";

@@ -7,8 +7,9 @@
 namespace shardswarm::bench {
 namespace {
 
-std::string table_head(const std::vector<std::string>& columns) {
-  std::string page = R"(<div class="scroll"><table class="data"><thead><tr>)";
+std::string table_head(const std::vector<std::string>& columns, std::string_view kind = "") {
+  std::string page;
+  add(page, R"(<div class="scroll"><table class="data {}"><thead><tr>)", kind);
   for (const std::string& column : columns) add(page, R"(<th scope="col">{}</th>)", column);
   return page + "</tr></thead><tbody>";
 }
@@ -54,7 +55,7 @@ std::string duplicates(const Entry& entry) {
 
 std::string node_table(const Place& run) {
   std::string page = table_head({"node", "from", "done", "wanted", "received", "sent", "twice",
-                                 "processor", "private", "resident", "written"});
+                                 "CPU time", "private", "resident", "written"});
   for (const Place& node : run.at("nodes").elements()) {
     const bool source = node.at("role").json() == "source";
     std::string name = escape(node.at("name").text());
@@ -93,7 +94,7 @@ std::string shown_settings(const Json& settings) {
 
 std::string settings_table(const std::vector<Place>& tried) {
   std::string page = table_head(
-      {"settings", "runs", "median", "of the bound", "of shardswarm", "receiver’s processor"});
+      {"settings", "runs", "median", "vs. bound", "vs. shardswarm", "receiver’s CPU"}, "settings");
   const std::string best = best_of(tried);
   for (const Place& one : tried) {
     const bool first = one.pointer() == best;
@@ -122,12 +123,12 @@ std::string failures(const Place& result) {
 
 std::string resource_tables(const std::vector<Entry>& entries) {
   std::string page = R"(<div class="scroll"><table class="data"><thead><tr><td rowspan="2"></td>)"
-                     R"(<th scope="colgroup" colspan="2">processor</th>)"
+                     R"(<th scope="colgroup" colspan="2">CPU time</th>)"
                      R"(<th scope="colgroup" colspan="2">private memory, peak</th>)"
                      R"(<th scope="colgroup" colspan="2">resident memory, peak</th>)"
                      R"(<th scope="colgroup" colspan="2">sent</th></tr><tr>)";
   for (const char* column : {"source", "receiver", "source", "receiver", "source", "receiver",
-                             "copies by the source", "twice"}) {
+                             "copies by source", "twice"}) {
     add(page, R"(<th scope="col">{}</th>)", column);
   }
   page += "</tr></thead><tbody>";
@@ -145,9 +146,8 @@ std::string resource_tables(const std::vector<Entry>& entries) {
             entry.tool == "shardswarm" ? "ours" : "");
   }
   page += kTableEnd;
-  page +=
-      R"(<p class="note">Processor: seconds of user and system time, median. Memory: the most of )"
-      "any node and run. What a tool does not count is a dash.</p>";
+  page += R"(<p class="note">CPU time: user and system, median. Memory: the most of )"
+          "any node and run. What a tool does not count is a dash.</p>";
   for (const Entry& entry : entries) {
     if (!entry.best) continue;
     add(page, "<details><summary>{}, every node <small>repeat {}</small></summary>{}</details>",

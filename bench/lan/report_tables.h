@@ -8,7 +8,7 @@
 
 namespace shardswarm::bench {
 
-// Processor, memory and what was sent in vain: a row a tool, and the nodes of its typical run.
+// CPU time, memory and what was sent in vain: a row a tool, and the nodes of its typical run.
 std::string resource_tables(const std::vector<Entry>& entries);
 
 // All settings that were tried, each tool's best marked.

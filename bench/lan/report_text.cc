@@ -36,8 +36,10 @@ std::string span(const std::string& attributes, const std::string& text) {
 const char* const kNothing = R"(<span class="none">–</span>)";
 
 std::vector<Place> Place::elements() const {
+  const std::size_t count = json_->get_ref<const Json::array_t&>().size();
   std::vector<Place> found;
-  for (std::size_t index = 0; index < json_->get_ref<const Json::array_t&>().size(); ++index) {
+  found.reserve(count);
+  for (std::size_t index = 0; index < count; ++index) {
     found.emplace_back(json_->at(index), pointer_ / index);
   }
   return found;
@@ -105,6 +107,17 @@ std::string derived(std::string_view name, double value, Unit unit) {
               unit(value));
 }
 
+namespace {
+
+// "1 MiB" for what is a round number.
+std::string round_bytes(double value) {
+  std::string text = bytes(value);
+  if (const auto at = text.find(".00"); at != std::string::npos) text.erase(at, 3);
+  return text;
+}
+
+}  // namespace
+
 std::string settings_text(const Json& settings) {
   std::string text;
   for (const auto& [key, value] : settings.items()) {
@@ -114,7 +127,7 @@ std::string settings_text(const Json& settings) {
     const bool length = name.ends_with(" bytes") && value.is_number();
     if (length) name.resize(name.size() - 6);
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name,
-                        length              ? bytes(value.get<double>())
+                        length              ? round_bytes(value.get<double>())
                         : value.is_string() ? value.get<std::string>()
                         : value == true     ? "on"
                         : value == false    ? "off"

@@ -42,7 +42,7 @@ std::vector<Entry> entries(const Place& result) {
   for (const Place& summary : result.at("summary").elements()) {
     if (auto entry = entry_of(result, summary)) all.push_back(std::move(*entry));
   }
-  std::ranges::stable_sort(all, {}, [](const Entry& entry) {
+  std::ranges::sort(all, {}, [](const Entry& entry) {
     return entry.summary.at("median_makespan_seconds").number();
   });
   std::vector<Entry> shown;

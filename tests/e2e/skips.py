@@ -12,6 +12,7 @@ REASONS = {
     "network namespaces with limited links are not permitted here": False,
     "a rival is not installed": False,
     "sshd is not installed": False,
+    "no chromium here": False,
 }
 
 
