@@ -18,7 +18,7 @@ constexpr std::chrono::seconds kCommandPatience{900};
 
 Result<std::unique_ptr<AgentLink>> AgentLink::start(Loop& loop, HostSpec host, Command command) {
   command.dies_with_us = false;  // it cleans up when its stdin ends
-  std::unique_ptr<AgentLink> link(new AgentLink(loop, std::move(host)));
+  auto link = std::make_unique<AgentLink>(loop, std::move(host));
   auto agent = loop.processes().start(
       command, [link = link.get()](std::string_view line) { link->on_line(line); }, {});
   if (!agent) return std::unexpected(agent.error());

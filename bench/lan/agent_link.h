@@ -31,6 +31,9 @@ struct RemoteProcess {
 
 class AgentLink {
  public:
+  AgentLink(Loop& loop, HostSpec host) : loop_(loop), host_(std::move(host)) {}  // for start()
+  AgentLink(const AgentLink&) = delete;
+  AgentLink& operator=(const AgentLink&) = delete;
   // Starts the agent with `command`; hello() says whether it runs.
   static Result<std::unique_ptr<AgentLink>> start(Loop& loop, HostSpec host, Command command);
   ~AgentLink();  // ends the agent and waits for it: all that it started and made is gone then
@@ -74,7 +77,6 @@ class AgentLink {
   const ClockFit& clock() const { return clock_; }
 
  private:
-  AgentLink(Loop& loop, HostSpec host) : loop_(loop), host_(std::move(host)) {}
   void on_line(std::string_view line);
   void on_event(const Json& event);
   std::shared_ptr<RemoteProcess> process(std::uint64_t number);

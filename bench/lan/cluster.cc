@@ -79,7 +79,7 @@ Cluster::~Cluster() {
 
 Result<std::unique_ptr<Cluster>> Cluster::start(Loop& loop, const Options& options,
                                                 std::size_t wanted) {
-  std::unique_ptr<Cluster> cluster(new Cluster(loop));
+  auto cluster = std::make_unique<Cluster>(loop);
   auto hosts = cluster->hosts_of(options, wanted);
   if (!hosts) return std::unexpected(hosts.error());
   for (HostSpec& host : *hosts) {

@@ -19,6 +19,9 @@ struct Programs {
 
 class Cluster {
  public:
+  explicit Cluster(Loop& loop) : loop_(loop) {}  // for start()
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
   // `wanted`: how many hosts on loopback, where nobody names any. All agents run, clocks are
   // aligned, and each host has a directory of ours.
   static Result<std::unique_ptr<Cluster>> start(Loop& loop, const Options& options,
@@ -33,7 +36,6 @@ class Cluster {
   std::string host_of(std::string_view address) const;
 
  private:
-  explicit Cluster(Loop& loop) : loop_(loop) {}
   Result<std::vector<HostSpec>> hosts_of(const Options& options, std::size_t wanted);
   Result<std::vector<HostSpec>> make_namespaces(const Options& options, std::size_t count);
   Result<void> launch(const Options& options, HostSpec host);

@@ -202,6 +202,26 @@ class NamespacesTest(BenchTest):
                     self.assertLess(run["nodes"][1]["wanted_bytes"],
                                     0.8 * result["scenario"]["model_bytes"])
 
+    def test_the_nodes_of_a_slurm_job(self):
+        """A stand-in for srun, which takes its words and brings the agent onto a host of the box."""
+        box = self.enterContext(NetBox(2, "200mbit", "200mbit"))
+        programs = self.dir / "slurm"
+        programs.mkdir()
+        prefix = box.namespace(0)[:-1]
+        (programs / "srun").write_text(
+            "#!/bin/sh\n"
+            "while case $1 in --*) true;; *) false;; esac; do\n"
+            "  case $1 in --nodelist=node*) node=${1#--nodelist=node};; esac\n"
+            "  shift\n"
+            "done\n"
+            f'exec ip netns exec "{prefix}$node" "$@"\n', encoding="ascii")
+        (programs / "srun").chmod(0o755)
+        self.env |= {"SLURM_JOB_NODELIST": "node[0-1]", "SLURM_CPUS_ON_NODE": "2",
+                     "PATH": f"{programs}:{self.env['PATH']}"}
+        result = self.bench("pair", *SMALL)
+        self.assert_all_done(result, 2)
+        self.assertEqual([host["name"] for host in result["hosts"]], ["node0", "node1"])
+
     def test_a_killed_controller_leaves_no_namespace(self):
         before = set(self.namespaces())
         bench = self.start_bench("broadcast", "--netns", "3", "--rate", "20mbit", *SMALL)
