@@ -29,7 +29,7 @@ struct Options {
   std::string remote_directory = ".cache/shardswarm-bench";  // for copied programs, from the home
   std::string ssh = "ssh";                                   // the command, with options
   std::string seed_arguments,
-      fetch_arguments;               // more flags of shardswarm's, as a shell splits them
+      fetch_arguments;               // more flags of shardswarm, by spaces
   double patience_seconds = 900;     // until a run counts as hanging
   std::string json_file, html_file;  // empty: not written
   std::filesystem::path programs;    // where this program and its neighbours are
