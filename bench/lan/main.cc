@@ -125,9 +125,33 @@ int report(const Measurement& measurement, const Options& options) {
   return done && !failed ? 0 : 1;
 }
 
+// `shardswarm-bench report RESULT -o PAGE`: the page of a result that was written with --json.
+int run_report(int argc, char** argv) {
+  CLI::App app{"A page with figures and charts from the JSON of a measurement."};
+  std::string source, page_file;
+  app.add_option("RESULT", source, "As --json writes it")->required()->check(CLI::ExistingFile);
+  app.add_option("-o,--output", page_file, "The page")->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  std::ifstream file(source, std::ios::binary);
+  const Json json = Json::parse(file, nullptr, false);
+  if (json.is_discarded()) {
+    spdlog::error("{} is no JSON", source);
+    return 1;
+  }
+  const auto page = html_report(json);
+  const Result<void> done = page ? write(page_file, *page) : std::unexpected(page.error());
+  if (!done) spdlog::error("{}", done.error().message);
+  return done ? 0 : 1;
+}
+
 int run(int argc, char** argv) {
   Options options;
   CLI::App app{"How fast a model gets to the machines of a LAN, beside other tools and the bound."};
+  app.footer("shardswarm-bench report RESULT -o PAGE makes the page of an earlier --json.");
   app.add_option("SCENARIO", options.scenario,
                  "pair, broadcast, stages, late-join, source-lost, resume or reuse")
       ->required()
@@ -160,5 +184,6 @@ int main(int argc, char** argv) {
   auto log = spdlog::stderr_logger_st("bench");
   log->set_pattern("%v");
   spdlog::set_default_logger(log);
+  if (!words.empty() && words[0] == "report") return run_report(argc - 1, argv + 1);
   return run(argc, argv);
 }
