@@ -121,7 +121,7 @@ details > :last-child:not(summary) { margin-bottom: 16px; }
 .data thead tr:first-child th[colspan] { text-align: right; padding-bottom: 0; color: var(--ink); }
 .data th:first-child, .data thead tr:first-child th:first-child { padding-left: 0; text-align: left; white-space: nowrap; }
 .settings { table-layout: fixed; }
-.settings th:not(:first-child) { width: 118px; }
+.settings th:not(:first-child) { width: 126px; }
 .settings th:nth-child(2) { width: 88px; }
 .settings th:nth-child(3) { width: 58px; }
 .data .best, .data tr.best .n { font-weight: 650; }
