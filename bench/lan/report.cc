@@ -110,7 +110,9 @@ std::string page_of(const Place& result) {
   page += fmt::format("<header><h1>{}</h1>{}</header>", title, facts(scenario));
   const std::vector<Entry> shown = entries(result);
   page += shown.empty() ? "<p>No run went well.</p>" : comparison(result, shown);
-  page += section("Settings tried", "Fixed beforehand. Medians; the best of each tool is marked.",
+  page += section("Settings tried",
+                  "Fixed beforehand; tools that have several are tried once with each, as a "
+                  "warm-up. The best of each tool is marked.",
                   settings_tables(result));
   page +=
       section("Environment", "Clocks are aligned by the controller.", environment_tables(result));

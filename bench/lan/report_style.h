@@ -121,8 +121,10 @@ details > :last-child:not(summary) { margin-bottom: 16px; }
 .data thead tr:first-child th[colspan] { text-align: right; padding-bottom: 0; color: var(--ink); }
 .data th:first-child, .data thead tr:first-child th:first-child { padding-left: 0; text-align: left; white-space: nowrap; }
 .settings { table-layout: fixed; }
-.settings th:not(:first-child) { width: 128px; }
-.settings th:nth-child(2) { width: 64px; }
+.settings th:first-child:not([scope=col]) { white-space: normal; }
+.settings th:not(:first-child) { width: 126px; }
+.settings th:nth-child(2) { width: 88px; }
+.settings th:nth-child(3) { width: 58px; }
 .data .best, .data tr.best .n { font-weight: 650; }
 .data tr.best th { font-weight: 650; }
 .mark {
@@ -156,7 +158,7 @@ footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--rule);
   .exchange .corner { white-space: normal; }
   .exchange thead th { font-size: 11px; line-height: 1.25; }
   .settings { table-layout: auto; }
-  .settings th:first-child:not([scope=col]) { white-space: normal; min-width: 13em; }
+  .settings th:first-child:not([scope=col]) { min-width: 13em; }
   .settings th:not(:first-child) { width: auto; }
   .exchange th, .exchange td { padding: 3px; }
   .exchange tbody td { min-width: 2.5em; }

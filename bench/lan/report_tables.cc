@@ -1,6 +1,7 @@
 #include "bench/lan/report_tables.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "bench/lan/summary.h"
 
@@ -75,36 +76,61 @@ std::string node_table(const Place& run) {
 
 // --- settings ---
 
-// The name of the best settings' row: those that took least.
-std::string best_of(const std::vector<Place>& tried) {
-  const Place* best = nullptr;
-  for (const Place& one : tried) {
-    if (one.at("median_makespan_seconds").null()) continue;
-    if (!best ||
-        one.at("median_makespan_seconds").number() < best->at("median_makespan_seconds").number()) {
-      best = &one;
+// Settings of a tool: measured, or only tried in a warm-up to find the best.
+struct Tried {
+  Place run;  // one with these settings
+  std::optional<Place> warm_up, summary;
+};
+
+std::vector<Tried> tried_of(const Place& result) {
+  std::vector<Tried> all;
+  for (const Place& run : result.at("runs").elements()) {
+    auto found = std::ranges::find_if(
+        all, [&](const Tried& tried) { return same_settings(tried.run, run); });
+    if (found == all.end()) found = all.insert(all.end(), Tried{.run = run});
+    if (run.at("warm_up").json().get<bool>() && run.at("error").null()) found->warm_up = run;
+  }
+  for (const Place& summary : result.at("summary").elements()) {
+    for (Tried& tried : all) {
+      if (same_settings(tried.run, summary)) tried.summary = summary;
     }
   }
-  return best ? best->pointer() : "";
+  return all;
 }
 
-std::string shown_settings(const Json& settings) {
-  return settings.empty() ? "as it comes" : escape(settings_text(settings));
+// The settings that took least, or nullptr.
+const Tried* best_of(const std::vector<Tried>& all) {
+  const Tried* best = nullptr;
+  const auto took = [](const Tried& one) {
+    return one.summary->at("median_makespan_seconds").number();
+  };
+  for (const Tried& one : all) {
+    if (one.summary && (!best || took(one) < took(*best))) best = &one;
+  }
+  return best;
 }
 
-std::string settings_table(const std::vector<Place>& tried) {
+std::string figure_in(const std::optional<Place>& place, const std::string& key, Unit unit) {
+  return place ? figure(place->at(key), unit) : kNothing;
+}
+
+std::string settings_table(const std::vector<Tried>& all) {
   std::string page = table_head(
-      {"settings", "runs", "median", "vs. bound", "vs. shardswarm", "receiver’s CPU"}, "settings");
-  const std::string best = best_of(tried);
-  for (const Place& one : tried) {
-    const bool first = one.pointer() == best;
-    add_row(page,
-            shown_settings(one.at("settings").json()) +
-                (first ? R"( <span class="mark">best</span>)" : ""),
-            {figure(one.at("runs"), count), figure(one.at("median_makespan_seconds"), seconds),
-             figure(one.at("median_ratio"), times), figure(one.at("times_shardswarm"), times),
-             figure(one.at("median_receiver_cpu_seconds"), seconds)},
-            first ? "best" : "");
+      {"settings", "warm-up", "runs", "median", "vs. bound", "vs. shardswarm", "receiver’s CPU"},
+      "settings");
+  const Tried* best = best_of(all);
+  for (const Tried& one : all) {
+    const Json& settings = one.run.at("settings").json();
+    std::string name = settings.empty() ? "as it comes" : escape(settings_text(settings));
+    if (&one == best) name += R"( <span class="mark">best</span>)";
+    add_row(
+        page, name,
+        {figure_in(one.warm_up, "makespan_seconds", seconds), figure_in(one.summary, "runs", count),
+         figure_in(one.summary, "median_makespan_seconds", seconds),
+         figure_in(one.summary, "median_ratio", times),
+         figure_in(one.summary, "times_shardswarm", times),
+         figure_in(one.summary, "median_receiver_cpu_seconds", seconds)},
+        &one == best ? "best" : "");
   }
   return page + kTableEnd;
 }
@@ -157,18 +183,18 @@ std::string resource_tables(const std::vector<Entry>& entries) {
 }
 
 std::string settings_tables(const Place& result) {
-  std::vector<std::string> tools;
-  for (const Place& one : result.at("summary").elements()) {
-    const std::string tool = one.at("tool").text();
-    if (std::ranges::find(tools, tool) == tools.end()) tools.push_back(tool);
+  std::vector<std::vector<Tried>> tools;
+  for (const Tried& tried : tried_of(result)) {
+    const auto same_tool = [&](const std::vector<Tried>& other) {
+      return other[0].run.at("tool").json() == tried.run.at("tool").json();
+    };
+    auto found = std::ranges::find_if(tools, same_tool);
+    if (found == tools.end()) found = tools.emplace(tools.end());
+    found->push_back(tried);
   }
   std::string page;
-  for (const std::string& tool : tools) {
-    std::vector<Place> tried;
-    for (const Place& one : result.at("summary").elements()) {
-      if (one.at("tool").json() == tool) tried.push_back(one);
-    }
-    add(page, "<h3>{}</h3>{}", escape(tool), settings_table(tried));
+  for (const std::vector<Tried>& tried : tools) {
+    add(page, "<h3>{}</h3>{}", escape(tried[0].run.at("tool").text()), settings_table(tried));
   }
   return page;
 }

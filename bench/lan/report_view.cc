@@ -6,18 +6,13 @@
 namespace shardswarm::bench {
 namespace {
 
-// Whatever the order of their members.
-bool same_settings(const Place& one, const Place& other) {
-  return nlohmann::json(one.at("settings").json()) == nlohmann::json(other.at("settings").json());
-}
-
 double makespan(const Place& run) { return run.at("makespan_seconds").number(); }
 
 std::optional<Entry> entry_of(const Place& result, const Place& summary) {
   std::vector<Place> runs;
   for (const Place& run : result.at("runs").elements()) {
-    if (run.at("tool").json() == summary.at("tool").json() && same_settings(run, summary) &&
-        !run.at("warm_up").json().get<bool>() && run.at("error").null()) {
+    if (same_settings(run, summary) && !run.at("warm_up").json().get<bool>() &&
+        run.at("error").null()) {
       runs.push_back(run);
     }
   }
@@ -36,6 +31,11 @@ std::optional<Entry> entry_of(const Place& result, const Place& summary) {
 }
 
 }  // namespace
+
+bool same_settings(const Place& one, const Place& other) {
+  return one.at("tool").json() == other.at("tool").json() &&
+         nlohmann::json(one.at("settings").json()) == nlohmann::json(other.at("settings").json());
+}
 
 std::vector<Entry> entries(const Place& result) {
   std::vector<Entry> all;

@@ -19,6 +19,9 @@ struct Entry {
   Place typical;               // of the runs the one nearest to the median makespan
 };
 
+// Whether two runs or summaries are of one tool and the same settings, whatever their order.
+bool same_settings(const Place& one, const Place& other);
+
 // Fastest first. Settings of which no run went well are left out.
 std::vector<Entry> entries(const Place& result);
 

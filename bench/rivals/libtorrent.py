@@ -23,7 +23,7 @@ class Libtorrent(adapter.Rival):
                      for super_seeding in (False, True))
 
     def grid(self, fetchers):
-        """A source that super-seeds waits to see each piece at a second peer: alone, one never ends."""
+        """A source that super-seeds waits to see each piece at a second peer: alone, one idles 12 s."""
         return [one for one in self.settings if fetchers > 1 or not one["super_seeding"]]
 
     def check(self):

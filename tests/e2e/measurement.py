@@ -92,7 +92,12 @@ def broadcast(names=tuple(f"host-{number}" for number in range(8)), repeats=3):
     for run in tried[-2]:  # a tool that does not count everything
         for one in run["nodes"]:
             one.update(peak_private_bytes=None, duplicate_bytes=None, fetched_from=None)
-    failed = {**tried[1][1], "repeat": repeats + 1, "error": "host-3: no `done` within <900> s & more"}
+    # Of libtorrent only the best of the warm-ups goes on.
+    rivals = [run[0]["makespan_seconds"] for run in tried if run[0]["tool"] == "libtorrent"]
+    for runs in tried:
+        if runs[0]["tool"] == "libtorrent" and runs[0]["makespan_seconds"] > min(rivals):
+            del runs[1:]
+    failed = {**tried[1][0], "warm_up": False, "repeat": repeats + 1, "error": "host-3: no `done` within <900> s & more"}
     return {
         "schema": 1,
         "scenario": {"name": "broadcast", "hosts": len(names), "stages": None, "replicas": None,
@@ -102,4 +107,4 @@ def broadcast(names=tuple(f"host-{number}" for number in range(8)), repeats=3):
                    "clock_offset_seconds": make.uniform(-.002, .002),
                    "clock_error_seconds": make.uniform(0, .0001)} for name in names],
         "runs": [run for runs in tried for run in runs] + [failed],
-        "summary": [summary_of(runs, tried[0]) for runs in tried]}
+        "summary": [summary_of(runs, tried[0]) for runs in tried if len(runs) > 1]}

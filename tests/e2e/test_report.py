@@ -153,6 +153,8 @@ class ReportTest(unittest.TestCase):
             wanted |= {f"/summary/{index}/{name}" for name in
                        ("runs", "median_makespan_seconds", "median_ratio", "times_shardswarm",
                         "median_receiver_cpu_seconds")}
+        wanted |= {f"/runs/{index}/makespan_seconds" for index, run in enumerate(self.result["runs"])
+                   if run["warm_up"]}
         for index in self.best():
             number, runs = self.typical(self.result["summary"][index])
             wanted |= {f"/runs/{self.result['runs'].index(run)}/makespan_seconds" for run in runs}
@@ -188,7 +190,7 @@ class ReportTest(unittest.TestCase):
                   for bound in page.of_class("bound")]
         drawn += [(float(dot["cx"].rstrip("%")), json.loads(dot["data-value"]))
                   for dot in page.elements if dot["tag"] == "circle"]
-        tools = len({(run["tool"], run["settings"].get("verify")) for run in self.result["runs"]})
+        tools = len({(one["tool"], one["settings"].get("verify")) for one in self.result["summary"]})
         self.assertEqual(len(drawn), tools * (1 + 1 + self.result["scenario"]["repeats"]))
         longest = max(seconds for _, seconds in drawn)
         for percent, seconds in drawn:
