@@ -3,11 +3,14 @@
 
     tools/netbox.py run [--hosts 8] [--rate 200mbit] [--up RATE] [--down RATE] -- COMMAND
     tools/netbox.py shell [the same]
+    tools/netbox.py hold [the same]
     tools/netbox.py clean
 
 `run` starts COMMAND once on every host and waits for all; in its environment are NETBOX_HOST (from 0),
-NETBOX_ADDRESS and NETBOX_ADDRESSES (all, with commas). `shell` opens a shell on host 0. `clean` removes
-what runs that were killed have left, and so does every new box. RATE is a number with kbit, mbit or gbit, or a list with commas,
+NETBOX_ADDRESS and NETBOX_ADDRESSES (all, with commas). `shell` opens a shell on host 0. `hold` prints
+one line of JSON with all hosts, for another program, and lives as long as its stdin. `clean` removes
+what runs that were killed have left, and so does every new box. RATE is a number with kbit, mbit or
+gbit, or a list with commas,
 one for each host. Needs root, and iproute2.
 
     with NetBox(hosts=8, up="200mbit", down="200mbit") as box:
@@ -19,6 +22,7 @@ is in a namespace of its own. What a host sends is limited on its eth0, what it 
 
 import argparse
 import itertools
+import json
 import os
 import pathlib
 import re
@@ -50,6 +54,8 @@ QUEUE_SECONDS = 0.010
 QUEUE_BYTES_MIN = 2 * BURST_BYTES
 # Frames of 1514 bytes carry 1448 of TCP: what of the rate can be payload.
 PAYLOAD_SHARE = 1448 / 1514
+# What sees the end of its stdin together with `hold` has so long to end.
+HOLD_SECONDS = 10
 # The same everywhere, whatever this machine's default is.
 CONGESTION = "cubic"
 
@@ -222,6 +228,12 @@ class NetBox:
             found[name.strip()] = (int(values[0]), int(values[8]))  # what the port received, sent
         return [found[f"host{host}"] for host in range(self.hosts)]
 
+    def wait_until_left(self, seconds):
+        """Whoever ends by itself, and cleans up, has so long for it."""
+        deadline = time.monotonic() + seconds
+        while _inhabitants(self._names) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def close(self):
         _remove([self._hub, *self._names])
         for child in self._children:
@@ -282,7 +294,7 @@ def _environment(box, host):
 def _main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="action", required=True)
-    for name in ("run", "shell"):
+    for name in ("run", "shell", "hold"):
         command = commands.add_parser(name)
         command.add_argument("--hosts", type=int, default=8)
         command.add_argument("--rate", default="200mbit", help="of both directions")
@@ -303,6 +315,13 @@ def _main():
                 print(f"host {host}: {box.address(host)}, ip netns exec {box.namespace(host)} COMMAND")
             shell = os.environ.get("SHELL", "/bin/sh")
             return box.popen(0, [shell], env=_environment(box, 0)).wait()
+        if arguments.action == "hold":
+            print(json.dumps([{"name": f"host-{host}", "namespace": box.namespace(host),
+                               "address": box.address(host), "up": box.up[host], "down": box.down[host]}
+                              for host in range(box.hosts)]), flush=True)
+            sys.stdin.read()
+            box.wait_until_left(HOLD_SECONDS)
+            return 0
         children = [box.popen(host, arguments.command, env=_environment(box, host))
                     for host in range(box.hosts)]
         return max(abs(child.wait()) for child in children)

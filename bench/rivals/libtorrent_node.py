@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""One libtorrent peer for bench/network.py: all that it needs to know comes as arguments.
+"""One libtorrent peer for bench/network.py: all that it needs to know comes as arguments. The adapter
+libtorrent.py makes its torrents and sessions with what stands here, too.
 
     libtorrent_node.py make SOURCE TORRENT PIECE_BYTES
     libtorrent_node.py seed|fetch TORRENT DIRECTORY ADDRESS:PORT SETTINGS PEER...
@@ -15,7 +16,10 @@ import json
 import pathlib
 import sys
 
-import libtorrent
+# The adapter libtorrent.py beside this file is not what is meant.
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if pathlib.Path(entry).resolve() != HERE]
+import libtorrent  # noqa: E402  (found through the line above)
 
 MIB = 1 << 20
 

@@ -10,6 +10,9 @@ REASONS = {
     "mounting a tmpfs needs root with CAP_SYS_ADMIN": False,
     "this file system has no holes": False,
     "network namespaces with limited links are not permitted here": False,
+    "a rival is not installed": False,
+    "sshd is not installed": False,
+    "no chromium here": False,
 }
 
 

@@ -1,0 +1,333 @@
+#include "bench/lan/session.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+#include <sstream>
+
+#include "bench/lan/run.h"
+#include "bench/lan/summary.h"
+#include "bench/lan/table.h"
+
+namespace shardswarm::bench {
+namespace {
+
+constexpr std::string_view kRivals[] = {"libtorrent", "curl", "aria2", "rsync"};
+constexpr const char* kManifestFile = "manifest.json";
+constexpr const char* kKeyFile = "cluster.key";
+constexpr const char* kOlder = "older";
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(word);
+  return words;
+}
+
+std::vector<std::string> split(const std::string& list) {
+  std::istringstream stream(list);
+  std::vector<std::string> names;
+  for (std::string name; std::getline(stream, name, ',');) names.push_back(name);
+  return names;
+}
+
+class Session {
+ public:
+  Session(Loop& loop, const Options& options, Cluster& cluster, Plan plan)
+      : loop_(loop), options_(options), cluster_(cluster), plan_(std::move(plan)) {}
+
+  Result<void> prepare();
+  Result<void> run_all();
+  Measurement measurement();
+
+ private:
+  Result<void> make_key();
+  Result<void> make_model();
+  Result<void> make_checkpoint(const std::string& directory, bool newer);
+  Result<void> list_model();
+  Result<void> distribute(const std::string& model, std::size_t host, const std::string& to,
+                          const std::string& state);
+  Result<void> find_rivals();
+  Result<void> find_rival(const std::string& name, bool named);
+  Result<void> prepare_tool(Tool& tool, std::size_t number);
+  Result<void> run(const Tool& tool, std::uint32_t repeat);
+  void keep_fastest();
+  Command adapter(std::size_t host, const std::string& name, std::vector<std::string> words) const;
+
+  Loop& loop_;
+  const Options& options_;
+  Cluster& cluster_;
+  Plan plan_;
+  Transfer transfer_;
+  Model model_;
+  std::vector<Tool> tools_ = {Tool{}};  // with every setting
+  std::vector<RunResult> runs_;
+};
+
+Result<void> Session::prepare() {
+  transfer_ = {.engine = options_.engine,
+               .reuse = plan_.reuse,
+               .seed_arguments = words_of(options_.seed_arguments),
+               .fetch_arguments = words_of(options_.fetch_arguments)};
+  if (options_.tls) {
+    if (auto made = make_key(); !made) return made;
+  }
+  if (auto made = make_model(); !made) return made;
+  return find_rivals();
+}
+
+Result<void> Session::make_key() {
+  const std::string path = cluster_[0].directory() + "/" + kKeyFile;
+  const auto made =
+      cluster_[0].run({.argv = {cluster_.programs(0).shardswarm, "-q", "key", "new", path}});
+  if (!made) return std::unexpected(made.error());
+  const auto key = cluster_[0].get(path);
+  if (!key) return std::unexpected(key.error());
+  for (std::size_t host = 1; host < cluster_.size(); ++host) {
+    auto put = cluster_[host].put(cluster_[host].directory() + "/" + kKeyFile, *key);
+    if (!put) return put;
+  }
+  transfer_.key_file = kKeyFile;
+  return {};
+}
+
+Result<void> Session::make_model() {
+  const std::string& directory = cluster_[0].directory();
+  model_.directory = options_.model.empty() ? directory + "/source" : options_.model;
+  if (options_.model.empty()) {
+    if (auto made = make_checkpoint(model_.directory, plan_.reuse); !made) return made;
+  }
+  if (auto listed = list_model(); !listed) return listed;
+  if (plan_.reuse) {
+    const std::string older = directory + "/" + kOlder;
+    if (auto made = make_checkpoint(older, false); !made) return made;
+    model_.older = kOlder;
+  }
+  for (const NodePlan& node : plan_.nodes) {
+    const std::string& there = cluster_[node.host].directory();
+    Result<void> given;
+    if (node.source && node.host > 0) {
+      given = distribute(model_.directory, node.host, there + "/source", there + "/given-state");
+    } else if (!node.source && plan_.reuse) {
+      given = distribute(directory + "/" + kOlder, node.host, there + "/" + kOlder,
+                         there + "/" + kOlder + "-state");
+    }
+    if (!given) return given;
+  }
+  return {};
+}
+
+// Of a newer version a quarter of the layers differ.
+Result<void> Session::make_checkpoint(const std::string& directory, bool newer) {
+  Command command{.argv = {cluster_.programs(0).make_checkpoint, directory, "--size",
+                           std::to_string(options_.size), "--layers",
+                           std::to_string(options_.layers), "--vocabulary",
+                           std::to_string(options_.vocabulary)}};
+  for (std::uint32_t layer = 0; newer && layer < std::max(1U, options_.layers / 4); ++layer) {
+    command.argv.insert(command.argv.end(), {"--change", fmt::format("*.layers.{}.*", layer)});
+  }
+  const auto made = cluster_[0].run(command);
+  if (!made) return std::unexpected(made.error());
+  return {};
+}
+
+Result<void> Session::list_model() {
+  const auto lines =
+      cluster_[0].run({.argv = {cluster_.programs(0).bench, "digest", model_.directory}});
+  if (!lines) return std::unexpected(lines.error());
+  model_.manifest = Json::array();
+  for (const std::string& line : *lines) {
+    Json file = Json::parse(line, nullptr, false);
+    if (!file.contains("path")) continue;
+    model_.bytes += file.value("size", std::uint64_t{0});
+    model_.manifest.push_back(std::move(file));
+  }
+  if (model_.bytes == 0) {
+    return fail(Errc::kNotFound, fmt::format("there is nothing in {}", model_.directory));
+  }
+  model_.manifest_file = kManifestFile;
+  for (std::size_t host = 0; host < cluster_.size(); ++host) {
+    auto put = cluster_[host].put(cluster_[host].directory() + "/" + kManifestFile,
+                                  model_.manifest.dump());
+    if (!put) return put;
+  }
+  return {};
+}
+
+// Brings a directory of the source's to another host, before anything is measured.
+Result<void> Session::distribute(const std::string& model, std::size_t host, const std::string& to,
+                                 const std::string& state) {
+  const Tool ours;
+  AgentLink& from = cluster_[0];
+  AgentLink& link = cluster_[host];
+  const NodeFiles seed_files{
+      .model = model, .state = from.directory() + "/given-state", .directory = from.directory()};
+  const auto seed = from.started(from.ask_start(
+      seed_command(ours, transfer_, cluster_.programs(0), seed_files, from.address())));
+  if (!seed) return std::unexpected(seed.error());
+  auto waited = loop_.wait([&] { return !(*seed)->lines.empty() || (*seed)->end; },
+                           std::chrono::duration<double>(options_.patience_seconds), "seed");
+  if (waited && (*seed)->lines.empty()) {
+    waited = fail(Errc::kInternal, "seed: " + (*seed)->end->text());
+  }
+  if (!waited) return waited;
+  const NodeFiles files{.model = to, .state = state, .directory = link.directory()};
+  Command fetch =
+      fetch_command(ours, transfer_, cluster_.programs(host), files, link.address(),
+                    {.source = from.address(), .ticket = (*seed)->lines.front().text}, "");
+  std::ranges::replace(fetch.argv, std::string("forever"), std::string("0"));
+  const auto fetched = link.run(fetch);
+  auto stopped = from.stop(**seed);
+  if (!fetched) return std::unexpected(fetched.error());
+  return stopped;
+}
+
+Command Session::adapter(std::size_t host, const std::string& name,
+                         std::vector<std::string> words) const {
+  words.insert(words.begin(), fmt::format("{}/{}.py", cluster_.programs(host).rivals, name));
+  return {.argv = std::move(words), .env = {{"PYTHONDONTWRITEBYTECODE", "1"}}};
+}
+
+Result<void> Session::find_rivals() {
+  if (options_.rivals == "none") return {};
+  const bool all = options_.rivals == "all";
+  std::vector<std::string> names = split(options_.rivals);
+  if (all) names.assign(std::begin(kRivals), std::end(kRivals));
+  for (const std::string& name : names) {
+    if (plan_.needs_swarm && name != "libtorrent") {
+      spdlog::info("{} left out: all it has comes from one source", name);
+      continue;
+    }
+    if (auto found = find_rival(name, !all); !found) return found;
+  }
+  return {};
+}
+
+// One that cannot be used on some host is an error if it was asked for by name, else left out.
+Result<void> Session::find_rival(const std::string& name, bool named) {
+  for (const NodePlan& node : plan_.nodes) {
+    const auto usable = cluster_[node.host].run(adapter(node.host, name, {"check"}));
+    if (usable) continue;
+    if (named || usable.error().code == Errc::kCancelled) return std::unexpected(usable.error());
+    spdlog::warn("{} left out: {}", name, usable.error().message);
+    return {};
+  }
+  const auto grid = cluster_[0].run(adapter(0, name, {"grid"}));
+  if (!grid) return std::unexpected(grid.error());
+  const auto verbs = cluster_[0].run(adapter(0, name, {"verbs"}));
+  const bool prepares =
+      verbs && std::accumulate(verbs->begin(), verbs->end(), std::string()).find("\"prepare\"") !=
+                   std::string::npos;
+  const Json settings =
+      Json::parse(std::accumulate(grid->begin(), grid->end(), std::string()), nullptr, false);
+  if (!settings.is_array() || settings.empty()) {
+    return fail(Errc::kMalformed, fmt::format("the grid of {} is no list of settings", name));
+  }
+  for (std::size_t number = 0; number < settings.size(); ++number) {
+    Tool tool{.name = name, .settings = settings[number]};
+    if (prepares) {
+      if (auto prepared = prepare_tool(tool, number); !prepared) return prepared;
+    }
+    tools_.push_back(std::move(tool));
+  }
+  return {};
+}
+
+Result<void> Session::prepare_tool(Tool& tool, std::size_t number) {
+  tool.prepared = fmt::format("prepared-{}-{}", tool.name, number);
+  const std::string path = cluster_[0].directory() + "/" + tool.prepared;
+  const auto made = cluster_[0].run(adapter(
+      0, tool.name,
+      {"prepare", "--dir", model_.directory, "--out", path, "--settings", tool.settings.dump()}));
+  if (!made) return std::unexpected(made.error());
+  const auto bytes = cluster_[0].get(path);
+  if (!bytes) return std::unexpected(bytes.error());
+  for (std::size_t host = 1; host < cluster_.size(); ++host) {
+    auto put = cluster_[host].put(cluster_[host].directory() + "/" + tool.prepared, *bytes);
+    if (!put) return put;
+  }
+  return {};
+}
+
+Result<void> Session::run(const Tool& tool, std::uint32_t repeat) {
+  auto done = run_once(loop_, cluster_, plan_, model_, tool, transfer_, options_.patience_seconds);
+  if (!done) return std::unexpected(done.error());
+  done->repeat = repeat;
+  done->warm_up = repeat == 0;
+  spdlog::info("{}", line_of(*done));
+  runs_.push_back(std::move(*done));
+  return {};
+}
+
+Result<void> Session::run_all() {
+  for (std::uint32_t repeat = 0; repeat <= options_.repeats; ++repeat) {
+    for (const Tool& tool : tools_) {
+      if (auto done = run(tool, repeat); !done) return done;
+    }
+    if (repeat == 0) keep_fastest();
+  }
+  return {};
+}
+
+// A rival that never came through is not tried again: its errors stand in the result.
+void Session::keep_fastest() {
+  std::erase_if(tools_, [this](const Tool& tool) {
+    if (tool.ours()) return false;
+    const auto best = fastest_settings(runs_, tool.name);
+    return !best || (!options_.whole_grid && tool.settings != *best);
+  });
+}
+
+Measurement Session::measurement() {
+  Measurement measurement;
+  ScenarioResult& scenario = measurement.scenario;
+  scenario = {.name = plan_.scenario,
+              .hosts = static_cast<std::uint32_t>(plan_.hosts()),
+              .model_bytes = model_.bytes,
+              .tls = options_.tls,
+              .engine = options_.engine,
+              .repeats = options_.repeats};
+  if (plan_.scenario == "stages") {
+    scenario.stages = options_.stages;
+    scenario.replicas = options_.replicas;
+  }
+  scenario.rate_bits_per_second = cluster_[0].host().up;
+  for (std::size_t host = 0; host < plan_.hosts(); ++host) {
+    const AgentLink& link = cluster_[host];
+    if (link.host().up != scenario.rate_bits_per_second || link.host().down != link.host().up) {
+      scenario.rate_bits_per_second.reset();
+    }
+    const Json& machine = link.machine();
+    measurement.hosts.push_back({.name = link.host().name,
+                                 .cpus = machine.value("cpus", 0U),
+                                 .memory_bytes = machine.value("memory_bytes", std::uint64_t{0}),
+                                 .kernel = machine.value("kernel", ""),
+                                 .clock_offset_seconds = link.clock().offset,
+                                 .clock_error_seconds = link.clock().error});
+  }
+  measurement.summary = summarize(runs_);
+  measurement.runs = std::move(runs_);
+  return measurement;
+}
+
+}  // namespace
+
+Result<Measurement> measure(Loop& loop, const Options& options) {
+  const std::size_t wanted = hosts_by_default(options.scenario, options.stages, options.replicas);
+  auto cluster = Cluster::start(loop, options, wanted);
+  if (!cluster) return std::unexpected(cluster.error());
+  auto plan = plan_of(options.scenario, (*cluster)->size(), options.stages, options.replicas);
+  if (!plan) return std::unexpected(plan.error());
+  if (plan->reuse && !options.model.empty()) {
+    return fail(Errc::kUsage, "reuse makes two versions of a model: it takes no --model");
+  }
+  Session session(loop, options, **cluster, std::move(*plan));
+  if (auto prepared = session.prepare(); !prepared) return std::unexpected(prepared.error());
+  if (auto done = session.run_all(); !done) return std::unexpected(done.error());
+  return session.measurement();
+}
+
+}  // namespace shardswarm::bench
