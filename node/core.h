@@ -21,13 +21,13 @@
 #include <vector>
 
 #include "node/address_book.h"
-#include "node/flat_map.h"
 #include "node/manifest_fetch.h"
 #include "node/neighbours.h"
 #include "piece/limits.h"
 #include "piece/load_order.h"
 #include "piece/selection.h"
 #include "scheduler/download.h"
+#include "scheduler/flat_map.h"
 #include "scheduler/rate_limit.h"
 #include "scheduler/upload.h"
 #include "scheduler/upload_slots.h"

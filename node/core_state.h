@@ -19,10 +19,10 @@ inline constexpr Duration kSlotHeld = std::chrono::milliseconds(200);
 inline constexpr Duration kHelloTimeout = std::chrono::seconds(10);
 inline constexpr Duration kPingEvery = std::chrono::seconds(10);
 inline constexpr Duration kDeadAfter = std::chrono::seconds(30);
-// HAVE goes to every neighbour: one of a few pieces, so that a node sends no more than 2,000 a
+// HAVE goes to every neighbour: one of several pieces, so that a node sends no more than 1,000 a
 // second however many neighbours there are. Among few it soon tells.
 inline constexpr Duration kAnnounceDelayMin = std::chrono::milliseconds(5);
-inline constexpr Duration kAnnounceDelayPerPeer = std::chrono::microseconds(500);
+inline constexpr Duration kAnnounceDelayPerPeer = std::chrono::milliseconds(1);
 inline constexpr std::uint32_t kAnnounceAtOnce = 64;  // pieces
 // Who waits for us to read is forgiven its silence, before the scheduler calls it stalled (5 s).
 inline constexpr Duration kForgiveEvery = std::chrono::seconds(2);

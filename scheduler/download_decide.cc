@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "scheduler/download_state.h"
+#include "scheduler/piece_runs.h"
 
 namespace shardswarm {
 namespace {
@@ -31,13 +32,7 @@ std::vector<PieceRun> runs_of(std::vector<PieceIndex> pieces) {
   std::sort(pieces.begin(), pieces.end());
   pieces.erase(std::unique(pieces.begin(), pieces.end()), pieces.end());
   std::vector<PieceRun> runs;
-  for (const PieceIndex piece : pieces) {
-    if (!runs.empty() && runs.back().first.value + runs.back().count == piece.value) {
-      ++runs.back().count;
-    } else {
-      runs.push_back({piece, 1});
-    }
-  }
+  for (const PieceIndex piece : pieces) append(runs, piece);
   return runs;
 }
 

@@ -8,6 +8,7 @@
 
 #include "piece/limits.h"
 #include "scheduler/download.h"
+#include "scheduler/flat_map.h"
 #include "scheduler/rate.h"
 #include "scheduler/urgency.h"
 
@@ -311,7 +312,7 @@ class DownloadScheduler::Impl {
   std::vector<std::uint16_t> wanters_;  // peers that want it and do not have it
   PieceSet pullable_;
   UrgencyOrder order_;  // of pullable_
-  std::map<PeerKey, Peer> peers_;
+  FlatMap<PeerKey, Peer> peers_;
   std::map<PeerKey, std::vector<PieceIndex>> withdraw_;
   std::map<PeerKey, std::vector<PieceIndex>> unasked_;
   std::uint32_t missing_ = 0;

@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "piece/limits.h"
+#include "scheduler/flat_map.h"
 #include "scheduler/leases.h"
+#include "scheduler/piece_runs.h"
 #include "scheduler/rate.h"
 #include "scheduler/sparse_set.h"
 #include "scheduler/urgency.h"
@@ -29,21 +31,6 @@ constexpr Duration kHeldBack = std::chrono::seconds(1);
 // A new peer is presumed to be connected to everybody: without that each of five peers that start
 // together gets its own first copy of much before the first PEERS are answered.
 constexpr Duration kPresumedConnected = std::chrono::seconds(1);
-
-void append(std::vector<PieceRun>& runs, PieceIndex piece) {
-  if (!runs.empty() && runs.back().first.value + runs.back().count == piece.value) {
-    ++runs.back().count;
-  } else {
-    runs.push_back({piece, 1});
-  }
-}
-
-template <class F>
-void for_pieces(std::span<const PieceRun> runs, F&& f) {
-  for (const PieceRun& run : runs) {
-    for (std::uint32_t i = 0; i < run.count; ++i) f(PieceIndex(run.first.value + i));
-  }
-}
 
 }  // namespace
 
@@ -444,7 +431,7 @@ class UploadScheduler::Impl {
   std::vector<std::uint16_t> given_;       // peers that it was given to and that do not hold it yet
   std::vector<std::uint16_t> wanters_;     // peers that want it and do not hold it
   std::vector<std::uint16_t> contenders_;  // peers that requested it, but for lapsed ones
-  std::map<PeerKey, Peer> peers_;
+  FlatMap<PeerKey, Peer> peers_;
   UrgencyOrder order_;  // of have_
   std::mt19937_64 random_;
   Leases leases_;
