@@ -315,7 +315,7 @@ std::optional<Time> Core::next_deadline() const {
     if (model->state == Model::State::kActive) {
       if (model->fetching && model->download) at(model->download->next_deadline());
       at(model->upload->next_deadline());
-      if (!model->unannounced.empty()) at(model->unannounced_since + model->announce_delay());
+      if (!model->unannounced.empty()) at(model->unannounced_since + announce_delay(*model));
     }
   }
   return next;

@@ -347,10 +347,14 @@ void Core::check_stalled(Model& model, Time now) {
 
 // --- telling others ---
 
+Duration Core::announce_delay(const Model& model) const {
+  return std::max(kAnnounceDelayMin, model.introduced * options_.have_delay_per_peer);
+}
+
 void Core::announce(Model& model, Time now) {
   if (model.unannounced.empty()) return;
   if (model.unannounced.count() < kAnnounceAtOnce && !model.finishing &&
-      now - model.unannounced_since < model.announce_delay()) {
+      now - model.unannounced_since < announce_delay(model)) {
     return;
   }
   const auto runs = model.unannounced.runs();

@@ -19,10 +19,8 @@ inline constexpr Duration kSlotHeld = std::chrono::milliseconds(200);
 inline constexpr Duration kHelloTimeout = std::chrono::seconds(10);
 inline constexpr Duration kPingEvery = std::chrono::seconds(10);
 inline constexpr Duration kDeadAfter = std::chrono::seconds(30);
-// HAVE goes to every neighbour: one of several pieces, so that a node sends no more than 1,000 a
-// second however many neighbours there are. Among few it soon tells.
+// HAVE waits for further pieces, at least so long; see CoreOptions::have_delay_per_peer.
 inline constexpr Duration kAnnounceDelayMin = std::chrono::milliseconds(5);
-inline constexpr Duration kAnnounceDelayPerPeer = std::chrono::milliseconds(1);
 inline constexpr std::uint32_t kAnnounceAtOnce = 64;  // pieces
 // Who waits for us to read is forgiven its silence, before the scheduler calls it stalled (5 s).
 inline constexpr Duration kForgiveEvery = std::chrono::seconds(2);
@@ -245,9 +243,6 @@ struct Core::Model {
   std::set<NodeId> tellers;  // of fetches: who told of others that have to do with it
 
   std::uint32_t piece_bytes(PieceIndex piece) const { return manifest->extent(piece).length; }
-  Duration announce_delay() const {
-    return std::max<Duration>(kAnnounceDelayMin, introduced * kAnnounceDelayPerPeer);
-  }
   Time stalled_at() const { return std::max(last_progress + stall_timeout, patient_until); }
   bool is_learning() const {
     return (fetching || sharing) && learning != nullptr && !learning->done();

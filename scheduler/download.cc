@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "scheduler/download_state.h"
+#include "scheduler/piece_runs.h"
 
 namespace shardswarm {
 
@@ -45,14 +46,14 @@ void DownloadScheduler::Impl::forget_holder(Peer& peer) {
 void DownloadScheduler::Impl::peer_has(PeerKey key, std::span<const PieceRun> runs) {
   const auto it = peers_.find(key);
   if (it == peers_.end() || it->second.banned) return;
-  for (const PieceRun& run : runs) {
-    for (std::uint32_t i = 0; i < run.count; ++i) {
-      const PieceIndex piece(run.first.value + i);
-      if (!it->second.have.insert(piece)) continue;
-      undecided_ = undecided_ || may_decide(piece);
-      gain_holder(piece, it->second);
-    }
-  }
+  Peer& peer = it->second;
+  const bool first = peer.have.empty();
+  for_pieces(runs, [&](PieceIndex piece) {
+    if (!peer.have.insert(piece)) return;
+    undecided_ = undecided_ || may_decide(piece);
+    gain_holder(piece, peer);
+  });
+  if (first) peer.source = peer.have.complete();
 }
 
 // Whether a further holder of the piece may change what is asked of whom. Most HAVEs change

@@ -1,5 +1,6 @@
 // Who is asked for what now.
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "scheduler/download_state.h"
@@ -249,13 +250,14 @@ std::optional<double> DownloadScheduler::Impl::near_rate(Time now) const {
 }
 
 // One piece after the other, from the peer that owes least: what is asked of a busy one comes late.
-// Peers that deliver are asked before those that were silent.
+// Peers that deliver are asked before those that were silent, and sources after those that fetch
+// themselves: what these have they pass on for nothing, the uplinks of sources are the dearest.
 void DownloadScheduler::Impl::pull_from(std::vector<std::pair<PeerKey, Peer*>> free, bool past_near,
                                         Time now, Pulled& pulled) {
   while (room_ > 0 && !free.empty()) {
     const auto least = std::min_element(free.begin(), free.end(), [](const auto& a, const auto& b) {
-      return std::pair(a.second->snubbed, a.second->outstanding) <
-             std::pair(b.second->snubbed, b.second->outstanding);
+      return std::tuple(a.second->snubbed, a.second->source, a.second->outstanding) <
+             std::tuple(b.second->snubbed, b.second->source, b.second->outstanding);
     });
     auto& [key, peer] = *least;
     const auto piece = next_pull(*peer, past_near);

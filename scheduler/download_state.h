@@ -56,6 +56,7 @@ class DownloadScheduler::Impl {
     bool exhausted = false;      // nothing to pull was found, and no such piece has come since
     bool left_to_near = false;   // of an exhausted far one: near peers hold what it could be asked
     bool near = true;
+    bool source = false;  // it had everything when we met
     bool rtt_known = false;
     bool banned = false;
     bool snubbed = false;

@@ -68,9 +68,11 @@ Result<void> read_order(Scenario& scenario, const Value& value) {
 }
 
 // Rules of all nodes: one line each.
-constexpr std::array<Member<Scenario>, 11> kRules = {{
+constexpr std::array<Member<Scenario>, 12> kRules = {{
     {"set", [](Scenario&, const Value&) { return Result<void>(); }},  // was read before
     {"degree", read_degree},
+    {"have_delay_per_peer",
+     [](Scenario& s, const Value& v) { return v.read(s.core.have_delay_per_peer); }},
     {"order", read_order},
     {"leases", [](Scenario& s, const Value& v) { return v.read(s.core.upload.leases); }},
     {"lease_min", [](Scenario& s, const Value& v) { return v.read(s.core.upload.lease_min); }},
