@@ -24,11 +24,13 @@ void Core::pump_uploads(Time now) {
 }
 
 // Links that may be given a piece, those first whose peers have the most left to fetch: the last
-// to be done makes the makespan. In turn, the neighbours of a source, who may take little from
+// to be done makes the makespan. Without, the neighbours of a source, who may take little from
 // others while it gives to them, were done 1.3 times as late as the rest (250 nodes, degree 24).
+// Among who differs by less than 1/64 of the model it goes in turn: a source shall not give all to
+// one after the other.
 std::vector<ConnectionId> Core::upload_order() {
   struct Due {
-    std::uint32_t missing;
+    std::uint64_t missing;  // in 64ths of models
     bool had_turn;
     ConnectionId id;
   };
@@ -36,9 +38,11 @@ std::vector<ConnectionId> Core::upload_order() {
   uploads_due_.erase_if([&](ConnectionId id) {
     const Link* link = find_link(id);
     if (link == nullptr || link->upload_busy || link->upload_stuck) return true;
-    std::uint32_t missing = 0;
+    std::uint64_t missing = 0;
     for (const auto& [key, at] : link->models) {
-      if (at.introduced) missing += find_model(key)->upload->missing(id);
+      if (!at.introduced) continue;
+      const Model& model = *find_model(key);
+      missing += 64ULL * model.upload->missing(id) / std::max(model.manifest->piece_count(), 1U);
     }
     due.push_back({missing, id <= last_upload_, id});
     return false;
