@@ -215,7 +215,10 @@ Result<void> Session::find_rival(const std::string& name, bool named) {
     spdlog::warn("{} left out: {}", name, usable.error().message);
     return {};
   }
-  const auto grid = cluster_[0].run(adapter(0, name, {"grid"}));
+  const auto fetchers =
+      std::ranges::count_if(plan_.nodes, [](const NodePlan& node) { return !node.source; });
+  const auto grid =
+      cluster_[0].run(adapter(0, name, {"grid", "--fetchers", std::to_string(fetchers)}));
   if (!grid) return std::unexpected(grid.error());
   const auto verbs = cluster_[0].run(adapter(0, name, {"verbs"}));
   const bool prepares =
