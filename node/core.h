@@ -319,8 +319,10 @@ class Core {
 
   // core_upload.cc: pieces out
   void pump_uploads(Time now);
-  std::vector<ConnectionId> upload_order();
-  void give_uploads(std::span<const ConnectionId> order, UploadScheduler::Copy copy, Time now);
+  std::vector<ConnectionId> uploads_in_turn();
+  std::vector<ConnectionId> uploads_by_need(std::span<const ConnectionId> in_turn);
+  // Whether somebody got a piece.
+  bool give_upload(std::span<const ConnectionId> order, UploadScheduler::Copy copy, Time now);
   bool begin_upload(Link& link, UploadScheduler::Copy copy, Time now);
   void count_ahead(Link& link);
   void check_slots(Time now);
@@ -373,6 +375,7 @@ class Core {
   std::unique_ptr<Limits> limits_;
   FlatSet<ConnectionId> uploads_due_;                    // links that may be sent something further
   ConnectionId last_upload_;                             // whose turn was last
+  bool need_is_next_ = true;                             // who needs most, or whose turn it is
   std::size_t busy_uploads_ = 0;                         // links with Link::upload_busy
   std::set<std::pair<Time, ConnectionId>> slot_checks_;  // of these: whether they get on
   UploadSlots slots_;

@@ -314,7 +314,8 @@ void Core::check_stalled(Model& model, Time now) {
   const Duration waited = now - model.last_progress;
   const auto seconds =
       std::to_string(std::chrono::duration_cast<std::chrono::seconds>(waited).count());
-  if (const auto full = addresses_.lack_of_room(now)) {
+  // Where some peer has the model, that another is full is not why nothing comes.
+  if (const auto full = model.reached ? std::nullopt : addresses_.lack_of_room(now)) {
     if (waited < kPatience * model.stall_timeout) {
       model.patient_until = now + model.stall_timeout;
     } else {

@@ -1,6 +1,6 @@
 // Pieces to peers: whose turn it is, and what becomes of what was chosen.
 #include <algorithm>
-#include <tuple>
+#include <functional>
 #include <utility>
 
 #include "node/core_state.h"
@@ -18,59 +18,65 @@ void Core::pump_uploads(Time now) {
   }
   check_slots(now);
   if (busy_uploads_ >= upload_slots() || uploads_due_.empty()) return;
-  const auto order = upload_order();
-  give_uploads(order, UploadScheduler::Copy::kFirst, now);
-  give_uploads(order, UploadScheduler::Copy::kAny, now);
-}
-
-// Links that may be given a piece, those first whose peers have the most left to fetch: the last
-// to be done makes the makespan. Without, the neighbours of a source, who may take little from
-// others while it gives to them, were done 1.3 times as late as the rest (250 nodes, degree 24).
-// Among who differs by less than 1/64 of the model it goes in turn: a source shall not give all to
-// one after the other.
-std::vector<ConnectionId> Core::upload_order() {
-  struct Due {
-    std::uint64_t missing;  // in 64ths of models
-    bool had_turn;
-    ConnectionId id;
-  };
-  std::vector<Due> due;
-  uploads_due_.erase_if([&](ConnectionId id) {
-    const Link* link = find_link(id);
-    if (link == nullptr || link->upload_busy || link->upload_stuck) return true;
-    std::uint64_t missing = 0;
-    for (const auto& [key, at] : link->models) {
-      if (!at.introduced) continue;
-      const Model& model = *find_model(key);
-      missing += 64ULL * model.upload->missing(id) / std::max(model.manifest->piece_count(), 1U);
-    }
-    due.push_back({missing, id <= last_upload_, id});
-    return false;
-  });
-  std::ranges::sort(due, [](const Due& a, const Due& b) {
-    return std::tuple(b.missing, a.had_turn, a.id) < std::tuple(a.missing, b.had_turn, b.id);
-  });
-  std::vector<ConnectionId> order;
-  std::ranges::transform(due, std::back_inserter(order), &Due::id);
-  return order;
-}
-
-// One piece each, and again, until nothing is found or all slots are taken.
-void Core::give_uploads(std::span<const ConnectionId> order, UploadScheduler::Copy copy, Time now) {
-  for (bool given = true; given;) {
-    given = false;
-    for (const ConnectionId id : order) {
-      if (busy_uploads_ >= upload_slots()) return;
-      Link& link = *find_link(id);
-      if (link.upload_busy || !uploads_due_.contains(id)) continue;
-      if (begin_upload(link, copy, now)) {
-        last_upload_ = id;
-        given = true;
-      } else if (copy == UploadScheduler::Copy::kAny) {
-        uploads_due_.erase(id);
-      }
+  const auto in_turn = uploads_in_turn();
+  const auto by_need = uploads_by_need(in_turn);
+  for (const auto copy : {UploadScheduler::Copy::kFirst, UploadScheduler::Copy::kAny}) {
+    while (busy_uploads_ < upload_slots() &&
+           give_upload(need_is_next_ ? by_need : in_turn, copy, now)) {
+      need_is_next_ = !need_is_next_;
     }
   }
+}
+
+// Links that may be given a piece, after the one that was given the last.
+std::vector<ConnectionId> Core::uploads_in_turn() {
+  std::vector<ConnectionId> links;
+  uploads_due_.erase_if([&](ConnectionId id) {
+    const Link* link = find_link(id);
+    const bool free =
+        link != nullptr && !link->close_asked && !link->upload_busy && !link->upload_stuck;
+    if (free) links.push_back(id);
+    return !free;
+  });
+  std::ranges::rotate(links, std::ranges::upper_bound(links, last_upload_));
+  return links;
+}
+
+// Those first whose peers have the most left to fetch, by 64ths of a model: the last to be done
+// makes the makespan. In turn alone, the neighbours of a source, who may take little from others
+// while it gives to them, were done 1.3 times as late as the rest (250 nodes, degree 24). Every
+// other piece is given in turn, for one who wants little shall not wait for all who want much.
+std::vector<ConnectionId> Core::uploads_by_need(std::span<const ConnectionId> in_turn) {
+  std::vector<std::pair<std::uint64_t, ConnectionId>> needs;
+  for (const ConnectionId id : in_turn) {
+    std::uint64_t most = 0;
+    for (const auto& [key, at] : find_link(id)->models) {
+      const Model* model = find_model(key);
+      if (model == nullptr || !at.introduced) continue;
+      const std::uint64_t missing = 64ULL * model->upload->missing(id);
+      most = std::max(most, missing / std::max(model->manifest->piece_count(), 1U));
+    }
+    needs.emplace_back(most, id);
+  }
+  std::ranges::stable_sort(needs, std::ranges::greater(),
+                           &std::pair<std::uint64_t, ConnectionId>::first);
+  std::vector<ConnectionId> links;
+  for (const auto& [missing, id] : needs) links.push_back(id);
+  return links;
+}
+
+// To the first of them that may have such a piece.
+bool Core::give_upload(std::span<const ConnectionId> order, UploadScheduler::Copy copy, Time now) {
+  for (const ConnectionId id : order) {
+    Link& link = *find_link(id);
+    if (link.upload_busy || !uploads_due_.contains(id)) continue;
+    if (begin_upload(link, copy, now)) {
+      last_upload_ = id;
+      return true;
+    }
+    if (copy == UploadScheduler::Copy::kAny) uploads_due_.erase(id);
+  }
+  return false;
 }
 
 // Chooses one piece for the link, of one of its models in turn.

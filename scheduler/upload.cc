@@ -243,7 +243,9 @@ class UploadScheduler::Impl {
 
   std::uint32_t missing(PeerKey key) const {
     const auto it = peers_.find(key);
-    return it == peers_.end() ? 0 : (it->second.wants - it->second.given).count();
+    if (it == peers_.end()) return 0;
+    const Peer& peer = it->second;
+    return peer.wants.count() - std::min(peer.wants.count(), peer.given.count());
   }
 
   bool wants_of_us(PeerKey key) const {
