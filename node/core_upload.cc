@@ -1,6 +1,6 @@
 // Pieces to peers: whose turn it is, and what becomes of what was chosen.
 #include <algorithm>
-#include <functional>
+#include <iterator>
 #include <utility>
 
 #include "node/core_state.h"
@@ -47,21 +47,27 @@ std::vector<ConnectionId> Core::uploads_in_turn() {
 // while it gives to them, were done 1.3 times as late as the rest (250 nodes, degree 24). Every
 // other piece is given in turn, for one who wants little shall not wait for all who want much.
 std::vector<ConnectionId> Core::uploads_by_need(std::span<const ConnectionId> in_turn) {
-  std::vector<std::pair<std::uint64_t, ConnectionId>> needs;
-  for (const ConnectionId id : in_turn) {
+  struct Need {
+    std::uint64_t missing;
+    std::size_t turn;
+  };
+  std::vector<Need> needs;
+  for (std::size_t turn = 0; turn < in_turn.size(); ++turn) {
     std::uint64_t most = 0;
-    for (const auto& [key, at] : find_link(id)->models) {
+    for (const auto& [key, at] : find_link(in_turn[turn])->models) {
       const Model* model = find_model(key);
       if (model == nullptr || !at.introduced) continue;
-      const std::uint64_t missing = 64ULL * model->upload->missing(id);
+      const std::uint64_t missing = 64ULL * model->upload->missing(in_turn[turn]);
       most = std::max(most, missing / std::max(model->manifest->piece_count(), 1U));
     }
-    needs.emplace_back(most, id);
+    needs.push_back({most, turn});
   }
-  std::ranges::stable_sort(needs, std::ranges::greater(),
-                           &std::pair<std::uint64_t, ConnectionId>::first);
+  std::ranges::sort(needs, [](const Need& a, const Need& b) {
+    return a.missing != b.missing ? a.missing > b.missing : a.turn < b.turn;
+  });
   std::vector<ConnectionId> links;
-  for (const auto& [missing, id] : needs) links.push_back(id);
+  std::ranges::transform(needs, std::back_inserter(links),
+                         [&](const Need& need) { return in_turn[need.turn]; });
   return links;
 }
 
