@@ -135,7 +135,7 @@ std::uint64_t AgentLink::ask_start(const Command& command) {
 Result<std::shared_ptr<RemoteProcess>> AgentLink::started(std::uint64_t id) {
   const auto answered = answer(id);
   if (!answered) return std::unexpected(answered.error());
-  const auto started = process(answered->value("process", std::uint64_t{0}));
+  auto started = process(answered->value("process", std::uint64_t{0}));
   started->started = here(answered->value("t", 0.0));
   return started;
 }
@@ -155,6 +155,7 @@ Result<std::vector<std::string>> AgentLink::finish(RemoteProcess& process) {
     return fail(Errc::kInternal, fmt::format("{}: {}", host_.name, process.end->text()));
   }
   std::vector<std::string> lines;
+  lines.reserve(process.lines.size());
   for (const RemoteProcess::Line& line : process.lines) lines.push_back(line.text);
   return lines;
 }

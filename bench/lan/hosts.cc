@@ -192,6 +192,7 @@ Result<std::vector<std::string>> expand_node_list(std::string_view list) {
 
 std::vector<HostSpec> loopback_hosts(std::size_t count) {
   std::vector<HostSpec> hosts;
+  hosts.reserve(count);
   for (std::size_t host = 0; host < count; ++host) {
     hosts.push_back({.name = fmt::format("host-{}", host),
                      .reach = Reach::kHere,

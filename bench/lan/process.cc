@@ -39,6 +39,7 @@ double seconds_of(const timeval& time) {
 
 std::vector<char*> pointers_to(const std::vector<std::string>& words) {
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (const std::string& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
   pointers.push_back(nullptr);
   return pointers;
@@ -55,7 +56,7 @@ std::vector<char*> pointers_to(const std::vector<std::string>& words) {
   ::dup2(in.ends[0], STDIN_FILENO);
   ::dup2(out.ends[1], STDOUT_FILENO);
   ::dup2(err.ends[1], STDERR_FILENO);
-  std::signal(SIGPIPE, SIG_DFL);
+  (void)std::signal(SIGPIPE, SIG_DFL);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -196,7 +197,7 @@ void Process::finish(int status, double cpu_seconds) {
 }
 
 Processes::Processes(asio::io_context& io) : io_(io), child_signal_(io, SIGCHLD) {
-  std::signal(SIGPIPE, SIG_IGN);  // a child that ends is no reason to end ourselves
+  (void)std::signal(SIGPIPE, SIG_IGN);  // a child that ends is no reason to end ourselves
   wait_for_child();
 }
 

@@ -42,7 +42,7 @@ std::optional<std::uint64_t> number_in(const Json& json, const char* key) {
 }
 
 Command rival(const Tool& tool, const Programs& programs, const NodeFiles& files,
-              std::vector<std::string> words) {
+              const std::vector<std::string>& words) {
   std::vector<std::string> argv = {fmt::format("{}/{}.py", programs.rivals, tool.name)};
   append(argv, words);
   append(argv, {"--state", files.state, "--settings", tool.settings.dump()});

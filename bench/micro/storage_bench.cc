@@ -59,6 +59,7 @@ void Storage(benchmark::State& state) {
     return state.SkipWithError(notice.c_str());
   }
   std::vector<PieceBuffer> buffers;
+  buffers.reserve(kInFlight);
   for (std::size_t i = 0; i < kInFlight; ++i) buffers.push_back(*pool.take(block));
   std::atomic<bool> failed{false};
   std::uint64_t at = 0;

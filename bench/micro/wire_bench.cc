@@ -41,6 +41,7 @@ BENCHMARK(DecodeFrameHeader);
 // Runs of one piece each, as of a node that has every `apart`th.
 std::vector<PieceRun> scattered(std::uint32_t runs, std::uint32_t apart) {
   std::vector<PieceRun> pieces;
+  pieces.reserve(runs);
   for (std::uint32_t i = 0; i < runs; ++i) pieces.push_back({PieceIndex(i * apart), 1});
   return pieces;
 }
