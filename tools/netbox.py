@@ -10,8 +10,7 @@
 NETBOX_ADDRESS and NETBOX_ADDRESSES (all, with commas). `shell` opens a shell on host 0. `hold` prints
 one line of JSON with all hosts, for another program, and lives as long as its stdin. `clean` removes
 what runs that were killed have left, and so does every new box. RATE is a number with kbit, mbit or
-gbit, or a list with commas,
-one for each host. Needs root, and iproute2.
+gbit, or a list with commas, one for each host. Needs root, and iproute2.
 
     with NetBox(hosts=8, up="200mbit", down="200mbit") as box:
         box.popen(3, ["iperf3", "-c", box.address(0)])
