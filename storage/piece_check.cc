@@ -17,8 +17,8 @@ std::vector<CheckedPiece> check_pieces(const Manifest& manifest,
     const auto bytes = buffer.room(check.place.offset, check.place.length);
     if (!read_exactly(check.fd, check.place.offset, bytes, "")) return;
     results[i].xxh3 = xxh3_64(bytes);
-    results[i].ok = check.xxh3 ? results[i].xxh3 == *check.xxh3
-                               : sha256(bytes) == manifest.digest(check.piece);
+    results[i].ok =
+        check.xxh3 ? results[i].xxh3 == *check.xxh3 : sha256(bytes) == manifest.digest(check.piece);
   });
   return results;
 }
