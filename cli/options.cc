@@ -64,6 +64,10 @@ void add_network(CLI::App& command, Network& network) {
                    "Serve no pieces of models that were neither seeded nor fetched here");
   command.add_option("--io", network.io, "Disk engine: uring or posix")
       ->check(CLI::IsMember({"uring", "posix"}));
+  command.add_option(
+      "--congestion-control", network.congestion_control,
+      "TCP's: a name that the kernel knows, or 'system' (default: cubic on the local "
+      "network, beyond it the system's)");
   command.add_option("--rules", network.rules, "Scheduling rules, to compare them")
       ->check(CLI::IsMember(std::vector<std::string>(kRuleSetNames.begin(), kRuleSetNames.end())))
       ->group("Measuring");
@@ -147,6 +151,7 @@ NodeOptions node_options(const Common& common, const Network& network) {
   options.insecure = network.insecure;
   options.share = !network.no_share;
   options.limits = network.limits;
+  options.congestion_control = network.congestion_control;
   options.state_directory = common.state_directory();
   options.io = engine_kind_from_name(network.io).value_or(EngineKind::kAuto);
   options.rules = rule_set_from_name(network.rules).value_or(RuleSet::kLateBinding);

@@ -5,13 +5,18 @@
 #include <deque>
 
 #include "node/core.h"
+#include "scheduler/rate.h"
 #include "scheduler/rate_limit.h"
 
 namespace shardswarm {
 
 // What a link may have on its way out before the socket took it, but for one piece: enough to keep
-// the socket busy while the next is read, little enough to stay free in the choice.
+// the socket busy while the next is read, little enough to stay free in the choice. What goes out
+// in kUploadAhead where that is more: making a piece ready takes two changes of thread, a
+// millisecond when all cores are busy.
 inline constexpr std::uint64_t kUploadBytesAhead = 256 * limits::kKiB;
+inline constexpr std::uint64_t kUploadBytesAheadMax = 4 * limits::kMiB;
+inline constexpr auto kUploadAhead = std::chrono::milliseconds(2);
 inline constexpr std::size_t kUploadsAheadMax = 64;  // small pieces
 // A peer that takes nothing for so long holds up nobody else.
 inline constexpr Duration kSlotHeld = std::chrono::milliseconds(200);
@@ -190,6 +195,7 @@ struct Core::Link {
   bool upload_busy = false;    // see count_ahead()
   bool upload_stuck = false;   // nothing was taken for kSlotHeld: it holds no slot
   bool slot_check = false;     // it is in Core::slot_checks_
+  RateMeter upload_rate{};     // as the transport takes it
   Time upload_progress{};      // when something was begun or taken
   ModelKey last_upload_model;  // whose turn was last
   // Rate limits.

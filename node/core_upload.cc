@@ -97,6 +97,7 @@ bool Core::begin_upload(Link& link, UploadScheduler::Copy copy, Time now) {
     if (!piece) continue;
     link.last_upload_model = model->key;
     const std::uint32_t length = model->piece_bytes(*piece);
+    if (link.uploads.empty()) link.upload_rate.busy(now);
     link.uploads.push_back(
         {.model = model->key, .channel = at->second.channel, .piece = *piece, .length = length});
     link.upload_progress = now;
@@ -116,8 +117,12 @@ void Core::count_ahead(Link& link) {
   if (link.uploads.empty()) link.upload_stuck = false;
   std::uint64_t ahead = 0;
   for (const Upload& upload : link.uploads) ahead += upload.length - upload.sent;
-  if (ahead < kUploadBytesAhead) uploads_due_.insert(link.id);
-  const bool busy = ahead >= kUploadBytesAhead && !link.upload_stuck;
+  const double takes =
+      link.upload_rate.bytes_per_second() * std::chrono::duration<double>(kUploadAhead).count();
+  const std::uint64_t enough = std::clamp(static_cast<std::uint64_t>(std::min(takes, 1e15)),
+                                          kUploadBytesAhead, kUploadBytesAheadMax);
+  if (ahead < enough) uploads_due_.insert(link.id);
+  const bool busy = ahead >= enough && !link.upload_stuck;
   if (busy == link.upload_busy) return;
   link.upload_busy = busy;
   if (busy) {
@@ -158,6 +163,7 @@ void Core::extent_sent(Link& link, const OutputExtent& extent, std::size_t bytes
   });
   if (it == link.uploads.end()) return;
   it->sent += static_cast<std::uint32_t>(bytes);
+  link.upload_rate.add(bytes, now);
   link.upload_progress = now;
   link.upload_stuck = false;
   count_ahead(link);

@@ -63,6 +63,9 @@ struct NodeOptions {
   bool share = true;  // serve peers that want another model what this machine's models have of it
   RuleSet rules = RuleSet::kLateBinding;  // others are for comparing
   RateLimits limits;  // each 0 (none) or at least RateLimits::kRateMin, else start() gives kUsage
+  // TCP's, of all connections: a name that the kernel knows, else start() gives kUsage; "system":
+  // the system's. Empty: cubic on the local network, beyond it the system's (node/congestion.h).
+  std::string congestion_control;
   std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
 };
 

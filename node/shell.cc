@@ -164,6 +164,18 @@ std::vector<PeerReport> Shell::peers_of(ModelKey model) const {
 void Shell::when_free(const std::shared_ptr<FetchState>& fetch,
                       std::chrono::steady_clock::time_point by, std::function<void()> done) {
   leaving_.push_back({fetch, by, std::move(done)});
+  let_leave();
+}
+
+void Shell::let_leave() {
+  const auto at = std::chrono::steady_clock::now();
+  std::erase_if(leaving_, [&](Leaving& leaving) {
+    if (at < leaving.by && leaving.fetch->model && !core_->may_leave(*leaving.fetch->model)) {
+      return false;
+    }
+    leaving.done();
+    return true;
+  });
 }
 
 void Shell::store_opened(const std::shared_ptr<FetchState>& fetch,
@@ -307,14 +319,7 @@ FetchProgress Shell::progress(FetchState& fetch) {
 void Shell::every_tick() {
   peak_private_bytes_ = std::max(peak_private_bytes_, private_bytes());
   for (auto& [key, fetch] : fetches_) progress(*fetch);
-  const auto at = std::chrono::steady_clock::now();
-  std::erase_if(leaving_, [&](Leaving& leaving) {
-    if (at < leaving.by && leaving.fetch->model && !core_->may_leave(*leaving.fetch->model)) {
-      return false;
-    }
-    leaving.done();
-    return true;
-  });
+  let_leave();  // whose deadline has come
   tick_.expires_after(kTick);
   tick_.async_wait([this](asio::error_code ec) {
     if (!ec) every_tick();
@@ -348,6 +353,7 @@ void Shell::settle() {
     }
     if (actions.empty() && ready.empty()) break;
   }
+  let_leave();
   arm_timer();
 }
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "node/congestion.h"
 #include "node/connection.h"
 #include "node/core.h"
 #include "node/fetch_state.h"
@@ -63,12 +64,15 @@ class Shell {
  private:
   void accept();
   void drop_stranger();
+  struct Dialing;
   void dial(const std::string& address);
+  void dial_next(const std::shared_ptr<Dialing>& dialing);
   void adopt(asio::ip::tcp::socket socket, std::string address, bool dialed);
   void make_room_for(const ModelId& id);
   void settle();
   void arm_timer();
   void every_tick();
+  void let_leave();
   void carry_out(action::Dial&& a);
   void carry_out(action::CloseConnection&& a);
   void carry_out(action::ManifestReady&& a);
@@ -99,6 +103,7 @@ class Shell {
   asio::io_context io_;
   asio::ip::tcp::acceptor acceptor_;
   asio::ip::tcp::resolver resolver_;
+  Congestion congestion_;
   asio::steady_timer timer_;  // the core's next deadline
   asio::steady_timer tick_;   // progress, memory
   asio::steady_timer stop_deadline_;

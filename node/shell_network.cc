@@ -1,6 +1,5 @@
 // The shell's sockets: listening, dialing, connections coming and going.
 #include <algorithm>
-#include <asio/connect.hpp>
 #include <asio/post.hpp>
 
 #include "node/address.h"
@@ -19,15 +18,17 @@ std::string text_of(const tcp::endpoint& endpoint) {
   return join_host_port(endpoint.address().to_string(), endpoint.port());
 }
 
+}  // namespace
+
 // A dial under way: whichever of connection and deadline comes first wins.
-struct Dialing {
+struct Shell::Dialing {
   explicit Dialing(asio::io_context& io) : socket(io), deadline(io) {}
+  std::string address;
+  std::vector<tcp::endpoint> to_try;  // the next is the last
   tcp::socket socket;
   asio::steady_timer deadline;
   bool timed_out = false;
 };
-
-}  // namespace
 
 Result<void> Shell::listen() {
   const auto wanted = parse_host_port(options_.listen);
@@ -42,6 +43,9 @@ Result<void> Shell::listen() {
     }
     endpoint = found.begin()->endpoint();
   }
+  auto congestion = Congestion::make(options_.congestion_control);
+  if (!congestion) return std::unexpected(congestion.error());
+  congestion_ = std::move(*congestion);
   const bool authenticated = identity_.has_value() || options_.insecure;
   if (!authenticated && !endpoint.address().is_loopback()) {
     return fail(Errc::kUsage, "listening on " + options_.listen +
@@ -56,6 +60,7 @@ Result<void> Shell::listen() {
   acceptor_.set_option(tcp::acceptor::reuse_address(true), ec);
   acceptor_.bind(endpoint, ec);
   if (ec) return failed("listen on");
+  congestion_.listening(acceptor_.native_handle());
   acceptor_.listen(asio::socket_base::max_listen_connections, ec);
   if (ec) return failed("listen on");
   acceptor_.non_blocking(true, ec);
@@ -92,6 +97,7 @@ void Shell::accept() {
     const tcp::endpoint remote = socket.remote_endpoint(gone);
     if (!gone && connections_.size() < 2 * limits::kConnectionsMax) {
       drop_stranger();
+      congestion_.accepted(socket.native_handle(), remote.address());
       adopt(std::move(socket), text_of(remote), false);
     }
     accept();
@@ -142,6 +148,9 @@ void Shell::dial(const std::string& address) {
           return;
         }
         auto dialing = std::make_shared<Dialing>(io_);
+        dialing->address = address;
+        for (const auto& result : found) dialing->to_try.push_back(result.endpoint());
+        std::ranges::reverse(dialing->to_try);
         dialing->deadline.expires_after(kDialTimeout);
         dialing->deadline.async_wait([dialing](asio::error_code timer_error) {
           if (timer_error) return;
@@ -149,23 +158,35 @@ void Shell::dial(const std::string& address) {
           asio::error_code ignored;
           dialing->socket.close(ignored);
         });
-        asio::async_connect(
-            dialing->socket, found,
-            [this, address, dialing](asio::error_code connect_error, const tcp::endpoint&) {
-              dialing->deadline.cancel();
-              if (stopping_) return;
-              if (connect_error || dialing->timed_out) {
-                const std::string why =
-                    dialing->timed_out ? "no answer in 5 s" : connect_error.message();
-                core_->dial_failed(
-                    address, {Errc::kUnreachable, "cannot connect to " + address + ": " + why},
-                    now());
-                schedule_settle();
-                return;
-              }
-              adopt(std::move(dialing->socket), address, true);
-            });
+        dial_next(dialing);
       });
+}
+
+void Shell::dial_next(const std::shared_ptr<Dialing>& dialing) {
+  const tcp::endpoint endpoint = dialing->to_try.back();
+  dialing->to_try.pop_back();
+  asio::error_code ec;
+  dialing->socket.close(ec);
+  dialing->socket.open(endpoint.protocol(), ec);
+  if (!ec) congestion_.dialing(dialing->socket.native_handle(), endpoint.address());
+  // A socket that could not be opened says so there.
+  dialing->socket.async_connect(endpoint, [this, dialing](asio::error_code connect_error) {
+    if (connect_error && !dialing->timed_out && !stopping_ && !dialing->to_try.empty()) {
+      dial_next(dialing);
+      return;
+    }
+    dialing->deadline.cancel();
+    if (stopping_) return;
+    if (connect_error || dialing->timed_out) {
+      const std::string why = dialing->timed_out ? "no answer in 5 s" : connect_error.message();
+      core_->dial_failed(dialing->address,
+                         {Errc::kUnreachable, "cannot connect to " + dialing->address + ": " + why},
+                         now());
+      schedule_settle();
+      return;
+    }
+    adopt(std::move(dialing->socket), dialing->address, true);
+  });
 }
 
 void Shell::adopt(tcp::socket socket, std::string address, bool dialed) {

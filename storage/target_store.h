@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "storage/directory_store.h"
+#include "storage/verifier.h"
 
 namespace shardswarm {
 
@@ -143,6 +144,7 @@ class TargetStore final : public DirectoryStore {
   bool made_ = false;                                  // there was no directory before
   const std::atomic<bool>* cancel_ = nullptr;          // of the opening
 
+  Verifier verifier_{environment_.workers};
   std::vector<PieceRecord> unsynced_;  // written, to be recorded
   std::uint64_t unsynced_bytes_ = 0;
   std::vector<PieceRecord> syncing_;

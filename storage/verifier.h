@@ -1,0 +1,53 @@
+// Checks received pieces against their digests, on workers: two at a time where two wait.
+//
+// Two messages are hashed in little more than the time of one (piece/digest_lanes.h). So a second
+// worker begins only where two pieces wait, and where pieces follow each other closely the first
+// waits for the second.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "piece/digest.h"
+#include "storage/workers.h"
+
+namespace shardswarm {
+
+// Thread-safe. May go before what it was given is done; `workers` must outlive that.
+class Verifier {
+ public:
+  explicit Verifier(Workers& workers);
+
+  // Calls done(whether the SHA-256 is as expected, then the XXH3-64) on a worker. `bytes` stay
+  // valid until then.
+  using Done = std::function<void(bool matches, std::uint64_t xxh3)>;
+  void check(std::span<const std::byte> bytes, const Digest& expected, Done done);
+
+ private:
+  struct Job {
+    std::span<const std::byte> bytes;
+    Digest expected;
+    Done done;
+  };
+  struct Queue {
+    std::mutex mutex;
+    std::deque<Job> jobs;
+    unsigned busy = 0;                             // workers at it
+    std::chrono::steady_clock::time_point came{};  // the last job
+    bool close = false;                            // after the one before
+    std::condition_variable two;
+  };
+  static void run(Workers& workers, const std::shared_ptr<Queue>& queue);
+
+  Workers& workers_;
+  std::shared_ptr<Queue> queue_;
+};
+
+}  // namespace shardswarm
