@@ -16,9 +16,6 @@ namespace {
 
 // Bytes read from one socket before others get their turn.
 constexpr std::size_t kReadTurnBytes = 2 * limits::kMiB;
-// What the kernel may hold unsent: the choice of the next piece stays open that long, and 256 KiB
-// are 10 ms at 200 Mbit/s, enough to refill in time.
-constexpr int kUnsentBytesMax = 64 * 1024;
 constexpr auto kHandshakeTimeout = std::chrono::seconds(10);
 constexpr auto kFlushTimeout = std::chrono::seconds(2);
 
@@ -41,10 +38,7 @@ Connection::Connection(Shell& shell, ConnectionId id, asio::ip::tcp::socket sock
   asio::error_code ignored;
   socket_.non_blocking(true, ignored);
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-#ifdef TCP_NOTSENT_LOWAT
-  ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytesMax,
-               sizeof kUnsentBytesMax);
-#endif
+  bound_unsent();
   transport_ = identity == nullptr ? make_plain_transport(socket_.native_handle())
                                    : make_tls_transport(socket_.native_handle(), dialed, *identity);
 }
@@ -77,6 +71,15 @@ void Connection::handshake() {
   shell_.core().add_connection(id_, address_, dialed_, transport_->peer_id(), shell_.now());
   shell_.schedule_settle();
   read();
+}
+
+void Connection::bound_unsent() {
+#ifdef TCP_NOTSENT_LOWAT
+  const auto most = static_cast<int>(shell_.core().unsent_max(id_));
+  if (most < 2 * unsent_max_ && unsent_max_ < 2 * most) return;
+  unsent_max_ = most;
+  ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
+#endif
 }
 
 void Connection::wait_for(Wait what) {
@@ -164,6 +167,7 @@ void Connection::write() {
       return;
     }
     if (moved->bytes == 0) {
+      bound_unsent();
       wait_for(moved->wait);
       return;
     }

@@ -47,6 +47,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void write();
   Result<Moved> write_extent(const OutputExtent& extent);
   void drain();
+  void bound_unsent();
   void wait_for(Wait what);
   void closed(std::optional<Error> error);
 
@@ -62,6 +63,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::pair<ModelKey, PieceIndex> current_{};
   std::shared_ptr<PreparedPiece> current_source_;
   std::optional<Error> error_;  // of the handshake, while draining
+  int unsent_max_ = 0;          // as the kernel knows it
   bool up_ = false;             // handshake done, known to the core
   bool waiting_read_ = false;
   bool waiting_write_ = false;

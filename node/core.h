@@ -200,6 +200,9 @@ class Core {
   Output next_output(ConnectionId connection);
   void sent(ConnectionId connection, std::size_t bytes, Time now);
   bool closing(ConnectionId connection) const;
+  // Bytes that the transport should hold and not have sent, at most: that long the choice of the
+  // next piece stays open.
+  std::uint64_t unsent_max(ConnectionId connection);
   ModelKey model_of(ConnectionId connection, Channel channel) const;
   void close_all(CloseReason reason);
 
@@ -325,6 +328,7 @@ class Core {
   bool give_upload(std::span<const ConnectionId> order, UploadScheduler::Copy copy, Time now);
   bool begin_upload(Link& link, UploadScheduler::Copy copy, Time now);
   void count_ahead(Link& link);
+  static std::uint64_t taken_in(const Link& link, Duration time);
   void check_slots(Time now);
   std::size_t upload_slots() const;
   void extent_sent(Link& link, const OutputExtent& extent, std::size_t bytes, Time now);

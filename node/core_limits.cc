@@ -161,7 +161,7 @@ void Core::give_turns(Time now) {
   if (!limits_) return;
   const RateLimits& rates = limits_->rates;
   const auto frame = static_cast<std::uint32_t>(
-      turn_bytes(rates.upload, rates.peer_upload, limits::kDataBytesMax));
+      turn_bytes(rates.upload, rates.peer_upload, limits::kShortFrameBytes));
   if (limits_->up.on) give_upload_turns(frame, now);
   // Turns that were paid and are not used, for nothing comes, are all together no more than a
   // burst.

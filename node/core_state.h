@@ -17,6 +17,12 @@ namespace shardswarm {
 inline constexpr std::uint64_t kUploadBytesAhead = 256 * limits::kKiB;
 inline constexpr std::uint64_t kUploadBytesAheadMax = 4 * limits::kMiB;
 inline constexpr auto kUploadAhead = std::chrono::milliseconds(2);
+// A DATA frame holds up control, and what the kernel has unsent is chosen for good: so long, but a
+// system call, and a wake-up, shall move something.
+inline constexpr auto kFrameLasts = std::chrono::milliseconds(1);
+inline constexpr auto kUnsentLasts = std::chrono::microseconds(500);
+inline constexpr std::uint64_t kUnsentBytesMin = 64 * limits::kKiB;
+inline constexpr std::uint64_t kUnsentBytesMax = limits::kMiB;
 inline constexpr std::size_t kUploadsAheadMax = 64;  // small pieces
 // A peer that takes nothing for so long holds up nobody else.
 inline constexpr Duration kSlotHeld = std::chrono::milliseconds(200);

@@ -111,16 +111,28 @@ bool Core::begin_upload(Link& link, UploadScheduler::Copy copy, Time now) {
   return false;
 }
 
+// Bytes that the link's socket takes in such a time.
+std::uint64_t Core::taken_in(const Link& link, Duration time) {
+  const double bytes =
+      link.upload_rate.bytes_per_second() * std::chrono::duration<double>(time).count();
+  return static_cast<std::uint64_t>(std::min(bytes, 1e15));
+}
+
+std::uint64_t Core::unsent_max(ConnectionId connection) {
+  const Link* link = find_link(connection);
+  return link == nullptr
+             ? kUnsentBytesMin
+             : std::clamp(taken_in(*link, kUnsentLasts), kUnsentBytesMin, kUnsentBytesMax);
+}
+
 // A link is busy, and holds a slot, while more is on its way than its socket soon takes. Then it
 // has its next turn.
 void Core::count_ahead(Link& link) {
   if (link.uploads.empty()) link.upload_stuck = false;
   std::uint64_t ahead = 0;
   for (const Upload& upload : link.uploads) ahead += upload.length - upload.sent;
-  const double takes =
-      link.upload_rate.bytes_per_second() * std::chrono::duration<double>(kUploadAhead).count();
-  const std::uint64_t enough = std::clamp(static_cast<std::uint64_t>(std::min(takes, 1e15)),
-                                          kUploadBytesAhead, kUploadBytesAheadMax);
+  const std::uint64_t enough =
+      std::clamp(taken_in(link, kUploadAhead), kUploadBytesAhead, kUploadBytesAheadMax);
   if (ahead < enough) uploads_due_.insert(link.id);
   const bool busy = ahead >= enough && !link.upload_stuck;
   if (busy == link.upload_busy) return;
@@ -164,6 +176,8 @@ void Core::extent_sent(Link& link, const OutputExtent& extent, std::size_t bytes
   if (it == link.uploads.end()) return;
   it->sent += static_cast<std::uint32_t>(bytes);
   link.upload_rate.add(bytes, now);
+  link.session.data_frames_up_to(static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
+      taken_in(link, kFrameLasts), limits::kShortFrameBytes, limits::kDataBytesMax)));
   link.upload_progress = now;
   link.upload_stuck = false;
   count_ahead(link);

@@ -29,7 +29,10 @@ inline constexpr std::uint64_t kSmallFileBytesMax = 64 * kMiB;
 
 // --- wire: how peers talk ---
 inline constexpr std::uint32_t kFrameHeaderBytes = 16;
-inline constexpr std::uint32_t kDataBytesMax = 128 * kKiB;     // so that control gets through
+inline constexpr std::uint32_t kDataBytesMax = kMiB;  // in a DATA frame: a whole piece
+// In a BLOB frame, and of what is sent in DATA frames but on fast links: so that control gets
+// through.
+inline constexpr std::uint32_t kShortFrameBytes = 128 * kKiB;
 inline constexpr std::uint32_t kControlBytesMax = 256 * kKiB;  // body of a control frame
 inline constexpr std::uint32_t kModelsPerConnectionMax = 1024;
 inline constexpr std::uint32_t kBlobRequestsPerPeerMax = 64;
@@ -76,7 +79,8 @@ inline constexpr std::uint64_t kPieceStatePeerBytes = 4;
 inline constexpr std::uint64_t kUndurableBytesMax = 48 * kMiB;
 inline constexpr std::uint64_t kSyncBytes = 16 * kMiB;  // written since the last sync: start one
 
-static_assert(kPieceBytesMax % kDataBytesMax == 0);
+static_assert(kDataBytesMax <= kPieceBytesMax);
+static_assert(kPieceBytesMax % kShortFrameBytes == 0);
 static_assert(kBufferBytesLarge >= kPieceBytesMax);
 static_assert(kBufferBytesSmall < kBufferBytesLarge);
 static_assert(kSyncBytes * 2 <= kUndurableBytesMax);

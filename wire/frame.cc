@@ -60,7 +60,7 @@ constexpr TypeRule rule_of(FrameType type) {
     case FrameType::kData:
       return {"DATA", limits::kDataBytesMax, true};
     case FrameType::kBlob:
-      return {"BLOB", limits::kDataBytesMax, true};
+      return {"BLOB", limits::kShortFrameBytes, true};
   }
   return {"unknown", limits::kControlBytesMax, false};
 }

@@ -187,6 +187,7 @@ std::size_t Session::pieces_queued() const { return impl_->pieces_queued(); }
 bool Session::abort_piece(Channel channel, PieceIndex piece) {
   return impl_->abort_piece(channel, piece);
 }
+void Session::data_frames_up_to(std::uint32_t bytes) { impl_->data_frames_up_to(bytes); }
 void Session::pace_payload() { impl_->pace_payload(); }
 bool Session::piece_frame_waits() const { return impl_->piece_frame_waits(); }
 bool Session::blob_frame_waits() const { return impl_->blob_frame_waits(); }

@@ -295,6 +295,10 @@ class Session {
   // PieceSent{aborted} comes when its bytes are not needed any more. False if it was not queued, or
   // if its last frame is under way already (PieceSent comes for it as usual).
   bool abort_piece(Channel channel, PieceIndex piece);
+  // Bytes of a piece in the frames begun from now on, at most; kShortFrameBytes until then. Control
+  // waits for a frame under way: longer ones are for links that are quick. REQUIRES: 1 <= bytes <=
+  // kDataBytesMax.
+  void data_frames_up_to(std::uint32_t bytes);
   // From now on DATA and BLOB frames begin by begin_piece_frame() and begin_blob_frame() alone; all
   // others go out as ever. A frame begun goes out whole, so control never waits for the rate limit
   // behind half a frame.

@@ -38,6 +38,7 @@ class Session::Impl {
   void send_piece(Channel channel, PieceIndex piece, std::uint32_t length);
   bool abort_piece(Channel channel, PieceIndex piece);
   std::size_t pieces_queued() const { return pieces_.size(); }
+  void data_frames_up_to(std::uint32_t bytes) { data_bytes_ = bytes; }
   void pace_payload() { paced_ = true; }
   bool piece_frame_waits() const { return may_begin_paced() && !pieces_.empty(); }
   bool blob_frame_waits() const { return may_begin_paced() && !blobs_.empty(); }
@@ -199,7 +200,8 @@ class Session::Impl {
   std::size_t out_done_ = 0;
   std::optional<DataBody> data_body_;
   std::optional<BlobBody> blob_body_;
-  bool paced_ = false;  // DATA frames begin when they are told to
+  std::uint32_t data_bytes_ = limits::kShortFrameBytes;  // in a frame, at most
+  bool paced_ = false;                                   // DATA frames begin when they are told to
   std::deque<OutgoingPiece> pieces_;
   std::deque<OutgoingBlob> blobs_;
   std::set<RequestKey> blobs_owed_;  // asked for by the peer, not answered whole

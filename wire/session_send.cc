@@ -162,9 +162,9 @@ void Session::Impl::begin_output() {
   std::swap(out_, queue_);
   if (closing_ || paced_) return;
   if (!blobs_.empty()) {
-    append_blob_header(limits::kDataBytesMax);
+    append_blob_header(limits::kShortFrameBytes);
   } else if (!pieces_.empty()) {
-    append_data_header(limits::kDataBytesMax);
+    append_data_header(data_bytes_);
   }
 }
 
@@ -183,7 +183,7 @@ std::uint32_t Session::Impl::begin_piece_frame(std::uint32_t body_max) {
 std::uint32_t Session::Impl::begin_blob_frame(std::uint32_t body_max) {
   assert(blob_frame_waits() && body_max >= 1);
   begin_output();
-  append_blob_header(std::min(body_max, limits::kDataBytesMax));
+  append_blob_header(std::min(body_max, limits::kShortFrameBytes));
   const std::size_t body = blob_body_ ? blob_body_->end - blob_body_->offset : 0;
   return limits::kFrameHeaderBytes + static_cast<std::uint32_t>(body);
 }

@@ -117,9 +117,9 @@ class Fetch {
     const PeerKey key = peer_key(number);
     if (!scheduler_.claimed(key, piece, now_)) return true;
     decide();
-    for (std::uint32_t sent = 0; sent < kBytes; sent += limits::kDataBytesMax) {
-      now_ += kPieceTime / (kBytes / limits::kDataBytesMax);
-      scheduler_.bytes_arrived(key, piece, limits::kDataBytesMax, now_);
+    for (std::uint32_t sent = 0; sent < kBytes; sent += limits::kShortFrameBytes) {
+      now_ += kPieceTime / (kBytes / limits::kShortFrameBytes);
+      scheduler_.bytes_arrived(key, piece, limits::kShortFrameBytes, now_);
       decide();
     }
     scheduler_.arrived(key, piece);

@@ -74,7 +74,7 @@ bool shake_hands(Transport& transport, int fd) {
 void send_all(Transport& transport, int fd, const std::vector<std::byte>& block, int file) {
   if (!shake_hands(transport, fd)) return;
   for (std::size_t at = 0;; at %= block.size()) {
-    const std::size_t most = std::min<std::size_t>(block.size() - at, limits::kDataBytesMax);
+    const std::size_t most = std::min<std::size_t>(block.size() - at, limits::kShortFrameBytes);
     const auto moved = file >= 0 ? transport.write_file(file, at, static_cast<std::uint32_t>(most))
                                  : transport.write(std::span(block).subspan(at, most), true);
     if (!moved) return;

@@ -331,7 +331,7 @@ class Swarm {
     m.served = it->first;
     const Transfer& sending = it->second.queue.front();
     const std::uint32_t bytes =
-        std::min(limits::kDataBytesMax, bytes_(sending.piece) - sending.bytes);
+        std::min(limits::kShortFrameBytes, bytes_(sending.piece) - sending.bytes);
     const Duration busy(static_cast<std::int64_t>(bytes / m.traits.rate * 1e9));
     at(now_ + busy, [this, &m, to = m.served, bytes] {
       m.sending = false;

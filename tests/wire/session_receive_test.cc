@@ -190,8 +190,8 @@ TEST(SessionReceive, AnyRejectOfThePieceUnderWayFreesItsBuffer) {  // WIRE-35
   Acceptor acceptor(pair.b, kFull);
   pair.a.session.send_piece(channel, PieceIndex(1), kFull);
   Bytes stream;
-  while (stream.size() < 16 + limits::kDataBytesMax) pair.a.take_output(stream, 16 + 131072);
-  stream.resize(16 + limits::kDataBytesMax);
+  while (stream.size() < 16 + limits::kShortFrameBytes) pair.a.take_output(stream, 16 + 131072);
+  stream.resize(16 + limits::kShortFrameBytes);
   message::append_piece_list(stream, FrameType::kReject, 1, std::vector{run_of(0, 3)},
                              {.reason = RejectReason::kNotHere});
   pair.b.give_all(stream);

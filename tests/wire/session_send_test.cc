@@ -51,7 +51,7 @@ TEST(SessionSend, ControlGoesBetweenDataFrames) {  // WIRE-67
   const std::uint64_t before = bytes_arrived(pair.b);
   pair.a.session.ping(1);
   while (pair.a.all<event::Pong>().empty()) ASSERT_TRUE(pair.step());
-  EXPECT_LE(bytes_arrived(pair.b) - before, 3 * limits::kDataBytesMax);
+  EXPECT_LE(bytes_arrived(pair.b) - before, 3 * limits::kShortFrameBytes);
   EXPECT_THAT(pair.b.all<event::PieceEnd>(), IsEmpty());
   pair.run();
   EXPECT_TRUE(acceptor.holds(PieceIndex(1)));
@@ -68,11 +68,30 @@ TEST(SessionSend, ControlAndDataHeaderGoInOneWrite) {
   const auto extent = std::get<OutputExtent>(pair.a.session.next_output());
   EXPECT_EQ(extent.piece, PieceIndex(1));
   EXPECT_EQ(extent.offset, 0U);
-  EXPECT_EQ(extent.length, limits::kDataBytesMax);
+  EXPECT_EQ(extent.length, limits::kShortFrameBytes);
   pair.a.session.sent(1000);
   const auto rest = std::get<OutputExtent>(pair.a.session.next_output());
   EXPECT_EQ(rest.offset, 1000U);
-  EXPECT_EQ(rest.length, limits::kDataBytesMax - 1000);
+  EXPECT_EQ(rest.length, limits::kShortFrameBytes - 1000);
+}
+
+TEST(SessionSend, FramesAreAsLongAsIsSaid) {  // WIRE-30
+  Pair pair(3, 1 << 20);
+  const Channel channel = pair.open_model();
+  Acceptor acceptor(pair.b, kFull);
+  pair.a.session.data_frames_up_to(limits::kDataBytesMax);
+  pair.a.session.send_piece(channel, PieceIndex(1), kFull);
+  pair.a.session.send_piece(channel, PieceIndex(2), kFull);
+  Bytes stream;
+  pair.a.take_output(stream, 16);
+  EXPECT_EQ(std::get<OutputExtent>(pair.a.session.next_output()).length, kFull);
+  pair.a.session.data_frames_up_to(1000);  // from the next on
+  const Bytes rest = pair.a.take_all_output();
+  EXPECT_EQ(rest.size(), 2 * kFull + 16 * ((kFull + 999) / 1000));
+  stream.insert(stream.end(), rest.begin(), rest.end());
+  pair.b.give_all(stream);
+  EXPECT_TRUE(acceptor.holds(PieceIndex(1)));
+  EXPECT_TRUE(acceptor.holds(PieceIndex(2)));
 }
 
 TEST(SessionSend, CloseWaitsForTheFrameUnderWayOnly) {  // WIRE-70
@@ -85,14 +104,14 @@ TEST(SessionSend, CloseWaitsForTheFrameUnderWayOnly) {  // WIRE-70
   pair.run();
   EXPECT_THAT(pair.b.all<event::Closed>(), SizeIs(1));
   EXPECT_THAT(pair.b.all<event::Failed>(), IsEmpty());
-  EXPECT_EQ(bytes_arrived(pair.b), limits::kDataBytesMax);
+  EXPECT_EQ(bytes_arrived(pair.b), limits::kShortFrameBytes);
 }
 
 TEST(SessionSend, BlobsArriveInterleaved) {  // WIRE-41
   for (std::uint32_t seed = 0; seed < 5; ++seed) {
     Pair pair(seed, 100'000);
     const Channel channel = pair.open_model();
-    const std::vector<Blob> blobs = {blob_of(500'000, 1), blob_of(limits::kDataBytesMax, 2),
+    const std::vector<Blob> blobs = {blob_of(500'000, 1), blob_of(limits::kShortFrameBytes, 2),
                                      blob_of(0, 3), blob_of(300'001, 4)};
     for (std::uint32_t i = 0; i < blobs.size(); ++i) {
       pair.b.session.request_blob(channel, 10 + i, digest_of(static_cast<std::uint8_t>(i)));
