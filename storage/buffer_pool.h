@@ -38,7 +38,7 @@ class PieceBuffer {
 };
 
 // `large` buffers of 1 MiB and `small` ones of 64 KiB in one anonymous mapping (so that an engine
-// can register it as one range). Small requests take a small buffer, else a large one.
+// can register parts of it). Small requests take a small buffer, else a large one.
 class BufferPool {
  public:
   BufferPool(std::uint32_t large, std::uint32_t small);

@@ -24,7 +24,7 @@ using IoDone = std::function<void(Result<void>)>;
 
 struct EngineReport {
   std::string name;                 // "uring" or "posix"
-  bool registered_buffers = false;  // uring: the pool's slab is registered
+  bool registered_buffers = false;  // uring: what of the pool was used is registered
   std::uint64_t submissions = 0;    // uring: io_uring_enter calls that submitted; posix: 0
   std::uint64_t operations = 0;     // reads, writes, syncs, read-aheads
 };

@@ -10,8 +10,10 @@
 #include <cerrno>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "piece/limits.h"
 #include "storage/engines.h"
@@ -21,6 +23,11 @@ namespace shardswarm {
 namespace {
 
 constexpr unsigned kEntries = 256;
+// Registering pins memory, and so takes it, 0.1 s for the pool of a node: each part when it is
+// first used. No buffer of the pool lies across two.
+constexpr std::size_t kPartBytes = 2 * limits::kMiB;
+static_assert(kPartBytes % limits::kBufferBytesLarge == 0);
+static_assert(limits::kBufferBytesLarge % limits::kBufferBytesSmall == 0);
 
 struct Operation {
   enum class Kind : std::uint8_t { kRead, kWrite, kSync, kReadAhead };
@@ -47,10 +54,11 @@ class UringEngine final : public IoEngine {
     if (!wake_) return fail_errno(errno, "eventfd");
     if (pool != nullptr && !pool->slab().empty()) {
       slab_ = pool->slab();
-      const iovec whole{slab_.data(), slab_.size()};
-      const int error = ::io_uring_register_buffers(&ring_, &whole, 1);
+      parts_.resize((slab_.size() + kPartBytes - 1) / kPartBytes);
+      int error = ::io_uring_register_buffers_sparse(&ring_, static_cast<unsigned>(parts_.size()));
+      if (error == 0) error = register_part(0);
       registered_ = error == 0;
-      if (!registered_) {
+      if (error != 0) {
         notice = "io_uring without registered buffers (" +
                  fail_errno(-error, "locked memory").error().message + ")";
       }
@@ -144,9 +152,31 @@ class UringEngine final : public IoEngine {
     return true;
   }
 
-  bool in_slab(const Operation& operation) const {
-    return registered_ && operation.data >= slab_.data() &&
-           operation.data + operation.bytes <= slab_.data() + slab_.size();
+  int register_part(std::size_t part) {
+    const auto bytes = slab_.subspan(part * kPartBytes)
+                           .first(std::min(kPartBytes, slab_.size() - part * kPartBytes));
+    const iovec range{bytes.data(), bytes.size()};
+    const int done = ::io_uring_register_buffers_update_tag(&ring_, static_cast<unsigned>(part),
+                                                            &range, nullptr, 1);
+    if (done < 0) return done;
+    parts_[part] = true;
+    return 0;
+  }
+
+  // The registered part of the pool that the operation's memory lies in, if it does.
+  std::optional<int> part_of(const Operation& operation) {
+    if (!registered_ || operation.bytes == 0 || operation.data < slab_.data() ||
+        operation.data + operation.bytes > slab_.data() + slab_.size()) {
+      return std::nullopt;
+    }
+    const auto from = static_cast<std::size_t>(operation.data - slab_.data());
+    const std::size_t part = from / kPartBytes;
+    if ((from + operation.bytes - 1) / kPartBytes != part) return std::nullopt;
+    if (!parts_[part] && register_part(part) != 0) {
+      registered_ = false;  // the limit of locked memory is reached
+      return std::nullopt;
+    }
+    return static_cast<int>(part);
   }
 
   // False when the submission queue is full. One entry is always left to arm the wake-up.
@@ -156,17 +186,17 @@ class UringEngine final : public IoEngine {
     const auto length = static_cast<unsigned>(std::min(operation.bytes, limits::kGiB));
     switch (operation.kind) {
       case Operation::Kind::kRead:
-        if (in_slab(operation)) {
+        if (const auto part = part_of(operation)) {
           ::io_uring_prep_read_fixed(sqe, operation.fd, operation.data, length, operation.offset,
-                                     0);
+                                     *part);
         } else {
           ::io_uring_prep_read(sqe, operation.fd, operation.data, length, operation.offset);
         }
         break;
       case Operation::Kind::kWrite:
-        if (in_slab(operation)) {
+        if (const auto part = part_of(operation)) {
           ::io_uring_prep_write_fixed(sqe, operation.fd, operation.data, length, operation.offset,
-                                      0);
+                                      *part);
         } else {
           ::io_uring_prep_write(sqe, operation.fd, operation.data, length, operation.offset);
         }
@@ -238,9 +268,10 @@ class UringEngine final : public IoEngine {
 
   io_uring ring_{};
   bool ring_made_ = false;
-  bool registered_ = false;
+  std::atomic<bool> registered_{false};
   Fd wake_;
   std::span<std::byte> slab_;
+  std::vector<bool> parts_;  // of the slab: registered; once started, the ring thread's
   std::atomic<std::uint64_t> submissions_{0};
   std::atomic<std::uint64_t> operations_{0};
 
