@@ -9,15 +9,28 @@
 namespace shardswarm {
 namespace {
 
+// What a record holds, at most.
+constexpr std::size_t kRecordBytes = SSL3_RT_MAX_PLAIN_LENGTH;
+
+struct Socket {
+  int fd = -1;
+  bool more = false;  // other records follow at once
+};
+
+Socket& socket_of(BIO* bio) { return *static_cast<Socket*>(::BIO_get_data(bio)); }
+
 // OpenSSL's own socket BIO writes without MSG_NOSIGNAL: a peer that closes would end the process.
 int bio_write(BIO* bio, const char* data, int length) {
   BIO_clear_retry_flags(bio);
+  const Socket& socket = socket_of(bio);
   int flags = 0;
 #ifdef MSG_NOSIGNAL
-  flags = MSG_NOSIGNAL;
+  flags |= MSG_NOSIGNAL;
 #endif
-  const int fd = static_cast<int>(reinterpret_cast<std::intptr_t>(::BIO_get_data(bio)));
-  const auto n = ::send(fd, data, static_cast<std::size_t>(length), flags);
+#ifdef MSG_MORE
+  if (socket.more) flags |= MSG_MORE;
+#endif
+  const auto n = ::send(socket.fd, data, static_cast<std::size_t>(length), flags);
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
     BIO_set_retry_write(bio);
   return static_cast<int>(n);
@@ -25,8 +38,7 @@ int bio_write(BIO* bio, const char* data, int length) {
 
 int bio_read(BIO* bio, char* data, int length) {
   BIO_clear_retry_flags(bio);
-  const int fd = static_cast<int>(reinterpret_cast<std::intptr_t>(::BIO_get_data(bio)));
-  const auto n = ::recv(fd, data, static_cast<std::size_t>(length), 0);
+  const auto n = ::recv(socket_of(bio).fd, data, static_cast<std::size_t>(length), 0);
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) BIO_set_retry_read(bio);
   if (n == 0) ::BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
   return static_cast<int>(n);
@@ -69,10 +81,10 @@ bool is_refusal(unsigned long error) {
 class TlsTransport final : public Transport {
  public:
   TlsTransport(int fd, bool dialer, const Identity& identity)
-      : fd_(fd), ssl_(::SSL_new(dialer ? identity.client_context() : identity.server_context())) {
+      : socket_{.fd = fd},
+        ssl_(::SSL_new(dialer ? identity.client_context() : identity.server_context())) {
     BIO* bio = ::BIO_new(socket_method());
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): a BIO's data is a pointer, ours a descriptor
-    ::BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd)));
+    ::BIO_set_data(bio, &socket_);
     ::BIO_set_init(bio, 1);
     ::SSL_set_bio(ssl_.get(), bio, bio);
     if (dialer) {
@@ -124,10 +136,13 @@ class TlsTransport final : public Transport {
     return Moved{total, Wait::kNone};
   }
 
-  Result<Moved> write(std::span<const std::byte> from, bool) override {
+  // A record at a time: the kernel makes of them what it likes best, and wakes the other side once.
+  Result<Moved> write(std::span<const std::byte> from, bool more) override {
     ::ERR_clear_error();
     std::size_t n = 0;
+    socket_.more = more || from.size() > kRecordBytes;
     const int result = ::SSL_write_ex(ssl_.get(), from.data(), from.size(), &n);
+    socket_.more = false;
     if (result != 1) return stopped(result);
     return Moved{n, Wait::kNone};
   }
@@ -141,7 +156,7 @@ class TlsTransport final : public Transport {
     ::ERR_clear_error();
     if (up_) ::SSL_shutdown(ssl_.get());
     ::ERR_clear_error();
-    ::shutdown(fd_, SHUT_WR);
+    ::shutdown(socket_.fd, SHUT_WR);
   }
 
  private:
@@ -179,7 +194,7 @@ class TlsTransport final : public Transport {
     return fail(Errc::kIo, "TLS: " + openssl_error());
   }
 
-  int fd_;
+  Socket socket_;  // the BIO's
   SslPtr ssl_;
   bool up_ = false;  // close_notify may be sent
 };
