@@ -64,10 +64,9 @@ void add_network(CLI::App& command, Network& network) {
                    "Serve no pieces of models that were neither seeded nor fetched here");
   command.add_option("--io", network.io, "Disk engine: uring or posix")
       ->check(CLI::IsMember({"uring", "posix"}));
-  command.add_option(
-      "--congestion-control", network.congestion_control,
-      "TCP's: a name that the kernel knows, or 'system' (default: cubic on the local "
-      "network, beyond it the system's)");
+  command.add_option("--congestion-control", network.congestion_control,
+                     "TCP's: a name that the kernel knows, or 'system' (default: the system's, but "
+                     "cubic instead of bbr on the local network)");
   command.add_option("--rules", network.rules, "Scheduling rules, to compare them")
       ->check(CLI::IsMember(std::vector<std::string>(kRuleSetNames.begin(), kRuleSetNames.end())))
       ->group("Measuring");

@@ -9,4 +9,11 @@ if(xxHash_FOUND AND NOT TARGET xxHash::xxHash)
     IMPORTED_LOCATION "${xxHash_LIBRARY}"
     INTERFACE_INCLUDE_DIRECTORIES "${xxHash_INCLUDE_DIR}")
 endif()
+# Shared libraries have it, Debian's archive has not.
+include(CheckCXXSourceCompiles)
+set(CMAKE_REQUIRED_LIBRARIES xxHash::xxHash)
+check_cxx_source_compiles("
+#include <xxh_x86dispatch.h>
+int main() { return XXH3_64bits(nullptr, 0) == 0; }" xxHash_DISPATCH)
+unset(CMAKE_REQUIRED_LIBRARIES)
 mark_as_advanced(xxHash_INCLUDE_DIR xxHash_LIBRARY)

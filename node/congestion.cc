@@ -53,18 +53,23 @@ Result<Congestion> Congestion::make(const std::string& name) {
   if (name == "system") return congestion;
 #ifdef TCP_CONGESTION
   const Fd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!probe) return fail_errno(errno, "cannot open a socket");
   const std::string systems = get(probe.get());
-  const std::string wanted = name.empty() ? "cubic" : name;
-  if (set(probe.get(), wanted)) {
-    congestion.near_ = wanted;
-    congestion.beyond_ = name.empty() ? systems : wanted;
-    return congestion;
+  if (!name.empty()) {
+    if (!set(probe.get(), name)) {
+      return fail(Errc::kUsage, "the kernel does not give us congestion control '" + name +
+                                    "': without root it has what "
+                                    "/proc/sys/net/ipv4/tcp_allowed_congestion_control lists");
+    }
+    congestion.near_ = congestion.beyond_ = name;
+  } else if (systems.starts_with("bbr")) {
+    for (const char* other : {"cubic", "reno"}) {
+      if (!set(probe.get(), other)) continue;
+      congestion.near_ = other;
+      congestion.beyond_ = systems;
+      break;
+    }
   }
-  if (name.empty()) return congestion;
-  return fail(Errc::kUsage, "the kernel does not give us congestion control '" + name +
-                                "': it has what "
-                                "/proc/sys/net/ipv4/tcp_available_congestion_control lists");
+  return congestion;
 #else
   if (name.empty()) return congestion;
   return fail(Errc::kUsage, "congestion control cannot be chosen on this system");

@@ -1,10 +1,9 @@
 // TCP's congestion control, by where the peer is.
 //
-// On a local network CUBIC, whatever the system's own is: BBR, the default of some systems, paces
-// by timers, which over loopback cost a sender a third of its processor time, and where many
-// connections share a link with a short queue it lets the link run empty for seconds (8 hosts at
-// 200 Mbit/s, all to all: 1.5 times as long). Farther away the system's. Figures:
-// docs/data-path.md.
+// The system's, but on a local network where that is BBR: it paces by timers, which over loopback
+// cost a sender a third of its processor time, and where many connections share a link with a short
+// queue it lets the link run empty for seconds (8 hosts at 200 Mbit/s, all to all: up to 1.5 times
+// as long). There CUBIC, or Reno where we may not have that. Figures: docs/data-path.md.
 #pragma once
 
 #include <asio/ip/address.hpp>
@@ -19,8 +18,8 @@ bool on_local_network(const asio::ip::address& address);
 
 class Congestion {
  public:
-  // `name`: one that the kernel knows, for all peers; "system"; empty: as above. kUsage if the
-  // kernel does not have it or does not let us.
+  // `name`: one that the kernel knows, for all peers; "system": leaves it alone; empty: as above.
+  // kUsage if the kernel does not have it or does not let us.
   static Result<Congestion> make(const std::string& name);
 
   // Of a socket before listen(): accepted ones begin with it.

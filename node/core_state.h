@@ -23,7 +23,8 @@ inline constexpr auto kFrameLasts = std::chrono::milliseconds(1);
 inline constexpr auto kUnsentLasts = std::chrono::microseconds(500);
 inline constexpr std::uint64_t kUnsentBytesMin = 64 * limits::kKiB;
 inline constexpr std::uint64_t kUnsentBytesMax = limits::kMiB;
-inline constexpr std::size_t kUploadsAheadMax = 64;  // small pieces
+inline constexpr std::size_t kUploadsAheadMax = 64;         // small pieces
+inline constexpr auto kRateKept = std::chrono::seconds(1);  // of a link that was sent nothing
 // A peer that takes nothing for so long holds up nobody else.
 inline constexpr Duration kSlotHeld = std::chrono::milliseconds(200);
 

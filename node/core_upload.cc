@@ -97,7 +97,10 @@ bool Core::begin_upload(Link& link, UploadScheduler::Copy copy, Time now) {
     if (!piece) continue;
     link.last_upload_model = model->key;
     const std::uint32_t length = model->piece_bytes(*piece);
-    if (link.uploads.empty()) link.upload_rate.busy(now);
+    if (link.uploads.empty()) {
+      if (now - link.upload_progress > kRateKept) link.upload_rate = {};
+      link.upload_rate.busy(now);
+    }
     link.uploads.push_back(
         {.model = model->key, .channel = at->second.channel, .piece = *piece, .length = length});
     link.upload_progress = now;
@@ -113,8 +116,7 @@ bool Core::begin_upload(Link& link, UploadScheduler::Copy copy, Time now) {
 
 // Bytes that the link's socket takes in such a time.
 std::uint64_t Core::taken_in(const Link& link, Duration time) {
-  const double bytes =
-      link.upload_rate.bytes_per_second() * std::chrono::duration<double>(time).count();
+  const double bytes = link.upload_rate.lately() * std::chrono::duration<double>(time).count();
   return static_cast<std::uint64_t>(std::min(bytes, 1e15));
 }
 
@@ -133,8 +135,9 @@ void Core::count_ahead(Link& link) {
   for (const Upload& upload : link.uploads) ahead += upload.length - upload.sent;
   const std::uint64_t enough =
       std::clamp(taken_in(link, kUploadAhead), kUploadBytesAhead, kUploadBytesAheadMax);
-  if (ahead < enough) uploads_due_.insert(link.id);
-  const bool busy = ahead >= enough && !link.upload_stuck;
+  const bool full = ahead >= enough || link.uploads.size() >= kUploadsAheadMax;
+  if (!full) uploads_due_.insert(link.id);
+  const bool busy = full && !link.upload_stuck;
   if (busy == link.upload_busy) return;
   link.upload_busy = busy;
   if (busy) {

@@ -64,7 +64,7 @@ struct NodeOptions {
   RuleSet rules = RuleSet::kLateBinding;  // others are for comparing
   RateLimits limits;  // each 0 (none) or at least RateLimits::kRateMin, else start() gives kUsage
   // TCP's, of all connections: a name that the kernel knows, else start() gives kUsage; "system":
-  // the system's. Empty: cubic on the local network, beyond it the system's (node/congestion.h).
+  // the system's. Empty: the system's, but not BBR on the local network (node/congestion.h).
   std::string congestion_control;
   std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
 };

@@ -120,6 +120,7 @@ class Shell {
     std::function<void()> done;
   };
   std::vector<Leaving> leaving_;
+  std::chrono::steady_clock::time_point looked_who_leaves_;
   std::vector<std::string> addresses_;
   std::chrono::steady_clock::time_point started_;
   std::uint64_t next_connection_ = 1;

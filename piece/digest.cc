@@ -2,8 +2,7 @@
 
 #include <openssl/evp.h>
 // With it the library takes AVX2 or AVX-512 where the processor has them: 40 GB/s instead of 18.
-#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
-#define SHARDSWARM_XXH_DISPATCH
+#ifdef SHARDSWARM_XXH_DISPATCH
 #include <immintrin.h>
 #include <xxh_x86dispatch.h>
 #else

@@ -212,11 +212,19 @@ void hash_in_lanes(std::span<const std::span<const std::byte>> messages,
 }  // namespace
 #endif
 
+std::size_t sha256_lanes() {
+#ifdef SHARDSWARM_SHA_NI
+  static const std::size_t lanes = has_sha_ni() ? 2 : 1;
+  return lanes;
+#else
+  return 1;
+#endif
+}
+
 void sha256_each(std::span<const std::span<const std::byte>> messages, std::span<Digest> digests) {
   assert(messages.size() == digests.size());
 #ifdef SHARDSWARM_SHA_NI
-  static const bool in_lanes = has_sha_ni();
-  if (in_lanes) {
+  if (sha256_lanes() > 1) {
     hash_in_lanes(messages, digests);
     return;
   }

@@ -13,6 +13,9 @@
 
 namespace shardswarm {
 
+// How many messages are hashed at once here: 1 or 2.
+std::size_t sha256_lanes();
+
 // digests[i] = sha256(messages[i]). Thread-safe. REQUIRES: as many digests as messages.
 void sha256_each(std::span<const std::span<const std::byte>> messages, std::span<Digest> digests);
 

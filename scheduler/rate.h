@@ -1,6 +1,7 @@
 // How fast a peer delivers. Not thread-safe; time is handed in.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "scheduler/time.h"
@@ -19,10 +20,13 @@ class RateMeter {
     const double sample =
         static_cast<double>(bytes_) / std::chrono::duration<double>(elapsed_).count();
     rate_ = rate_ == 0 ? sample : 0.7 * rate_ + 0.3 * sample;
+    sample_ = sample;
     bytes_ = 0;
     elapsed_ = {};
   }
   double bytes_per_second() const { return rate_; }  // 0: not known yet
+  // The same, but when it falls it is known after a tenth of a second.
+  double lately() const { return std::min(rate_, sample_); }
 
  private:
   static constexpr Duration kSample = std::chrono::milliseconds(100);
@@ -30,6 +34,7 @@ class RateMeter {
   Duration elapsed_{};  // busy, since the last sample
   std::uint64_t bytes_ = 0;
   double rate_ = 0;
+  double sample_ = 0;  // the last
 };
 
 }  // namespace shardswarm

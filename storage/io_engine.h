@@ -45,8 +45,9 @@ enum class EngineKind : std::uint8_t { kAuto, kUring, kPosix };
 std::optional<EngineKind> engine_kind_from_name(std::string_view name);  // "uring", "posix"
 
 // kAuto tries uring, then posix. kUring falls back to posix too when the kernel forbids io_uring
-// or it was not built in; `notice` then says so in one line (also when registering buffers failed),
-// else it stays empty. `pool` may be null (nothing to register); it must outlive the engine.
+// or it was not built in; `notice` then says so in one line (also when no buffers can be
+// registered), else it stays empty. `pool` may be null (nothing to register); it must outlive the
+// engine.
 std::unique_ptr<IoEngine> make_io_engine(EngineKind kind, BufferPool* pool, std::string& notice);
 
 }  // namespace shardswarm

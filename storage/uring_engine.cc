@@ -56,11 +56,17 @@ class UringEngine final : public IoEngine {
       slab_ = pool->slab();
       parts_.resize((slab_.size() + kPartBytes - 1) / kPartBytes);
       int error = ::io_uring_register_buffers_sparse(&ring_, static_cast<unsigned>(parts_.size()));
-      if (error == 0) error = register_part(0);
+      if (error == 0) {
+        error = register_part(0);
+      } else if (error == -EINVAL) {  // before Linux 5.19
+        error = register_all();
+      }
       registered_ = error == 0;
       if (error != 0) {
-        notice = "io_uring without registered buffers (" +
-                 fail_errno(-error, "locked memory").error().message + ")";
+        notice =
+            "io_uring without registered buffers (" +
+            fail_errno(-error, error == -ENOMEM ? "locked memory" : "the kernel").error().message +
+            ")";
       }
     }
     thread_ = std::thread([this] { run(); });
@@ -152,10 +158,13 @@ class UringEngine final : public IoEngine {
     return true;
   }
 
+  iovec range_of(std::size_t part) const {
+    const auto from = slab_.subspan(part * kPartBytes);
+    return {from.data(), std::min(kPartBytes, from.size())};
+  }
+
   int register_part(std::size_t part) {
-    const auto bytes = slab_.subspan(part * kPartBytes)
-                           .first(std::min(kPartBytes, slab_.size() - part * kPartBytes));
-    const iovec range{bytes.data(), bytes.size()};
+    const iovec range = range_of(part);
     const int done = ::io_uring_register_buffers_update_tag(&ring_, static_cast<unsigned>(part),
                                                             &range, nullptr, 1);
     if (done < 0) return done;
@@ -163,20 +172,28 @@ class UringEngine final : public IoEngine {
     return 0;
   }
 
+  int register_all() {
+    std::vector<iovec> ranges;
+    ranges.reserve(parts_.size());
+    for (std::size_t part = 0; part < parts_.size(); ++part) ranges.push_back(range_of(part));
+    const int error =
+        ::io_uring_register_buffers(&ring_, ranges.data(), static_cast<unsigned>(ranges.size()));
+    if (error == 0) parts_.assign(parts_.size(), true);
+    return error;
+  }
+
   // The registered part of the pool that the operation's memory lies in, if it does.
   std::optional<int> part_of(const Operation& operation) {
-    if (!registered_ || operation.bytes == 0 || operation.data < slab_.data() ||
+    if (operation.bytes == 0 || operation.data < slab_.data() ||
         operation.data + operation.bytes > slab_.data() + slab_.size()) {
       return std::nullopt;
     }
     const auto from = static_cast<std::size_t>(operation.data - slab_.data());
     const std::size_t part = from / kPartBytes;
     if ((from + operation.bytes - 1) / kPartBytes != part) return std::nullopt;
-    if (!parts_[part] && register_part(part) != 0) {
-      registered_ = false;  // the limit of locked memory is reached
-      return std::nullopt;
-    }
-    return static_cast<int>(part);
+    // When the limit of locked memory is reached, what is registered goes on being used.
+    if (!parts_[part] && registered_) registered_ = register_part(part) == 0;
+    return parts_[part] ? std::optional(static_cast<int>(part)) : std::nullopt;
   }
 
   // False when the submission queue is full. One entry is always left to arm the wake-up.
@@ -268,7 +285,7 @@ class UringEngine final : public IoEngine {
 
   io_uring ring_{};
   bool ring_made_ = false;
-  std::atomic<bool> registered_{false};
+  std::atomic<bool> registered_{false};  // all parts that were to be
   Fd wake_;
   std::span<std::byte> slab_;
   std::vector<bool> parts_;  // of the slab: registered; once started, the ring thread's

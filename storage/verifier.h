@@ -39,9 +39,11 @@ class Verifier {
   struct Queue {
     std::mutex mutex;
     std::deque<Job> jobs;
-    unsigned busy = 0;                             // workers at it
-    std::chrono::steady_clock::time_point came{};  // the last job
-    bool close = false;                            // after the one before
+    std::size_t at_once = 1;
+    unsigned busy = 0;                           // workers at it
+    unsigned waiting = 0;                        // of them, for a second job: one at most
+    std::chrono::steady_clock::time_point came;  // the last job
+    bool worth_waiting = false;                  // a further one is likely to come soon
     std::condition_variable two;
   };
   static void run(Workers& workers, const std::shared_ptr<Queue>& queue);

@@ -35,6 +35,8 @@ inline constexpr std::uint32_t kProtocolVersionMin = 1;
 
 // Bits of Hello::features; in use are those that both sides name (WIRE-12).
 inline constexpr std::uint64_t kFeatureZstdBlobs = 0x01;
+inline constexpr std::uint64_t kFeatureLongData = 0x02;  // DATA frames above kShortFrameBytes
+inline constexpr std::uint64_t kFeatures = kFeatureZstdBlobs | kFeatureLongData;  // all we know
 
 // A model on one connection, the same number for both directions; given by open() or by the peer's
 // OPEN, whichever comes first. (On the wire each side has handles of its own.)
@@ -296,7 +298,8 @@ class Session {
   // if its last frame is under way already (PieceSent comes for it as usual).
   bool abort_piece(Channel channel, PieceIndex piece);
   // Bytes of a piece in the frames begun from now on, at most; kShortFrameBytes until then. Control
-  // waits for a frame under way: longer ones are for links that are quick. REQUIRES: 1 <= bytes <=
+  // waits for a frame under way: longer ones are for links that are quick. Without
+  // kFeatureLongData in use it is kShortFrameBytes all the same. REQUIRES: 1 <= bytes <=
   // kDataBytesMax.
   void data_frames_up_to(std::uint32_t bytes);
   // From now on DATA and BLOB frames begin by begin_piece_frame() and begin_blob_frame() alone; all

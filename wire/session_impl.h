@@ -38,7 +38,10 @@ class Session::Impl {
   void send_piece(Channel channel, PieceIndex piece, std::uint32_t length);
   bool abort_piece(Channel channel, PieceIndex piece);
   std::size_t pieces_queued() const { return pieces_.size(); }
-  void data_frames_up_to(std::uint32_t bytes) { data_bytes_ = bytes; }
+  void data_frames_up_to(std::uint32_t bytes) {
+    const bool any = (features_in_use_ & kFeatureLongData) != 0;
+    data_bytes_ = any ? bytes : std::min(bytes, limits::kShortFrameBytes);
+  }
   void pace_payload() { paced_ = true; }
   bool piece_frame_waits() const { return may_begin_paced() && !pieces_.empty(); }
   bool blob_frame_waits() const { return may_begin_paced() && !blobs_.empty(); }

@@ -125,7 +125,7 @@ class VirtualSwarm {
   double rate = 100e6;
   Duration latency = std::chrono::microseconds(200);
 
-  std::uint64_t features = kFeatureZstdBlobs;  // of nodes added from now on
+  std::uint64_t features = kFeatures;  // of nodes added from now on
   bool share = false;                          // they too
   RateLimits limits;                           // they too
   std::string site;                            // they too

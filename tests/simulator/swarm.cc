@@ -133,7 +133,7 @@ void Run::add_hosts(std::uint64_t seed) {
     options.hello.node_id = sha256(std::as_bytes(std::span(node.name)));
     options.hello.agent = "simulator";
     options.hello.advertised = {address};
-    options.hello.features = kFeatureZstdBlobs;
+    options.hello.features = kFeatures;
     options.hello.site = node.site;
     const std::uint64_t random = mix(seed, i);
     options.seed = random;

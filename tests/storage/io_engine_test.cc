@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "piece/limits.h"
 #include "storage/engines.h"
 #include "storage/file.h"
 #include "tests/storage/checkpoint.h"
@@ -84,6 +85,49 @@ TEST_P(IoEngineTest, WritesSyncsAndReadsPooledAndOtherMemory) {
     EXPECT_EQ(report.submissions, 0U);
     EXPECT_FALSE(report.registered_buffers);
   }
+}
+
+// More than is registered at once, all of it under way together.
+TEST_P(IoEngineTest, MovesAllBuffersOfALargePool) {
+  constexpr std::uint32_t kLarge = 9;
+  BufferPool pool(kLarge, 40);
+  std::string notice;
+  const auto engine = make_io_engine(GetParam(), &pool, notice);
+  const Fd file = open_new(dir_ / "f");
+  std::vector<PieceBuffer> buffers;
+  for (std::uint32_t i = 0; i < kLarge + 40; ++i) {
+    const std::size_t size = i < kLarge ? limits::kBufferBytesLarge : limits::kBufferBytesSmall;
+    buffers.push_back(*pool.take(size));
+    const Bytes content = noise(size, i);
+    std::ranges::copy(content, buffers.back().bytes().begin());
+  }
+  const auto all = [&](const auto& start) {
+    std::latch done(static_cast<std::ptrdiff_t>(buffers.size()));
+    std::atomic<int> failed{0};
+    std::uint64_t at = 3;
+    for (const PieceBuffer& buffer : buffers) {
+      start(at, buffer.bytes(), [&](const Result<void>& result) {
+        if (!result) ++failed;
+        done.count_down();
+      });
+      at += buffer.bytes().size();
+    }
+    done.wait();
+    EXPECT_EQ(failed, 0);
+  };
+  all([&](std::uint64_t at, std::span<std::byte> bytes, IoDone done) {
+    engine->write(file.get(), at, bytes, std::move(done));
+  });
+  for (const PieceBuffer& buffer : buffers) std::ranges::fill(buffer.bytes(), std::byte{0});
+  all([&](std::uint64_t at, std::span<std::byte> bytes, IoDone done) {
+    engine->read(file.get(), at, bytes, std::move(done));
+  });
+  for (std::uint32_t i = 0; i < buffers.size(); ++i) {
+    const auto bytes = buffers[i].bytes();
+    EXPECT_TRUE(std::ranges::equal(bytes, noise(bytes.size(), i))) << i;
+  }
+  EXPECT_EQ(engine->report().registered_buffers,
+            GetParam() == EngineKind::kUring && notice.empty());
 }
 
 TEST_P(IoEngineTest, ReadBeyondTheEndSaysThatTheFileShrank) {
@@ -232,6 +276,40 @@ TEST(IoEngine, WithoutLockedMemoryBuffersStayUnregistered) {
         const auto engine = make_io_engine(EngineKind::kUring, &pool, said);
         const EngineReport report = engine->report();
         ::_exit(!report.registered_buffers && !said.empty() ? 0 : 4);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+// With locked memory for a part of the pool that part is registered, and all of it works.
+TEST(IoEngine, WithLittleLockedMemorySomeBuffersStayUnregistered) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs to change its user id in a child process";
+  std::string notice;
+  if (make_io_engine(EngineKind::kUring, nullptr, notice)->report().name != "uring") {
+    GTEST_SKIP() << "no io_uring here: " << notice;
+  }
+  test::TempDir dir;
+  const Fd file = open_new(dir / "f");
+  EXPECT_EXIT(
+      {
+        struct rlimit some{};
+        some.rlim_cur = some.rlim_max = 4 * limits::kMiB;
+        if (::setrlimit(RLIMIT_MEMLOCK, &some) != 0 || ::setuid(65534) != 0) ::_exit(3);
+        BufferPool pool(8, 0);
+        std::string said;
+        const auto engine = make_io_engine(EngineKind::kUring, &pool, said);
+        std::vector<PieceBuffer> buffers;
+        for (int i = 0; i < 8; ++i) buffers.push_back(*pool.take(limits::kBufferBytesLarge));
+        std::latch done(8);
+        std::atomic<int> failed{0};
+        for (std::size_t i = 0; i < buffers.size(); ++i) {
+          engine->write(file.get(), i * limits::kBufferBytesLarge, buffers[i].bytes(),
+                        [&](const Result<void>& result) {
+                          if (!result) ++failed;
+                          done.count_down();
+                        });
+        }
+        done.wait();
+        ::_exit(failed == 0 && !engine->report().registered_buffers ? 0 : 4);
       },
       testing::ExitedWithCode(0), "");
 }

@@ -73,11 +73,11 @@ TEST(Frame, UnusedFieldsMustBeZero) {  // WIRE-3
 }
 
 TEST(Frame, DataStaysWithinAPiece) {  // WIRE-32, WIRE-34
-  FrameHeader header{.length = limits::kDataBytesMax,
+  FrameHeader header{.length = limits::kDataBytesMax / 2,
                      .type = type_of(FrameType::kData),
                      .handle = 1,
                      .piece = limits::kPiecesMax - 1,
-                     .offset = limits::kPieceBytesMax - limits::kDataBytesMax};
+                     .offset = limits::kPieceBytesMax - limits::kDataBytesMax / 2};
   EXPECT_EQ(refusal(header), "accepted");
   ++header.offset;
   EXPECT_THAT(refusal(header), HasSubstr("beyond"));

@@ -76,7 +76,7 @@ TEST(SessionSend, ControlAndDataHeaderGoInOneWrite) {
 }
 
 TEST(SessionSend, FramesAreAsLongAsIsSaid) {  // WIRE-30
-  Pair pair(3, 1 << 20);
+  Pair pair(test::hello_of(1, kFeatures), test::hello_of(2, kFeatures));
   const Channel channel = pair.open_model();
   Acceptor acceptor(pair.b, kFull);
   pair.a.session.data_frames_up_to(limits::kDataBytesMax);
@@ -92,6 +92,16 @@ TEST(SessionSend, FramesAreAsLongAsIsSaid) {  // WIRE-30
   pair.b.give_all(stream);
   EXPECT_TRUE(acceptor.holds(PieceIndex(1)));
   EXPECT_TRUE(acceptor.holds(PieceIndex(2)));
+}
+
+TEST(SessionSend, FramesStayShortForWhoDoesNotKnowLongOnes) {  // WIRE-30
+  Pair pair(test::hello_of(1, kFeatures), test::hello_of(2, kFeatureZstdBlobs));
+  const Channel channel = pair.open_model();
+  pair.a.session.data_frames_up_to(limits::kDataBytesMax);
+  pair.a.session.send_piece(channel, PieceIndex(1), kFull);
+  Bytes header;
+  pair.a.take_output(header, 16);
+  EXPECT_EQ(std::get<OutputExtent>(pair.a.session.next_output()).length, limits::kShortFrameBytes);
 }
 
 TEST(SessionSend, CloseWaitsForTheFrameUnderWayOnly) {  // WIRE-70
