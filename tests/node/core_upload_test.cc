@@ -39,6 +39,34 @@ TEST(CoreUpload, PeersThatWantOtherPartsGetFairShares) {
   EXPECT_GT(mean, 4'000'000U) << "most of their 6 MB";
 }
 
+// 128 KiB and 64 KiB, or what goes out in a millisecond and in half of one.
+TEST(CoreUpload, FramesAndWhatIsUnsentGrowWithTheRate) {
+  for (const double rate : {20e6, 400e6}) {
+    const MemoryModel model = make_memory_model(8, 10, limits::kMiB, 1);
+    VirtualSwarm swarm;
+    swarm.rate = rate;
+    auto& seed = swarm.add_seed(model);
+    const auto& fetcher = swarm.add_fetcher(model, {}, {seed.name});
+    constexpr ConnectionId kOfSeed{2};  // the dialer's is the first
+    std::uint64_t unsent = 0;
+    while (!fetcher.ended) {
+      swarm.run_for(10ms);
+      ASSERT_TRUE(fetcher.ended || seed.core->has_connection(kOfSeed));
+      unsent = std::max(unsent, seed.core->unsent_max(kOfSeed));
+    }
+    EXPECT_FALSE(fetcher.error);
+    if (rate < 100e6) {
+      EXPECT_EQ(seed.longest_extent, limits::kShortFrameBytes);
+      EXPECT_EQ(unsent, 64 * limits::kKiB);
+    } else {
+      EXPECT_GT(seed.longest_extent, 300'000U);
+      EXPECT_LT(seed.longest_extent, 500'000U);
+      EXPECT_GT(unsent, 150'000U);
+      EXPECT_LT(unsent, 250'000U);
+    }
+  }
+}
+
 // As many as there are slots take nothing any more: the others have them meanwhile.
 TEST(CoreUpload, AStuckReceiverHoldsNoSlot) {
   const MemoryModel model = make_memory_model(8, 20, 300'000, 1);

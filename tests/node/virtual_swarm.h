@@ -115,6 +115,7 @@ class VirtualSwarm {
     std::optional<Error> error;
     Time ended_at{};
     std::vector<std::string> warnings;
+    std::uint32_t longest_extent = 0;
     std::uint64_t bytes_out = 0;      // over all connections
     std::uint64_t bytes_in = 0;       // taken from them
     std::vector<std::string> breaks;  // connections that ended with an error, as it was logged
@@ -125,11 +126,11 @@ class VirtualSwarm {
   double rate = 100e6;
   Duration latency = std::chrono::microseconds(200);
 
-  std::uint64_t features = kFeatures;  // of nodes added from now on
-  bool share = false;                          // they too
-  RateLimits limits;                           // they too
-  std::string site;                            // they too
-  std::uint32_t degree = limits::kDegree;      // they too
+  std::uint64_t features = kFeatures;      // of nodes added from now on
+  bool share = false;                      // they too
+  RateLimits limits;                       // they too
+  std::string site;                        // they too
+  std::uint32_t degree = limits::kDegree;  // they too
 
   Node& add(const MemoryModel& model) {
     auto node = std::make_unique<Node>();
@@ -344,6 +345,7 @@ class VirtualSwarm {
       if (const auto* plain = std::get_if<OutputBytes>(&output)) {
         bytes = plain->bytes;
       } else if (const auto* extent = std::get_if<OutputExtent>(&output)) {
+        end.node->longest_extent = std::max(end.node->longest_extent, extent->length);
         bytes = end.node->model->piece(extent->piece).subspan(extent->offset, extent->length);
         if (end.node->corrupts) {
           wrong.assign(bytes.begin(), bytes.end());
