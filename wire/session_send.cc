@@ -176,7 +176,7 @@ bool Session::Impl::may_begin_paced() const {
 std::uint32_t Session::Impl::begin_piece_frame(std::uint32_t body_max) {
   assert(piece_frame_waits() && body_max >= 1);
   begin_output();
-  append_data_header(std::min(body_max, limits::kDataBytesMax));
+  append_data_header(std::min(body_max, data_bytes_));
   return limits::kFrameHeaderBytes + (data_body_->end - data_body_->offset);
 }
 

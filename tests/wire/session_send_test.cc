@@ -104,6 +104,14 @@ TEST(SessionSend, FramesStayShortForWhoDoesNotKnowLongOnes) {  // WIRE-30
   EXPECT_EQ(std::get<OutputExtent>(pair.a.session.next_output()).length, limits::kShortFrameBytes);
 }
 
+TEST(SessionSend, PacedFramesKeepToTheLengthToo) {  // WIRE-30
+  Pair pair(test::hello_of(1, kFeatures), test::hello_of(2, kFeatures));
+  const Channel channel = pair.open_model();
+  pair.a.session.pace_payload();
+  pair.a.session.send_piece(channel, PieceIndex(1), kFull);
+  EXPECT_EQ(pair.a.session.begin_piece_frame(kFull), 16 + limits::kShortFrameBytes);
+}
+
 TEST(SessionSend, CloseWaitsForTheFrameUnderWayOnly) {  // WIRE-70
   Pair pair(2, 30'000);
   const Channel channel = pair.open_model();
