@@ -114,22 +114,19 @@ def _start_time(pid):
         return None
 
 
+def _inode(path):
+    """None of what is not there, or not ours to see."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
+
+
 def _inhabitants(names):
     """Ids of the processes in these namespaces."""
-    inodes = set()
-    for name in names:
-        try:
-            inodes.add(os.stat(f"/run/netns/{name}").st_ino)
-        except OSError:
-            pass
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            if entry.isdigit() and os.stat(f"/proc/{entry}/ns/net").st_ino in inodes:
-                found.append(int(entry))
-        except OSError:
-            pass
-    return found
+    inodes = {_inode(f"/run/netns/{name}") for name in names} - {None}
+    return [int(entry) for entry in os.listdir("/proc")
+            if entry.isdigit() and _inode(f"/proc/{entry}/ns/net") in inodes]
 
 
 def _remove(names):
@@ -212,9 +209,13 @@ class NetBox:
 
     def popen(self, host, command, **options):
         """subprocess.Popen of a command on a host; it is killed when the box goes."""
-        child = subprocess.Popen(["ip", "netns", "exec", self._names[host], *map(str, command)],
-                                 **options)
+        name = self._names[host]
+        child = subprocess.Popen(["ip", "netns", "exec", name, *map(str, command)], **options)
         self._children.append(child)
+        # What is not yet in the namespace would not be found there by whoever removes it.
+        inode = _inode(f"/run/netns/{name}")
+        while _inode(f"/proc/{child.pid}/ns/net") != inode and child.poll() is None:
+            time.sleep(0.001)
         return child
 
     def counters(self):
@@ -234,6 +235,8 @@ class NetBox:
             time.sleep(0.02)
 
     def close(self):
+        for child in self._children:
+            child.kill()
         _remove([self._hub, *self._names])
         for child in self._children:
             child.wait()

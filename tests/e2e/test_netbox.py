@@ -65,16 +65,29 @@ class NetBoxTest(unittest.TestCase):
         self.assertEqual(process.wait(), 0)
         self.assertFalse([path for path in own[:2] if path.exists()])
 
+    def before_entering_a_namespace(self, command):
+        """Has `ip netns exec` run a command of the shell first."""
+        place = tempfile.TemporaryDirectory()
+        self.addCleanup(place.cleanup)
+        program = pathlib.Path(place.name, "ip")
+        program.write_text(f'#!/bin/sh\n[ "$1 $2" != "netns exec" ] || {command}\n'
+                           f'exec {shutil.which("ip")} "$@"\n', "ascii")
+        program.chmod(0o755)
+        return mock.patch.dict(os.environ, {"PATH": f"{place.name}:{os.environ['PATH']}"})
+
     def test_says_so_where_no_process_gets_into_a_namespace(self):
         self.make()
-        with tempfile.TemporaryDirectory() as place:
-            program = pathlib.Path(place, "ip")
-            program.write_text('#!/bin/sh\n[ "$1 $2" != "netns exec" ] || exit 1\n'
-                               f'exec {shutil.which("ip")} "$@"\n', "ascii")
-            program.chmod(0o755)
-            with mock.patch.dict(os.environ, {"PATH": f"{place}:{os.environ['PATH']}"}):
-                with self.assertRaises(netbox.NotPermitted):
-                    netbox.NetBox(1, "100mbit", "100mbit").__enter__()
+        with self.before_entering_a_namespace("exit 1"):
+            with self.assertRaises(netbox.NotPermitted):
+                netbox.NetBox(1, "100mbit", "100mbit").__enter__()
+
+    def test_a_process_is_in_its_namespace_once_it_is_started(self):
+        self.make()
+        with netbox.NetBox(1, "100mbit", "100mbit") as box:
+            with self.before_entering_a_namespace("sleep 0.2"):
+                child = box.popen(0, ["sleep", "1000"])
+            self.assertEqual(os.stat(f"/proc/{child.pid}/ns/net").st_ino,
+                             os.stat(f"/run/netns/{box.namespace(0)}").st_ino)
 
 
 if __name__ == "__main__":
