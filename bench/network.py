@@ -6,8 +6,9 @@
                      [--rivals libtorrent] [--seed-args ARGS] [--fetch-args ARGS]
 
 Real processes in a network of tools/netbox.py, files in /dev/shm. The makespan is from the start of the
-first fetcher to the last `done`, that is, until everybody has everything, verified and on disk. The
-bound is what no schedule can beat at the links' raw rate; of it TCP and IP headers take 4.4 % anyway.
+fetchers, all at once, to the last `done`, that is, until everybody has everything, verified and on
+disk. The bound is what no schedule can beat at the links' raw rate; of it TCP and IP headers take 4.4 %
+anyway.
 `--hosts` counts the source. With --stages S the fetchers are S times --replicas, each with one stage.
 See bench/README.md. Needs root; --rivals needs python3-libtorrent, --iperf iperf3.
 """
@@ -38,6 +39,8 @@ SAMPLE_SECONDS = 0.05
 TICKS = os.sysconf("SC_CLK_TCK")
 RIVAL_PIECES = (256 << 10, 1 << 20)
 RIVAL_QUEUES = (8, 64, 500, 2000)
+# Hosts start at the same time; processes of one machine would be started one after the other.
+WHEN_TOLD = ("sh", "-c", 'echo ready; read -r _; exec "$@"', "sh")
 RIVAL_NODE = ROOT / "bench" / "rivals" / "libtorrent_node.py"
 
 
@@ -81,7 +84,6 @@ class Follower:
     """A process on a host, and when which of its JSON lines came."""
 
     def __init__(self, box, host, command, env=None, log=None):
-        self.began = time.monotonic()
         self.process = box.popen(host, command, env=env, text=True, stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE, stderr=log)
         self.came, self.events, self.first = threading.Condition(), {}, None
@@ -151,9 +153,14 @@ def run_shardswarm(box, place, source, options):
                 if options.stages:
                     stage = ["--stage", f"{(host - 1) % options.stages + 1}/{options.stages}"]
                 fetches.append(Follower(
-                    box, host, [program, "fetch", ticket, "--to", place / f"copy{host}", "--json",
-                                "--no-reuse", "--linger", "forever", *stage, *flags(host),
+                    box, host, [*WHEN_TOLD, program, "fetch", ticket, "--to", place / f"copy{host}",
+                                "--json", "--no-reuse", "--linger", "forever", *stage, *flags(host),
                                 *shlex.split(options.fetch_args)], env, log))
+            for fetch in fetches:
+                fetch.line()
+            began = time.monotonic()
+            for fetch in fetches:
+                fetch.say()
             done = [fetch.event("done") for fetch in fetches]
         finally:
             rows = sampler.stop()
@@ -166,7 +173,7 @@ def run_shardswarm(box, place, source, options):
                if peer["address"] == address)
     check_copies(program, source, place, box.hosts, bool(options.stages))
     return network_report.outcome(
-        box, rows, began=fetches[0].began, finished=[at for at, _ in done], cpu=cpu, sent=sent,
+        box, rows, began=began, finished=[at for at, _ in done], cpu=cpu, sent=sent,
         wanted=[event["wanted_bytes"] for event in events], union=directory_bytes(source),
         duplicates=sum(event["duplicate_bytes"] for event in events))
 

@@ -18,7 +18,13 @@ Core::Link* Core::find_link(ConnectionId connection) {
   if (last_found_ != nullptr && last_found_->id == connection) return last_found_;
   const auto it = links_.find(connection);
   if (it == links_.end()) return nullptr;
-  return last_found_ = it->second.get();
+  return last_found_ = &it->second;
+}
+
+const Core::Link* Core::find_link(ConnectionId connection) const {
+  if (last_found_ != nullptr && last_found_->id == connection) return last_found_;
+  const auto it = links_.find(connection);
+  return it == links_.end() ? nullptr : &it->second;
 }
 
 Core::Model* Core::find_model(ModelKey key) {
@@ -44,20 +50,19 @@ void Core::log(bool warning, std::string text) {
 
 void Core::add_connection(ConnectionId connection, std::string address, bool dialed,
                           std::optional<NodeId> authenticated, Time now) {
-  auto link = std::make_unique<Link>(connection, Session(options_.hello, authenticated));
-  link->dialed = dialed;
-  if (dialed) link->dialed_addresses.push_back(address);
-  link->address = std::move(address);
-  link->authenticated = authenticated;
-  link->since = link->last_received = link->last_sent = now;
-  limit(*link);
-  Link& added = *link;
-  links_.try_emplace(connection, std::move(link));
+  Link& link = links_.try_emplace(connection, connection, Session(options_.hello, authenticated))
+                   .first->second;
+  link.dialed = dialed;
+  if (dialed) link.dialed_addresses.push_back(address);
+  link.address = std::move(address);
+  link.authenticated = authenticated;
+  link.since = link.last_received = link.last_sent = now;
+  limit(link);
   output_ready_.insert(connection);
   if (authenticated && banned_.contains(*authenticated)) {
-    close_link(added, CloseReason::kBadData, "this node sent bad data before");
+    close_link(link, CloseReason::kBadData, "this node sent bad data before");
   } else if (links_.size() > limits::kConnectionsMax) {
-    close_link(added, CloseReason::kOverload, "too many connections");
+    close_link(link, CloseReason::kOverload, "too many connections");
   }
 }
 
@@ -69,8 +74,8 @@ void Core::dial_failed(const std::string& address, Error error, Time now) {
 void Core::remove_connection(ConnectionId connection, std::optional<Error> error, Time now) {
   const auto it = links_.find(connection);
   if (it == links_.end()) return;
-  const std::unique_ptr<Link> link = std::move(it->second);
-  links_.erase(it);
+  const auto entry = links_.extract(it);
+  Link* const link = &entry->second;
   last_found_ = nullptr;
   link->close_asked = true;
   count_neighbour(*link);
@@ -116,6 +121,7 @@ void Core::received(ConnectionId connection, std::size_t bytes, Time now) {
   control_bytes_ += bytes;  // PieceBytes takes the payload off again
   link->session.received(bytes);
   drain(*link, now);
+  if (link->session.queued_bytes() > 0) output_ready_.insert(connection);
 }
 
 Output Core::next_output(ConnectionId connection) {
@@ -135,19 +141,20 @@ void Core::sent(ConnectionId connection, std::size_t bytes, Time now) {
     extent_sent(*link, *extent, bytes, now);
   }
   link->last_sent = now;
+  if (!link->session.has_output()) link->idle = true;
   drain(*link, now);
 }
 
 bool Core::closing(ConnectionId connection) const {
-  const auto it = links_.find(connection);
-  return it == links_.end() || it->second->session.closing();
+  const Link* link = find_link(connection);
+  return link == nullptr || link->session.closing();
 }
 
 ModelKey Core::model_of(ConnectionId connection, Channel channel) const {
-  const auto link = links_.find(connection);
-  if (link == links_.end()) return {};
-  const auto found = link->second->by_channel.find(channel);
-  return found == link->second->by_channel.end() ? ModelKey{} : found->second;
+  const Link* link = find_link(connection);
+  if (link == nullptr) return {};
+  const auto found = link->by_channel.find(channel);
+  return found == link->by_channel.end() ? ModelKey{} : found->second;
 }
 
 void Core::close_link(Link& link, CloseReason reason, std::string_view text) {
@@ -174,7 +181,7 @@ void Core::ban(Link& link, std::string_view why) {
 }
 
 void Core::close_all(CloseReason reason) {
-  for (auto& [id, link] : links_) close_link(*link, reason, close_reason_name(reason));
+  for (auto& [id, link] : links_) close_link(link, reason, close_reason_name(reason));
 }
 
 // --- time ---
@@ -253,7 +260,7 @@ void Core::watch_links(Time now) {
   while (!alive_dues_.empty() && alive_dues_.begin()->first <= now) {
     const ConnectionId id = alive_dues_.begin()->second;
     alive_dues_.erase(alive_dues_.begin());
-    links_.at(id)->alive_due.reset();
+    links_.at(id).alive_due.reset();
     watched.insert(id);
   }
   for (const ConnectionId id : watched) {

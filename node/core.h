@@ -221,6 +221,7 @@ class Core {
 
   // core.cc
   Link* find_link(ConnectionId connection);
+  const Link* find_link(ConnectionId connection) const;
   Model* find_model(ModelKey key);
   const Model* find_model(ModelKey key) const;
   Model* find_model(const ModelId& id);
@@ -350,8 +351,8 @@ class Core {
 
   CoreOptions options_;
   BufferPool& buffers_;
-  FlatMap<ConnectionId, std::unique_ptr<Link>> links_;
-  Link* last_found_ = nullptr;  // by find_link(): calls for one link come one after the other
+  FlatMap<ConnectionId, Link> links_;
+  Link* last_found_ = nullptr;  // calls for one link come one after the other
   std::map<ModelKey, std::unique_ptr<Model>> models_;
   std::map<ModelId, ModelKey> model_by_id_;
   std::map<NodeId, ConnectionId> link_by_node_;

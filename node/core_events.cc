@@ -16,12 +16,15 @@ std::string host_of(const std::string& address) { return address.substr(0, addre
 }  // namespace
 
 void Core::drain(Link& link, Time now) {
+  bool changed = false;
   while (auto e = link.session.next_event()) {
+    changed = changed || !std::holds_alternative<event::PieceBytes>(*e);
     std::visit([&](auto&& what) { on(link, std::forward<decltype(what)>(what), now); },
                std::move(*e));
     if (link.close_asked) break;
   }
-  output_ready_.insert(link.id);
+  // Most calls are about a part of a piece: nobody needs to look at the link for that.
+  if (changed) output_ready_.insert(link.id);
 }
 
 Core::Model* Core::model_of(Link& link, Channel channel) {

@@ -111,7 +111,7 @@ std::uint64_t Core::Limits::Flow::give_turn(Links& links, Own own, ConnectionId&
   auto next = links.upper_bound(turn);
   for (std::size_t n = links.size(); n > 0; --n, ++next) {
     if (next == links.end()) next = links.begin();
-    Link& link = *next->second;
+    Link& link = next->second;
     if (!(link.*own).open(now)) continue;
     const std::uint64_t bytes = give(link);
     if (bytes == 0) continue;
@@ -178,8 +178,8 @@ void Core::give_turns(Time now) {
          down.give_turn(links_, &Link::down, down.last, now, give) != 0) {
   }
   for (auto& [id, link] : links_) {
-    if (!link->turn_awaited || !reads_at_once(*link)) continue;
-    link->turn_awaited = false;
+    if (!link.turn_awaited || !reads_at_once(link)) continue;
+    link.turn_awaited = false;
     output_ready_.insert(id);
   }
 }
@@ -206,11 +206,11 @@ std::optional<Time> Core::next_turn() const {
   if (!limits_) return next;
   const auto at = [&next](Time due) { next = next ? std::min(*next, due) : due; };
   for (const auto& [id, link] : links_) {
-    if (link->turn_awaited) {
-      at(std::max(limits_->down.bucket.open_at(), link->down.open_at()));
+    if (link.turn_awaited) {
+      at(std::max(limits_->down.bucket.open_at(), link.down.open_at()));
     }
-    if (link->session.piece_frame_waits() || link->session.blob_frame_waits()) {
-      at(std::max(limits_->up.bucket.open_at(), link->up.open_at()));
+    if (link.session.piece_frame_waits() || link.session.blob_frame_waits()) {
+      at(std::max(limits_->up.bucket.open_at(), link.up.open_at()));
     }
   }
   return next;

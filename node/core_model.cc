@@ -64,19 +64,19 @@ void Core::remove_model(ModelKey key) {
   Model* model = find_model(key);
   if (model == nullptr) return;
   for (auto& [id, link] : links_) {
-    const auto at = link->models.find(key);
-    if (at == link->models.end()) continue;
-    link->session.unknown_model(at->second.channel);
+    const auto at = link.models.find(key);
+    if (at == link.models.end()) continue;
+    link.session.unknown_model(at->second.channel);
     output_ready_.insert(id);
-    const bool sending = std::any_of(link->uploads.begin(), link->uploads.end(),
+    const bool sending = std::any_of(link.uploads.begin(), link.uploads.end(),
                                      [&](const Upload& upload) { return upload.model == key; });
-    if (sending || (link->receiving && link->receiving->model == key)) {
+    if (sending || (link.receiving && link.receiving->model == key)) {
       // Bytes of it are on their way: the connection cannot go on without them.
-      close_link(*link, CloseReason::kDone, "the model was closed here");
+      close_link(link, CloseReason::kDone, "the model was closed here");
       continue;
     }
-    link->by_channel.erase(at->second.channel);
-    link->models.erase(at);
+    link.by_channel.erase(at->second.channel);
+    link.models.erase(at);
   }
   model_by_id_.erase(model->id);
   models_.erase(key);
@@ -118,7 +118,7 @@ bool Core::may_leave(ModelKey key) const {
   const Model* model = find_model(key);
   if (model == nullptr || !model->upload) return true;
   const bool sending = std::any_of(links_.begin(), links_.end(), [&](const auto& entry) {
-    const auto& uploads = entry.second->uploads;
+    const auto& uploads = entry.second.uploads;
     return std::any_of(uploads.begin(), uploads.end(),
                        [&](const Upload& upload) { return upload.model == key; });
   });
@@ -140,10 +140,10 @@ void Core::open_on(Link& link, Model& model) {
 // Opens a new model on every link, and takes up with the peers that opened it before we knew it.
 void Core::meet_everybody(Model& model, Time now) {
   for (auto& [id, link] : links_) {
-    if (!model.sharing) open_on(*link, model);
-    const auto at = link->models.find(model.key);
-    if (at != link->models.end() && link->session.peer_opened(at->second.channel)) {
-      introduce(*link, model, at->second, now);
+    if (!model.sharing) open_on(link, model);
+    const auto at = link.models.find(model.key);
+    if (at != link.models.end() && link.session.peer_opened(at->second.channel)) {
+      introduce(link, model, at->second, now);
     }
   }
 }
@@ -268,10 +268,10 @@ void Core::fetch_failed(ModelKey key, Error error, Time now) {
   if (model->state == Model::State::kActive) {
     const PieceRun all{PieceIndex(0), model->manifest->piece_count()};
     for (auto& [id, link] : links_) {
-      const auto at = link->models.find(key);
-      if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
-      link->session.cancel(at->second.channel, {&all, 1}, limits::kCreditBytesMax);
-      link->session.want(at->second.channel, {});
+      const auto at = link.models.find(key);
+      if (at == link.models.end() || !at->second.introduced || link.close_asked) continue;
+      link.session.cancel(at->second.channel, {&all, 1}, limits::kCreditBytesMax);
+      link.session.want(at->second.channel, {});
       output_ready_.insert(id);
     }
   }
@@ -291,9 +291,9 @@ void Core::store_finished(ModelKey key, Time now) {
   neighbours_changed_ = true;
   model->last_progress = now;
   for (auto& [id, link] : links_) {
-    const auto at = link->models.find(key);
-    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
-    link->session.want(at->second.channel, {});
+    const auto at = link.models.find(key);
+    if (at == link.models.end() || !at->second.introduced || link.close_asked) continue;
+    link.session.want(at->second.channel, {});
     output_ready_.insert(id);
   }
   actions_.push_back(action::FetchEnded{key, std::nullopt});
@@ -361,9 +361,9 @@ void Core::announce(Model& model, Time now) {
   const auto runs = model.unannounced.runs();
   model.unannounced.clear();
   for (auto& [id, link] : links_) {
-    const auto at = link->models.find(model.key);
-    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
-    link->session.have(at->second.channel, runs);
+    const auto at = link.models.find(model.key);
+    if (at == link.models.end() || !at->second.introduced || link.close_asked) continue;
+    link.session.have(at->second.channel, runs);
     output_ready_.insert(id);
   }
 }

@@ -35,7 +35,7 @@ std::size_t Core::share_of_fetch() const {
 // Those that have the model, or have not said yet.
 std::size_t Core::neighbours_of(const Model& model) const {
   return static_cast<std::size_t>(std::ranges::count_if(links_, [&](const auto& entry) {
-    const Link& link = *entry.second;
+    const Link& link = entry.second;
     const auto at = link.models.find(model.key);
     return at != link.models.end() && is_neighbour(link) &&
            (!at->second.answered || link.session.peer_opened(at->second.channel));
@@ -124,11 +124,11 @@ std::optional<ConnectionId> Core::spare_neighbour() {
   std::vector<ConnectionId> idle;
   std::vector<ConnectionId> moving;
   for (const auto& [id, link] : links_) {
-    const bool needed = std::ranges::any_of(link->models, [&](const auto& entry) {
-      return scarce.contains(entry.first) && link->session.peer_opened(entry.second.channel);
+    const bool needed = std::ranges::any_of(link.models, [&](const auto& entry) {
+      return scarce.contains(entry.first) && link.session.peer_opened(entry.second.channel);
     });
-    if (needed || !is_neighbour(*link)) continue;
-    (link->receiving || !link->uploads.empty() ? moving : idle).push_back(id);
+    if (needed || !is_neighbour(link)) continue;
+    (link.receiving || !link.uploads.empty() ? moving : idle).push_back(id);
   }
   const std::vector<ConnectionId>& spare = idle.empty() ? moving : idle;
   if (spare.empty()) return std::nullopt;
@@ -138,20 +138,20 @@ std::optional<ConnectionId> Core::spare_neighbour() {
 std::vector<Neighbour> Core::all_neighbours(Time now) const {
   std::vector<Neighbour> all;
   for (const auto& [id, link] : links_) {
-    if (!is_neighbour(*link)) continue;
+    if (!is_neighbour(link)) continue;
     std::size_t links = 0;
     bool seeks = false;
-    for (const auto& [key, at] : link->models) {
+    for (const auto& [key, at] : link.models) {
       links = std::max(links, at.connected_to.size());
       seeks |= at.wants;
     }
     all.push_back({.link = id,
                    .seeks = seeks,
-                   .useful = has_for_us(*link) || wants_of_us(*link),
-                   .near = link->near,
-                   .moving = link->receiving || !link->uploads.empty(),
+                   .useful = has_for_us(link) || wants_of_us(link),
+                   .near = link.near,
+                   .moving = link.receiving || !link.uploads.empty(),
                    .links = static_cast<std::uint32_t>(links),
-                   .age = now - link->ready_at});
+                   .age = now - link.ready_at});
   }
   return all;
 }
@@ -172,7 +172,7 @@ bool Core::has_for_us(const Link& link) const {
 // A fetch for which no neighbour has anything.
 bool Core::starved(const Model& model) const {
   return model.fetching && std::ranges::none_of(links_, [&](const auto& entry) {
-           return is_neighbour(*entry.second) && has_for_us(*entry.second, model);
+           return is_neighbour(entry.second) && has_for_us(entry.second, model);
          });
 }
 
@@ -240,19 +240,19 @@ std::vector<PeerAddress> Core::told_of(const Model& model, std::size_t others, T
   std::vector<PeerAddress> known;
   std::set<NodeId> linked;
   for (const auto& [id, link] : links_) {
-    const auto at = link->models.find(model.key);
-    if (at == link->models.end() || !is_neighbour(*link)) continue;
-    if (!link->session.peer_opened(at->second.channel)) continue;
-    const NodeId& node = link->hello->node_id;
-    const std::uint32_t site = site_tag(link->hello->site);
+    const auto at = link.models.find(model.key);
+    if (at == link.models.end() || !is_neighbour(link)) continue;
+    if (!link.session.peer_opened(at->second.channel)) continue;
+    const NodeId& node = link.hello->node_id;
+    const std::uint32_t site = site_tag(link.hello->site);
     linked.insert(node);
-    if (link->told_addresses.empty()) {
+    if (link.told_addresses.empty()) {
       known.push_back({.id = node, .address = "", .connected = true, .site = site});
     }
-    const auto addresses = std::min(link->told_addresses.size(), kAddressesTold);
+    const auto addresses = std::min(link.told_addresses.size(), kAddressesTold);
     for (std::size_t i = 0; i < addresses; ++i) {
       known.push_back(
-          {.id = node, .address = link->told_addresses[i], .connected = true, .site = site});
+          {.id = node, .address = link.told_addresses[i], .connected = true, .site = site});
     }
   }
   std::ranges::move(acquaintances_.sample(others, linked, now, random_), std::back_inserter(known));
@@ -279,11 +279,11 @@ void Core::tell_peers(Model& model, Time now) {
   }
   const std::vector<PeerAddress> known = told_of(model, kOthersTold, now);
   for (auto& [id, link] : links_) {
-    const auto at = link->models.find(model.key);
-    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
+    const auto at = link.models.find(model.key);
+    if (at == link.models.end() || !at->second.introduced || link.close_asked) continue;
     if (!all && at->second.told) continue;
     at->second.told = true;
-    link->session.peers(at->second.channel, known);
+    link.session.peers(at->second.channel, known);
     output_ready_.insert(id);
   }
 }

@@ -59,8 +59,8 @@ void Core::learn_shared(Model& model, std::vector<FileIndex> files) {
   // The root was read before: it is read again without fault.
   if (model.manifest) (void)model.learning->know(*model.manifest);
   for (auto& [id, link] : links_) {
-    const auto at = link->models.find(model.key);
-    if (at != link->models.end() && link->session.peer_opened(at->second.channel)) {
+    const auto at = link.models.find(model.key);
+    if (at != link.models.end() && link.session.peer_opened(at->second.channel)) {
       model.learning->add_peer(id);
     }
   }
@@ -76,9 +76,9 @@ void Core::shared_manifest_known(Model& model, Time now) {
       return;
     }
     for (auto& [id, link] : links_) {
-      const auto at = link->models.find(model.key);
-      if (at == link->models.end() || link->close_asked) continue;
-      if (within(*link, model, at->second.early_want)) look_for(model, at->second.early_want);
+      const auto at = link.models.find(model.key);
+      if (at == link.models.end() || link.close_asked) continue;
+      if (within(link, model, at->second.early_want)) look_for(model, at->second.early_want);
     }
   }
   look_on(model);
@@ -168,8 +168,8 @@ void Core::end_shared(ModelKey key, bool nothing_found, Time now) {
   for (auto& [other, waiting] : models_) {
     if (!waiting->sharing || waiting->learning) continue;
     for (auto& [id, link] : links_) {
-      const auto at = link->models.find(other);
-      if (at != link->models.end()) wanted_of_shared(*waiting, at->second.early_want);
+      const auto at = link.models.find(other);
+      if (at != link.models.end()) wanted_of_shared(*waiting, at->second.early_want);
     }
   }
 }
@@ -197,7 +197,7 @@ void Core::end_left_shared(Time now) {
     if (!std::exchange(model->left, false)) continue;
     // Bytes on their way need it a little longer.
     const bool sending = std::ranges::any_of(links_, [of = key](const auto& entry) {
-      return std::ranges::any_of(entry.second->uploads,
+      return std::ranges::any_of(entry.second.uploads,
                                  [of](const Upload& upload) { return upload.model == of; });
     });
     if (sending) {
@@ -210,7 +210,7 @@ void Core::end_left_shared(Time now) {
              (at->second.wants || model->learning == nullptr);
     };
     const bool kept = std::ranges::any_of(
-        links_, [&](const auto& entry) { return needed(*entry.second, model->key); });
+        links_, [&](const auto& entry) { return needed(entry.second, model->key); });
     if (!kept) left.push_back(key);
   }
   for (const ModelKey key : left) end_shared(key, find_model(key)->is_learning(), now);

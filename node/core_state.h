@@ -190,7 +190,7 @@ struct Core::Link {
   Time ready_at{};  // HELLO came
   Time last_received{};
   Time last_sent{};               // or when there was nothing to send before
-  bool idle = true;               // there was nothing to send when keep_alive() looked
+  bool idle = true;               // there was nothing to send at the last look
   std::optional<Time> alive_due;  // in Core::alive_dues_; not after the time when it is due
   Time ping_sent{};
   bool ping_pending = false;

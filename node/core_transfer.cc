@@ -219,9 +219,9 @@ void Core::piece_lost(ModelKey key, PieceIndex piece) {
   const PieceRun run{piece, 1};
   model->upload->lost({&run, 1});
   for (auto& [id, link] : links_) {
-    const auto at = link->models.find(key);
-    if (at == link->models.end() || !at->second.introduced || link->close_asked) continue;
-    link->session.lost(at->second.channel, {&run, 1});
+    const auto at = link.models.find(key);
+    if (at == link.models.end() || !at->second.introduced || link.close_asked) continue;
+    link.session.lost(at->second.channel, {&run, 1});
     output_ready_.insert(id);
   }
 }

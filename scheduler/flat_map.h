@@ -57,7 +57,7 @@ class FlatMap {
   const_iterator find(const Key& key) const {
     return const_iterator(entries_.begin() + found(key));
   }
-  bool contains(const Key& key) const { return find(key) != end(); }
+  bool contains(const Key& key) const { return found(key) < std::ssize(keys_); }
   iterator upper_bound(const Key& key) {
     return iterator(entries_.begin() +
                     (std::upper_bound(keys_.begin(), keys_.end(), key) - keys_.begin()));
@@ -78,9 +78,12 @@ class FlatMap {
                            std::forward_as_tuple(std::forward<Arguments>(arguments)...)))),
             true};
   }
-  void erase(iterator entry) {
+  void erase(iterator entry) { (void)extract(entry); }
+  std::unique_ptr<Entry> extract(iterator entry) {
+    std::unique_ptr<Entry> taken = std::move(*entry.at_);
     keys_.erase(keys_.begin() + (entry.at_ - entries_.begin()));
     entries_.erase(entry.at_);
+    return taken;
   }
 
  private:

@@ -200,6 +200,7 @@ std::uint32_t Session::begin_blob_frame(std::uint32_t body_max) {
 
 Output Session::next_output() { return impl_->next_output(); }
 void Session::sent(std::size_t n) { impl_->sent(n); }
+bool Session::has_output() const { return impl_->has_output(); }
 std::size_t Session::queued_bytes() const { return impl_->queued_bytes(); }
 
 bool Session::ready() const { return impl_->ready(); }

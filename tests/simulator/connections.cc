@@ -78,9 +78,11 @@ void Connections::read(ConnectionId id) {
   End& other = ends_[index ^ 1U];
   bool moved = false;
   while (!end.finished && !end.closing) {
+    const std::size_t readable = network_.readable(other.out);
+    if (readable == 0) break;
     const auto spans = end.core->receive_spans(id);
-    const auto n = static_cast<std::uint32_t>(
-        std::min<std::size_t>(network_.readable(other.out), spans[0].size() + spans[1].size()));
+    const auto n =
+        static_cast<std::uint32_t>(std::min(readable, spans[0].size() + spans[1].size()));
     if (n == 0) break;
     traffic_.control_messages += other.sent.pop(spans, n);
     network_.read(other.out, n, agenda_.now);
