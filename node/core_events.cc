@@ -144,7 +144,7 @@ void Core::on(Link& link, event::Have&& e, Time now) {
   }
   if (!within(link, *model, e.pieces) || !may_name(link, *model, e.pieces, 0, now)) return;
   if (model->fetching) model->download->peer_has(link.id, e.pieces);
-  model->upload->peer_has(link.id, e.pieces);
+  model->upload->peer_has(link.id, e.pieces, now);
 }
 
 void Core::on(Link& link, event::Lost&& e, Time now) {

@@ -187,7 +187,7 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   model.to_peers_changed = true;
 
   model.upload->add_peer(link.id, link.hello->node_id, now);
-  model.upload->peer_has(link.id, early_have);
+  model.upload->peer_has(link.id, early_have, now);
   model.upload->peer_wants(link.id, early_want);
   model.upload->peer_connected_to(link.id, at.connected_to);
   if (model.fetching) {

@@ -11,8 +11,7 @@
 #include "scheduler/flat_map.h"
 #include "scheduler/leases.h"
 #include "scheduler/piece_runs.h"
-#include "scheduler/rate.h"
-#include "scheduler/sparse_set.h"
+#include "scheduler/upload_peer.h"
 #include "scheduler/urgency.h"
 
 namespace shardswarm {
@@ -23,9 +22,6 @@ constexpr std::size_t kConsidered = 1024;
 constexpr std::uint32_t kFirstCopiesSpread = 256;
 // Up to so many requests are looked at one by one.
 constexpr std::size_t kFewRequests = 64;
-// A taker whose rate is not known yet.
-constexpr Duration kLeaseUnmeasured = std::chrono::seconds(2);
-constexpr std::uint32_t kLapsesMax = 2;
 constexpr Duration kHeldBack = std::chrono::seconds(1);
 // A new peer is presumed to be connected to everybody: without that each of five peers that start
 // together gets its own first copy of much before the first PEERS are answered.
@@ -47,30 +43,11 @@ class UploadScheduler::Impl {
         wanters_(pieces, 0),
         contenders_(pieces, 0),
         order_(pieces, options.seed),
-        random_(options.seed) {}
+        random_(options.seed),
+        leases_(options.lease_min) {}
 
-  struct Peer {
-    Peer(std::uint32_t pieces, const NodeId& node)
-        : id(node), have(pieces), wants(pieces), given(pieces), pulled(pieces), offered(pieces) {}
-    NodeId id;
-    PieceSet have;
-    PieceSet wants;  // and does not have
-    PieceSet given;  // chosen for it, and not announced by it yet
-    SparseSet pulled;
-    SparseSet offered;
-    std::vector<std::uint64_t> connected;  // short ids, sorted
-    std::optional<Time> presumed_until;    // counts as connected to all
-    std::uint64_t credit = 0;
-    std::uint64_t queued = 0;  // bytes chosen and not sent
-    std::uint32_t lapses = 0;
-    std::optional<Time> held_until;  // first copies wait for others
-    RateMeter rate;
+  using Peer = UploadPeer;
 
-    bool lapsed() const { return lapses >= kLapsesMax; }
-    bool requests(PieceIndex piece) const {
-      return pulled.contains(piece) || offered.contains(piece);
-    }
-  };
   void add_peer(PeerKey key, const NodeId& id, Time now) {
     Peer& peer = peers_.try_emplace(key, size_, id).first->second;
     peer.presumed_until = now + kPresumedConnected;
@@ -95,7 +72,7 @@ class UploadScheduler::Impl {
     freed_ = true;
   }
 
-  void peer_has(PeerKey key, std::span<const PieceRun> runs) {
+  void peer_has(PeerKey key, std::span<const PieceRun> runs, Time now) {
     Peer* peer = find(key);
     if (peer == nullptr) return;
     for_pieces(runs, [&](PieceIndex piece) {
@@ -107,8 +84,7 @@ class UploadScheduler::Impl {
       unsent_.erase(piece);
       reorder(piece);
       if (const auto* lease = leases_.find(piece); lease != nullptr && lease->taker != key) {
-        leases_.end(piece);
-        freed_ = true;
+        end_lease(piece, lease->taker, now);
       }
     });
   }
@@ -191,7 +167,7 @@ class UploadScheduler::Impl {
     for (const PeerKey key : leases_.expire(now)) {
       freed_ = true;
       Peer* taker = find(key);
-      if (taker == nullptr || ++taker->lapses != kLapsesMax) continue;
+      if (taker == nullptr || taker->lapsed() || ++taker->lapses < kLapsesMax) continue;
       ++lapsed_;
       leave_contest(*taker);
     }
@@ -322,16 +298,40 @@ class UploadScheduler::Impl {
     if ((ended.pulled || ended.offered) && !peer.lapsed()) --contenders_[piece.value];
     return ended;
   }
+  void enter_contest(const Peer& peer) {
+    for_requests(peer, [this](PieceIndex piece) { ++contenders_[piece.value]; });
+  }
   void leave_contest(const Peer& peer) {
-    peer.pulled.for_each([this](PieceIndex piece) { --contenders_[piece.value]; });
+    for_requests(peer, [this](PieceIndex piece) { --contenders_[piece.value]; });
+  }
+  template <class Visit>
+  static void for_requests(const Peer& peer, Visit visit) {
+    peer.pulled.for_each(visit);
     peer.offered.for_each([&](PieceIndex piece) {
-      if (!peer.pulled.contains(piece)) --contenders_[piece.value];
+      if (!peer.pulled.contains(piece)) visit(piece);
     });
+  }
+
+  // A third peer has it: from the taker, unless we sent it to others, too.
+  void end_lease(PieceIndex piece, PeerKey taker_key, Time now) {
+    freed_ = true;
+    if (times_sent_[piece.value] != 1) {
+      leases_.end(piece);
+      return;
+    }
+    leases_.passed_on(piece, now);
+    Peer* taker = find(taker_key);
+    if (taker == nullptr || taker->lapses == 0) return;
+    if (taker->lapsed()) {
+      --lapsed_;
+      enter_contest(*taker);
+    }
+    --taker->lapses;
   }
 
   bool leased_away(const Peer& peer, PeerKey key, PieceIndex piece) const {
     const auto* lease = leases_.find(piece);
-    return lease != nullptr && lease->taker != key &&
+    return lease != nullptr && !lease->lapsed && lease->taker != key &&
            (peer.presumed_until || peers_.at(lease->taker).presumed_until ||
             std::binary_search(peer.connected.begin(), peer.connected.end(),
                                short_id(lease->taker_id)));
@@ -408,18 +408,13 @@ class UploadScheduler::Impl {
     if (times_sent_[piece.value] < 0xffff) ++times_sent_[piece.value];
     unsent_.erase(piece);
     freed_ |= lapsed_ > 0;
-    if (!options_.leases || holders_[piece.value] > 0 || leases_.find(piece) != nullptr) return;
+    if (!options_.leases || holders_[piece.value] > 0) return;
+    if (const auto* lease = leases_.find(piece); lease != nullptr && !lease->lapsed) return;
     const bool others_want = std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
       return entry.first != key && entry.second.wants.contains(piece);
     });
     if (!others_want) return;
-    const double rate = peer.rate.bytes_per_second();
-    Duration expected = kLeaseUnmeasured;
-    if (rate > 0) {
-      const double seconds = std::min(2 * static_cast<double>(peer.queued) / rate, 3600.0);
-      expected = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-    }
-    leases_.give(piece, {key, peer.id, now + std::max(options_.lease_min, expected)});
+    leases_.give(piece, key, peer.id, peer.queued, peer.rate.bytes_per_second(), now);
   }
 
   std::uint32_t size_;
@@ -455,8 +450,8 @@ void UploadScheduler::add_peer(PeerKey peer, const NodeId& id, Time now) {
   impl_->add_peer(peer, id, now);
 }
 void UploadScheduler::remove_peer(PeerKey peer) { impl_->remove_peer(peer); }
-void UploadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces) {
-  impl_->peer_has(peer, pieces);
+void UploadScheduler::peer_has(PeerKey peer, std::span<const PieceRun> pieces, Time now) {
+  impl_->peer_has(peer, pieces, now);
 }
 void UploadScheduler::peer_lost(PeerKey peer, std::span<const PieceRun> pieces) {
   impl_->peer_lost(peer, pieces);

@@ -11,10 +11,11 @@
 //    its way to a peer counted as held;
 //  - leases: a piece given to a taker while nobody else is known to hold it is not given to another
 //    peer that is connected to the taker, until a third peer announces it, the taker goes, or the
-//    lease's deadline (twice the expected time, at least lease_min) passes. In its first second a
-//    peer counts as connected to all: peers that meet at a seed find each other in that time;
-//  - a taker that lets two leases lapse gets a first copy only when nobody else waits for it, or
-//    when for a second there was nothing else for it;
+//    lease's deadline (leases.h: by what taking and passing on usually take) passes. In its first
+//    second a peer counts as connected to all: peers that meet at a seed find each other in that
+//    time;
+//  - a taker that has let two leases more lapse than it passed pieces on gets a first copy only
+//    when nobody else waits for it, or when for a second there was nothing else for it;
 //  - requests for a leased piece are answered with REJECT(leased), offers just wait.
 // Not thread-safe. Time is handed in.
 #pragma once
@@ -49,7 +50,7 @@ class UploadScheduler {
 
   void add_peer(PeerKey peer, const NodeId& id, Time now);
   void remove_peer(PeerKey peer);
-  void peer_has(PeerKey peer, std::span<const PieceRun> pieces);
+  void peer_has(PeerKey peer, std::span<const PieceRun> pieces, Time now);
   void peer_lost(PeerKey peer, std::span<const PieceRun> pieces);
   void peer_wants(PeerKey peer, std::span<const PieceRun> pieces);         // replaces
   void peer_connected_to(PeerKey peer, const std::vector<NodeId>& nodes);  // replaces

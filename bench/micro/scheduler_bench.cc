@@ -202,7 +202,7 @@ class Service {
     scheduler_.sent(peer, *piece, kBytes, now_);
     const PieceRun announced{*piece, 1};
     const std::uint64_t other = (number + 1 + random_() % (kPeers - 1)) % kPeers;
-    scheduler_.peer_has(peer_key(other), {&announced, 1});
+    scheduler_.peer_has(peer_key(other), {&announced, 1}, now_);
     return true;
   }
 

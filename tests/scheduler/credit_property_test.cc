@@ -177,9 +177,9 @@ class Joined {
     down_->arrived(source.key, piece);
     down_->verified(piece);
     for (auto& [key, other] : sources_) {
-      to_source(other, [&other, piece] {
+      to_source(other, [this, &other, piece] {
         const PieceRun run{piece, 1};
-        other.up->peer_has(kFetcher, {&run, 1});
+        other.up->peer_has(kFetcher, {&run, 1}, now_);
       });
     }
   }

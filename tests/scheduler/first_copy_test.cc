@@ -86,7 +86,7 @@ TEST(FirstCopy, TwoSourcesGiveMostlyOthers) {
 TEST(FirstCopy, IsNoneOfAPieceThatSomebodyHolds) {
   Source source(1, 2);
   const PieceRun all_but_one{PieceIndex(1), kMany - 1};
-  source.up.peer_has(PeerKey(2), {&all_but_one, 1});
+  source.up.peer_has(PeerKey(2), {&all_but_one, 1}, kStart);
   EXPECT_EQ(source.give(1, Copy::kFirst), PieceIndex(0));
   EXPECT_EQ(source.up.choose(PeerKey(1), Copy::kFirst, kStart), std::nullopt);
   EXPECT_TRUE(source.up.choose(PeerKey(1), Copy::kAny, kStart));

@@ -11,15 +11,30 @@ using testing::IsEmpty;
 
 constexpr PeerKey kAnn(1);
 constexpr PeerKey kBob(2);
+constexpr Duration kMin = 500ms;
+constexpr Duration kUnmeasured = 2s;
+constexpr double kRate = 1e6;  // bytes a second
 
-Leases::Lease lease(PeerKey taker, Time deadline) {
-  return {.taker = taker, .taker_id = {}, .deadline = deadline};
+// Of a taker whose rate is not known.
+void give(Leases& leases, std::uint32_t piece, PeerKey taker, Time now) {
+  leases.give(PieceIndex(piece), taker, {}, 1000, 0, now);
+}
+// How long a lease lasts now that is given for a queue of so many bytes.
+Duration lasts(Leases& leases, std::uint64_t bytes, double rate = kRate) {
+  leases.give(PieceIndex(99), kAnn, {}, bytes, rate, 10s);
+  const Duration deadline = leases.find(PieceIndex(99))->deadline - 10s;
+  leases.end(PieceIndex(99));
+  return deadline;
+}
+bool holds(const Leases& leases, std::uint32_t piece) {
+  const auto* lease = leases.find(PieceIndex(piece));
+  return lease != nullptr && !lease->lapsed;
 }
 
 TEST(Leases, FindsWhatWasGivenUntilItEnds) {
-  Leases leases;
-  leases.give(PieceIndex(3), lease(kAnn, 10ms));
-  ASSERT_NE(leases.find(PieceIndex(3)), nullptr);
+  Leases leases(kMin);
+  give(leases, 3, kAnn, 0s);
+  ASSERT_TRUE(holds(leases, 3));
   EXPECT_EQ(leases.find(PieceIndex(3))->taker, kAnn);
   EXPECT_EQ(leases.find(PieceIndex(4)), nullptr);
   leases.end(PieceIndex(3));
@@ -27,57 +42,105 @@ TEST(Leases, FindsWhatWasGivenUntilItEnds) {
   EXPECT_EQ(leases.next_deadline(), std::nullopt);
 }
 
-TEST(Leases, ExpireEndsThoseDueAndNamesTheirTakersOnceALease) {
-  Leases leases;
-  leases.give(PieceIndex(1), lease(kAnn, 20ms));
-  leases.give(PieceIndex(2), lease(kBob, 10ms));
-  leases.give(PieceIndex(3), lease(kBob, 10ms));
-  leases.give(PieceIndex(4), lease(kAnn, 21ms));
-  EXPECT_THAT(leases.expire(9ms), IsEmpty());
-  EXPECT_THAT(leases.expire(20ms), ElementsAre(kBob, kBob, kAnn));
-  EXPECT_EQ(leases.find(PieceIndex(1)), nullptr);
-  EXPECT_NE(leases.find(PieceIndex(4)), nullptr);
-  EXPECT_THAT(leases.expire(20ms), IsEmpty());
+TEST(Leases, ExpireInTheOrderOfTheirDeadlines) {
+  Leases leases(kMin);
+  give(leases, 1, kAnn, 20ms);
+  give(leases, 2, kBob, 10ms);
+  give(leases, 3, kBob, 10ms);
+  give(leases, 4, kAnn, 21ms);
+  EXPECT_THAT(leases.expire(kUnmeasured + 9ms), IsEmpty());
+  EXPECT_THAT(leases.expire(kUnmeasured + 20ms), ElementsAre(kBob, kBob, kAnn));
+  EXPECT_FALSE(holds(leases, 1));
+  EXPECT_TRUE(holds(leases, 4));
+  EXPECT_THAT(leases.expire(kUnmeasured + 20ms), IsEmpty());
 }
 
-TEST(Leases, NextDeadlineIsTheEarliestOfThoseThatStand) {
-  Leases leases;
+TEST(Leases, WhatLapsedIsRememberedWithoutADeadline) {
+  Leases leases(kMin);
+  give(leases, 1, kAnn, 0s);
+  leases.expire(kUnmeasured);
+  ASSERT_NE(leases.find(PieceIndex(1)), nullptr);
+  EXPECT_TRUE(leases.find(PieceIndex(1))->lapsed);
   EXPECT_EQ(leases.next_deadline(), std::nullopt);
-  leases.give(PieceIndex(1), lease(kAnn, 20ms));
-  leases.give(PieceIndex(2), lease(kBob, 10ms));
-  EXPECT_EQ(leases.next_deadline(), Time(10ms));
-  leases.end(PieceIndex(2));
-  EXPECT_EQ(leases.next_deadline(), Time(20ms));
+  leases.end_of(kAnn);
+  EXPECT_EQ(leases.find(PieceIndex(1)), nullptr);
 }
 
-TEST(Leases, EndOfATakerLeavesTheOthersAlone) {
-  Leases leases;
-  leases.give(PieceIndex(1), lease(kAnn, 10ms));
-  leases.give(PieceIndex(2), lease(kBob, 30ms));
-  leases.give(PieceIndex(3), lease(kAnn, 20ms));
+TEST(Leases, TheNextDeadlineIsTheEarliest) {
+  Leases leases(kMin);
+  EXPECT_EQ(leases.next_deadline(), std::nullopt);
+  give(leases, 1, kAnn, 20ms);
+  give(leases, 2, kBob, 10ms);
+  EXPECT_EQ(leases.next_deadline(), kUnmeasured + 10ms);
+  leases.end(PieceIndex(2));
+  EXPECT_EQ(leases.next_deadline(), kUnmeasured + 20ms);
+}
+
+TEST(Leases, OfATakerThatLeavesEndAll) {
+  Leases leases(kMin);
+  give(leases, 1, kAnn, 10ms);
+  give(leases, 2, kBob, 30ms);
+  give(leases, 3, kAnn, 20ms);
   leases.end_of(kAnn);
   EXPECT_EQ(leases.find(PieceIndex(1)), nullptr);
   EXPECT_EQ(leases.find(PieceIndex(3)), nullptr);
-  EXPECT_EQ(leases.next_deadline(), Time(30ms));
-  EXPECT_THAT(leases.expire(30ms), ElementsAre(kBob));
+  EXPECT_EQ(leases.next_deadline(), kUnmeasured + 30ms);
+  EXPECT_THAT(leases.expire(kUnmeasured + 30ms), ElementsAre(kBob));
 }
 
-TEST(Leases, APieceCanBeLeasedAgain) {
-  Leases leases;
-  leases.give(PieceIndex(1), lease(kAnn, 10ms));
-  leases.end(PieceIndex(1));
-  leases.give(PieceIndex(1), lease(kBob, 40ms));
-  EXPECT_THAT(leases.expire(10ms), IsEmpty());
+TEST(Leases, GivenAgainOnlyTheNewDeadlineCounts) {
+  Leases leases(kMin);
+  give(leases, 1, kAnn, 10ms);
+  give(leases, 1, kBob, 40ms);
+  EXPECT_THAT(leases.expire(kUnmeasured + 10ms), IsEmpty());
   EXPECT_EQ(leases.find(PieceIndex(1))->taker, kBob);
 }
 
-TEST(Leases, EndingWhatIsNotLeasedChangesNothing) {
-  Leases leases;
-  leases.give(PieceIndex(1), lease(kAnn, 10ms));
+TEST(Leases, EndingWhatWasNotGivenChangesNothing) {
+  Leases leases(kMin);
+  give(leases, 1, kAnn, 10ms);
   leases.end(PieceIndex(2));
   leases.end_of(kBob);
-  EXPECT_NE(leases.find(PieceIndex(1)), nullptr);
-  EXPECT_EQ(leases.next_deadline(), Time(10ms));
+  EXPECT_TRUE(holds(leases, 1));
+  EXPECT_EQ(leases.next_deadline(), kUnmeasured + 10ms);
+}
+
+// --- how long ---
+
+TEST(Leases, LastTwoSecondsUntilItIsKnownWhatPassingOnTakes) {
+  Leases leases(kMin);
+  EXPECT_EQ(lasts(leases, 1000, 0), kUnmeasured);
+  EXPECT_EQ(lasts(leases, 1000), kUnmeasured);
+  EXPECT_EQ(lasts(leases, 3'000'000), 6s) << "twice what the queue takes";
+}
+
+TEST(Leases, LastThreeTimesWhatPassingOnUsuallyTakes) {
+  Leases leases(kMin);
+  give(leases, 1, kAnn, 1s);
+  leases.passed_on(PieceIndex(1), 1200ms);
+  EXPECT_EQ(leases.find(PieceIndex(1)), nullptr);
+  EXPECT_EQ(lasts(leases, 1000), 600ms);
+  EXPECT_EQ(lasts(leases, 1'000'000), 2s) << "the queue takes longer";
+  EXPECT_EQ(lasts(leases, 1000, 0), kUnmeasured) << "of this taker";
+  give(leases, 2, kBob, 2s);
+  leases.passed_on(PieceIndex(2), 3s);
+  EXPECT_EQ(lasts(leases, 1000), 3 * 300ms) << "an eighth of the way to a second";
+}
+
+TEST(Leases, NoLeaseIsShorterThanTheMinimum) {
+  Leases leases(kMin);
+  give(leases, 1, kAnn, 1s);
+  leases.passed_on(PieceIndex(1), 1s + 1ms);
+  EXPECT_EQ(lasts(leases, 1000), kMin);
+}
+
+// Else only what is passed on in time would count, and the time would never be found too short.
+TEST(Leases, WhatIsPassedOnLateCounts) {
+  Leases leases(kMin);
+  give(leases, 1, kAnn, 1s);
+  leases.expire(10s);
+  leases.passed_on(PieceIndex(1), 5s);
+  EXPECT_EQ(lasts(leases, 1000), 12s);
 }
 
 }  // namespace

@@ -166,7 +166,7 @@ class Swarm {
     m.up->add_peer(other.key, other.id, now_);
     send(m, other, [&, have = m.have.runs(), wants = m.wants.runs()](auto&) {
       other.down->peer_has(m.key, have);
-      other.up->peer_has(m.key, have);
+      other.up->peer_has(m.key, have, now_);
       other.up->peer_wants(m.key, wants);
     });
     tell_peers(m);
@@ -399,9 +399,9 @@ class Swarm {
   void announce(Member& m) {
     const Runs news = m.unannounced.runs();
     m.unannounced.clear();
-    tell(m, [&m, news, done = m.down->done()](Member& to) {
+    tell(m, [this, &m, news, done = m.down->done()](Member& to) {
       to.down->peer_has(m.key, news);
-      to.up->peer_has(m.key, news);
+      to.up->peer_has(m.key, news, now_);
       if (done) to.up->peer_wants(m.key, {});
     });
   }

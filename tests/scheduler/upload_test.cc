@@ -45,7 +45,9 @@ struct Uploader {
     scheduler.expire(kStart);
   }
   void wants(PeerKey peer, PieceRun pieces) { scheduler.peer_wants(peer, {&pieces, 1}); }
-  void has(PeerKey peer, PieceRun pieces) { scheduler.peer_has(peer, {&pieces, 1}); }
+  void has(PeerKey peer, PieceRun pieces, Time now = kStart) {
+    scheduler.peer_has(peer, {&pieces, 1}, now);
+  }
   auto pull(PeerKey peer, PieceRun pieces) { return scheduler.asked(peer, {&pieces, 1}, 0, false); }
   auto offer(PeerKey peer, PieceRun pieces, std::uint64_t credit) {
     return scheduler.asked(peer, {&pieces, 1}, credit, true);
@@ -239,7 +241,8 @@ TEST(Upload, ALeaseEndsAtItsDeadlineAndNotBefore) {
   EXPECT_THAT(uploader.pull(kBob, run(0)).leased, IsEmpty());
 }
 
-TEST(Upload, ALeaseLastsTwiceTheExpectedTimeButAtLeastItsMinimum) {
+// By the taker's queue and rate, and by what passing on took.
+TEST(Upload, ALeaseLastsAsLongAsTakingAndPassingOnTake) {
   UploadScheduler scheduler(kPieces, [](PieceIndex) { return 1'000'000; },
                             {.leases = true, .lease_min = 500ms});
   const PieceRun all = run(0, kPieces);
@@ -248,19 +251,20 @@ TEST(Upload, ALeaseLastsTwiceTheExpectedTimeButAtLeastItsMinimum) {
     scheduler.add_peer(peer, id_of(peer), 0s);
     scheduler.peer_wants(peer, {&all, 1});
   }
+  scheduler.expire(kStart);
   scheduler.asked(kAnn, {&all, 1}, 0, false);
   ASSERT_EQ(scheduler.choose(kAnn, UploadScheduler::Copy::kAny, kStart), PieceIndex(0));
   scheduler.sent(kAnn, PieceIndex(0), 1'000'000, kStart + 500ms);  // 2 MB/s
+  const PieceRun first = run(0);
+  scheduler.peer_has(kBob, {&first, 1}, kStart + 200ms);
   const Time now = kStart + 10s;
-  scheduler.expire(now);
   ASSERT_EQ(scheduler.choose(kAnn, UploadScheduler::Copy::kAny, now), PieceIndex(1));
   EXPECT_EQ(scheduler.next_deadline(), now + 1s) << "1 MB at 2 MB/s, twice";
-  scheduler.sent(kAnn, PieceIndex(1), 1'000'000, now + 100ms);
-  scheduler.expire(now + 10s);
   for (int i = 0; i < 20; ++i)
     scheduler.sent(kAnn, PieceIndex(1), 10'000'000, now + 10s + i * 100ms);
+  scheduler.expire(now + 20s);
   ASSERT_EQ(scheduler.choose(kAnn, UploadScheduler::Copy::kAny, now + 20s), PieceIndex(2));
-  EXPECT_EQ(scheduler.next_deadline(), now + 20s + 500ms);
+  EXPECT_EQ(scheduler.next_deadline(), now + 20s + 600ms) << "three times 200 ms";
 }
 
 TEST(Upload, APieceThatSomebodyHoldsOrNobodyElseWantsIsNotLeased) {
@@ -333,6 +337,37 @@ TEST(Upload, OneLapseIsForgiven) {
   uploader.pull(kAnn, run(5));
   uploader.pull(kBob, run(5));
   EXPECT_THAT(uploader.choose_all(kAnn, kStart + kLease), ElementsAre(5U));
+}
+
+// Whoever passes on, be it late, is no hoarder.
+TEST(Upload, APiecePassedOnMakesUpForALapse) {
+  Uploader uploader;
+  for (const PeerKey peer : {kAnn, kBob, kCid}) uploader.add(peer);
+  uploader.connect(kAnn, kBob);
+  let_two_leases_lapse(uploader);
+  const Time now = kStart + kLease;
+  uploader.pull(kAnn, run(4, 2));
+  uploader.pull(kBob, run(4, 2));
+  uploader.has(kCid, run(0), now);
+  EXPECT_TRUE(uploader.scheduler.take_freed());
+  EXPECT_THAT(uploader.choose_all(kAnn, now), ElementsAre(4U, 5U));
+  EXPECT_THAT(uploader.choose_all(kBob, now), IsEmpty()) << "they are leased to Ann";
+}
+
+TEST(Upload, WhatWeGaveToOthersTooWasNotPassedOnByItsTaker) {
+  Uploader uploader;
+  for (const PeerKey peer : {kAnn, kBob, kCid}) uploader.add(peer);
+  uploader.connect(kAnn, kBob);
+  let_two_leases_lapse(uploader);
+  const Time now = kStart + kLease;
+  uploader.has(kAnn, run(0), now);
+  uploader.pull(kCid, run(0));
+  EXPECT_THAT(uploader.choose_all(kCid, now), ElementsAre(0U));
+  uploader.has(kCid, run(0), now);
+  uploader.pull(kAnn, run(4));
+  uploader.pull(kBob, run(4));
+  EXPECT_THAT(uploader.choose_all(kAnn, now), IsEmpty());
+  EXPECT_THAT(uploader.choose_all(kBob, now), ElementsAre(4U));
 }
 
 TEST(Upload, ATakerWhosePieceSpreadLosesNothing) {

@@ -15,7 +15,7 @@ Connections::Connections(Network& network, Agenda& agenda, std::uint32_t window_
                          std::span<const std::uint32_t> piece_bytes)
     : network_(network),
       agenda_(agenda),
-      wake_bytes_(std::min(window_bytes / 4, kWakeBytesMax)),
+      wake_bytes_(std::min(window_bytes / 8, kWakeBytesMax)),
       piece_bytes_(piece_bytes) {}
 
 void Connections::add_end(const Party& party, FlowIndex out, Duration latency) {
