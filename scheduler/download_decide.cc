@@ -161,8 +161,10 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   if (peer.banned || (peer.offerable.empty() && peer.offered.empty())) return;
   // No claim is in sight when the other side counts credit differently than we do, be it for a
   // message that crossed ours: what was offered is offered again.
-  const bool quiet = now - peer.last_claim >= kOfferRenewed;
-  if (quiet && peer.outstanding == 0 && !peer.offered.empty()) {
+  const bool quiet = now - std::max(peer.last_claim, peer.renewed) >= kOfferRenewed;
+  const bool renew = quiet && peer.outstanding == 0 && !peer.offered.empty();
+  if (renew) {
+    peer.renewed = now;
     peer.credit = 0;
     peer.offered.for_each([this](PieceIndex piece) { set(piece, State::kOpen); });
     peer.offerable |= peer.offered;
@@ -182,7 +184,7 @@ void DownloadScheduler::Impl::offer(PeerKey key, Peer& peer, Time now, Decision&
   peer.offerable -= further;
   if (used < room) ask.credit_bytes = std::min(room - used, room_);
   if (starved) ask.credit_bytes = std::max<std::uint64_t>(ask.credit_bytes, 1);  // a piece
-  if (peer.credit == 0) peer.last_claim = now;
+  if (peer.credit == 0 && !renew) peer.last_claim = now;  // else it might never seem quiet
   peer.credit += ask.credit_bytes;
   room_ -= std::min(room_, ask.credit_bytes);
   decision.ask.push_back(std::move(ask));
@@ -409,7 +411,9 @@ std::optional<Time> DownloadScheduler::Impl::find_deadline() const {
   const bool ending = in_endgame();
   for (const auto& [key, peer] : peers_) {
     if (!peer.asked.empty()) at(peer.last_byte + options_.stall);
-    if (peer.outstanding == 0 && !peer.offered.empty()) at(peer.last_claim + kOfferRenewed);
+    if (peer.outstanding == 0 && !peer.offered.empty()) {
+      at(std::max(peer.last_claim, peer.renewed) + kOfferRenewed);
+    }
     for (const auto& [piece, until] : peer.refused) at(until);
     // Pulls that wait for an offer to fall quiet.
     if (peer.pullable > 0 && !peer.exhausted && offers_flow(peer, decided_)) {

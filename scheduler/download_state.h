@@ -47,6 +47,7 @@ class DownloadScheduler::Impl {
     std::uint64_t outstanding = 0;       // bytes of `asked`
     std::uint64_t credit = 0;            // given with offers, not yet claimed
     Time last_claim{};
+    Time renewed{};             // when what was offered was offered again, for want of claims
     Duration claim_interval{};  // of offers, on average; 0: not known
     Time last_byte{};
     Time since{};  // when it was added

@@ -1,5 +1,5 @@
 // Who was given the first copy of which piece, and until when others are sent to that taker for it.
-// What lapsed is remembered until a third peer has the piece: it says how long passing on takes.
+// What lapsed is remembered for a while: if it is passed on then, that says how long it takes.
 // Not thread-safe. Time is handed in.
 #pragma once
 
@@ -26,8 +26,9 @@ class Leases {
   struct Lease {
     PeerKey taker;
     NodeId taker_id;
+    std::uint32_t copies = 0;  // that the giver had sent then, this one counted
     Time since{};
-    Time deadline{};
+    Time deadline{};  // when lapsed: to be forgotten
     bool lapsed = false;
   };
 
@@ -35,13 +36,13 @@ class Leases {
     const auto it = by_piece_.find(piece);
     return it == by_piece_.end() ? nullptr : &it->second;
   }
-  // For a taker that `bytes` are queued for, at this rate (bytes a second; 0: not known). Replaces.
-  void give(PieceIndex piece, PeerKey taker, const NodeId& taker_id, std::uint64_t bytes,
-            double rate, Time now) {
+  // `bytes` are queued for the taker, at this rate (bytes a second; 0: not known). Replaces.
+  void give(PieceIndex piece, const Lease& lease, std::uint64_t bytes, double rate, Time now) {
     end(piece);
-    const Time deadline = now + std::max(min_, expected(bytes, rate));
-    by_piece_.emplace(piece, Lease{taker, taker_id, now, deadline});
-    by_deadline_.emplace(deadline, piece);
+    Lease& given = by_piece_.emplace(piece, lease).first->second;
+    given.since = now;
+    given.deadline = now + std::max(min_, expected(bytes, rate));
+    by_deadline_.emplace(given.deadline, piece);
   }
   void end(PieceIndex piece) {
     const auto it = by_piece_.find(piece);
@@ -51,7 +52,7 @@ class Leases {
   }
   // A third peer has it from the taker. REQUIRES: find(piece) != nullptr.
   void passed_on(PieceIndex piece, Time now) {
-    const Duration took = now - by_piece_.at(piece).since;
+    const Duration took = std::min(now - by_piece_.at(piece).since, kUsualMax);
     usual_ = usual_ ? *usual_ + (took - *usual_) / kUsualOf : took;
     end(piece);
   }
@@ -66,10 +67,17 @@ class Leases {
   std::vector<PeerKey> expire(Time now) {
     std::vector<PeerKey> takers;
     while (!by_deadline_.empty() && by_deadline_.begin()->first <= now) {
-      Lease& lease = by_piece_.at(by_deadline_.begin()->second);
-      lease.lapsed = true;
-      takers.push_back(lease.taker);
+      const PieceIndex piece = by_deadline_.begin()->second;
+      Lease& lease = by_piece_.at(piece);
+      if (lease.lapsed) {
+        end(piece);
+        continue;
+      }
       by_deadline_.erase(by_deadline_.begin());
+      takers.push_back(lease.taker);
+      lease.lapsed = true;
+      lease.deadline = now + kRemembered;
+      by_deadline_.emplace(lease.deadline, piece);
     }
     return takers;
   }
@@ -82,14 +90,19 @@ class Leases {
   static constexpr int kUsualOf = 8;  // pieces passed on, roughly
   static constexpr int kMargin = 3;
   static constexpr Duration kUnmeasured = std::chrono::seconds(2);
+  // Longer leases would make the time longer that they measure: a taker's backlog, or what two
+  // peers that know each other agree on.
+  static constexpr Duration kUsualMax = std::chrono::seconds(2);
+  static constexpr Duration kRemembered = std::chrono::seconds(10);
 
   // Twice what its queue takes, and three times what passing on usually takes: at 200 Mbit/s,
   // 8 nodes, that is 0.6 s, and with twice the queue alone (0.5 s) honest takers let leases lapse.
   Duration expected(std::uint64_t bytes, double rate) const {
-    if (rate == 0) return kUnmeasured;
+    const Duration usual = usual_ ? kMargin * *usual_ : kUnmeasured;
+    if (rate == 0) return std::max(usual, kUnmeasured);
     const double seconds = std::min(2 * static_cast<double>(bytes) / rate, 3600.0);
-    const auto queue = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-    return std::max(queue, usual_ ? kMargin * *usual_ : kUnmeasured);
+    return std::max(usual,
+                    std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds)));
   }
 
   Duration min_;

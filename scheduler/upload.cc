@@ -84,7 +84,7 @@ class UploadScheduler::Impl {
       unsent_.erase(piece);
       reorder(piece);
       if (const auto* lease = leases_.find(piece); lease != nullptr && lease->taker != key) {
-        end_lease(piece, lease->taker, now);
+        end_lease(piece, *lease, now);
       }
     });
   }
@@ -167,7 +167,8 @@ class UploadScheduler::Impl {
     for (const PeerKey key : leases_.expire(now)) {
       freed_ = true;
       Peer* taker = find(key);
-      if (taker == nullptr || taker->lapsed() || ++taker->lapses < kLapsesMax) continue;
+      if (taker == nullptr || taker->lapses == kLapsesKept) continue;
+      if (++taker->lapses != kLapsesMax) continue;
       ++lapsed_;
       leave_contest(*taker);
     }
@@ -312,17 +313,19 @@ class UploadScheduler::Impl {
     });
   }
 
-  // A third peer has it: from the taker, unless we sent it to others, too.
-  void end_lease(PieceIndex piece, PeerKey taker_key, Time now) {
+  // A third peer has it: from the taker, if that has it and we sent it to nobody else since.
+  void end_lease(PieceIndex piece, const Leases::Lease& lease, Time now) {
     freed_ = true;
-    if (times_sent_[piece.value] != 1) {
+    Peer* taker = find(lease.taker);
+    const bool passed_on =
+        taker != nullptr && taker->have.contains(piece) && times_sent_[piece.value] == lease.copies;
+    if (!passed_on) {
       leases_.end(piece);
       return;
     }
     leases_.passed_on(piece, now);
-    Peer* taker = find(taker_key);
-    if (taker == nullptr || taker->lapses == 0) return;
-    if (taker->lapsed()) {
+    if (taker->lapses == 0) return;
+    if (taker->lapses == kLapsesMax) {
       --lapsed_;
       enter_contest(*taker);
     }
@@ -414,7 +417,8 @@ class UploadScheduler::Impl {
       return entry.first != key && entry.second.wants.contains(piece);
     });
     if (!others_want) return;
-    leases_.give(piece, key, peer.id, peer.queued, peer.rate.bytes_per_second(), now);
+    leases_.give(piece, {.taker = key, .taker_id = peer.id, .copies = times_sent_[piece.value]},
+                 peer.queued, peer.rate.bytes_per_second(), now);
   }
 
   std::uint32_t size_;

@@ -14,8 +14,9 @@
 //    lease's deadline (leases.h: by what taking and passing on usually take) passes. In its first
 //    second a peer counts as connected to all: peers that meet at a seed find each other in that
 //    time;
-//  - a taker that has let two leases more lapse than it passed pieces on gets a first copy only
-//    when nobody else waits for it, or when for a second there was nothing else for it;
+//  - a taker that let two leases lapse, less one for each piece that it passed on since, gets a
+//    first copy only when nobody else waits for it, or when for a second there was nothing else for
+//    it;
 //  - requests for a leased piece are answered with REJECT(leased), offers just wait.
 // Not thread-safe. Time is handed in.
 #pragma once

@@ -13,8 +13,10 @@
 
 namespace shardswarm {
 
-// As many more of its leases lapsed than pieces were passed on by it.
+// Leases that lapsed, less the pieces that were passed on since. More than kLapsesKept do not
+// count: who was out of reach for a while makes up for it by what waited meanwhile.
 inline constexpr std::uint32_t kLapsesMax = 2;
+inline constexpr std::uint32_t kLapsesKept = 8;
 
 struct UploadPeer {
   UploadPeer(std::uint32_t pieces, const NodeId& node)

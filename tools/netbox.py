@@ -235,7 +235,7 @@ class NetBox:
             time.sleep(0.02)
 
     def close(self):
-        for child in self._children:
+        for child in (*self._children, *([self._watcher] if self._watcher else [])):
             child.kill()
         _remove([self._hub, *self._names])
         for child in self._children:

@@ -318,7 +318,7 @@ class Session {
   // The same until sent(), and its bytes stay where they are until then.
   Output next_output();
   void sent(std::size_t n);          // REQUIRES: n <= size of the last next_output()
-  bool has_output() const;           // or what waits for begin_piece_frame(), begin_blob_frame()
+  bool has_output() const;           // whether next_output() would find something; begins nothing
   std::size_t queued_bytes() const;  // control bytes queued, blobs and pieces not counted
 
   bool ready() const;

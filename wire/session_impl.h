@@ -51,8 +51,8 @@ class Session::Impl {
   void sent(std::size_t n);
   std::size_t queued_bytes() const { return out_.size() - out_done_ + queue_.size(); }
   bool has_output() const {
-    return !peer_closed_ &&
-           (queued_bytes() > 0 || data_body_ || blob_body_ || !blobs_.empty() || !pieces_.empty());
+    const bool begun = queued_bytes() > 0 || data_body_ || blob_body_;
+    return !peer_closed_ && (begun || (!paced_ && !(blobs_.empty() && pieces_.empty())));
   }
 
   // session.cc

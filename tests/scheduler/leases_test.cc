@@ -17,11 +17,11 @@ constexpr double kRate = 1e6;  // bytes a second
 
 // Of a taker whose rate is not known.
 void give(Leases& leases, std::uint32_t piece, PeerKey taker, Time now) {
-  leases.give(PieceIndex(piece), taker, {}, 1000, 0, now);
+  leases.give(PieceIndex(piece), {.taker = taker, .taker_id = {}}, 1000, 0, now);
 }
 // How long a lease lasts now that is given for a queue of so many bytes.
 Duration lasts(Leases& leases, std::uint64_t bytes, double rate = kRate) {
-  leases.give(PieceIndex(99), kAnn, {}, bytes, rate, 10s);
+  leases.give(PieceIndex(99), {.taker = kAnn, .taker_id = {}}, bytes, rate, 10s);
   const Duration deadline = leases.find(PieceIndex(99))->deadline - 10s;
   leases.end(PieceIndex(99));
   return deadline;
@@ -55,15 +55,25 @@ TEST(Leases, ExpireInTheOrderOfTheirDeadlines) {
   EXPECT_THAT(leases.expire(kUnmeasured + 20ms), IsEmpty());
 }
 
-TEST(Leases, WhatLapsedIsRememberedWithoutADeadline) {
+TEST(Leases, WhatLapsedIsRememberedForTenSeconds) {
+  Leases leases(kMin);
+  give(leases, 1, kAnn, 0s);
+  EXPECT_THAT(leases.expire(kUnmeasured), ElementsAre(kAnn));
+  ASSERT_NE(leases.find(PieceIndex(1)), nullptr);
+  EXPECT_TRUE(leases.find(PieceIndex(1))->lapsed);
+  EXPECT_EQ(leases.next_deadline(), kUnmeasured + 10s);
+  EXPECT_THAT(leases.expire(kUnmeasured + 10s), IsEmpty()) << "it lapsed once";
+  EXPECT_EQ(leases.find(PieceIndex(1)), nullptr);
+  EXPECT_EQ(leases.next_deadline(), std::nullopt);
+}
+
+TEST(Leases, OfATakerThatLeavesLapsedOnesEndToo) {
   Leases leases(kMin);
   give(leases, 1, kAnn, 0s);
   leases.expire(kUnmeasured);
-  ASSERT_NE(leases.find(PieceIndex(1)), nullptr);
-  EXPECT_TRUE(leases.find(PieceIndex(1))->lapsed);
-  EXPECT_EQ(leases.next_deadline(), std::nullopt);
   leases.end_of(kAnn);
   EXPECT_EQ(leases.find(PieceIndex(1)), nullptr);
+  EXPECT_EQ(leases.next_deadline(), std::nullopt);
 }
 
 TEST(Leases, TheNextDeadlineIsTheEarliest) {
@@ -121,7 +131,7 @@ TEST(Leases, LastThreeTimesWhatPassingOnUsuallyTakes) {
   EXPECT_EQ(leases.find(PieceIndex(1)), nullptr);
   EXPECT_EQ(lasts(leases, 1000), 600ms);
   EXPECT_EQ(lasts(leases, 1'000'000), 2s) << "the queue takes longer";
-  EXPECT_EQ(lasts(leases, 1000, 0), kUnmeasured) << "of this taker";
+  EXPECT_EQ(lasts(leases, 1000, 0), kUnmeasured) << "of this taker nothing is known";
   give(leases, 2, kBob, 2s);
   leases.passed_on(PieceIndex(2), 3s);
   EXPECT_EQ(lasts(leases, 1000), 3 * 300ms) << "an eighth of the way to a second";
@@ -138,9 +148,20 @@ TEST(Leases, NoLeaseIsShorterThanTheMinimum) {
 TEST(Leases, WhatIsPassedOnLateCounts) {
   Leases leases(kMin);
   give(leases, 1, kAnn, 1s);
-  leases.expire(10s);
-  leases.passed_on(PieceIndex(1), 5s);
-  EXPECT_EQ(lasts(leases, 1000), 12s);
+  leases.expire(3s);
+  leases.passed_on(PieceIndex(1), 2800ms);
+  EXPECT_EQ(lasts(leases, 1000), 3 * 1800ms);
+  EXPECT_EQ(lasts(leases, 1000, 0), 3 * 1800ms) << "of a new taker, too";
+}
+
+// A lease that made others longer than itself would grow without end.
+TEST(Leases, ATakerThatIsSlowToPassOnMakesNoLeaseLongerThanSixSeconds) {
+  Leases leases(kMin);
+  for (std::uint32_t piece = 0; piece < 100; ++piece) {
+    give(leases, piece, kAnn, 0s);
+    leases.passed_on(PieceIndex(piece), 9s);
+  }
+  EXPECT_EQ(lasts(leases, 1000), 6s);
 }
 
 }  // namespace

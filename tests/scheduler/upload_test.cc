@@ -256,6 +256,7 @@ TEST(Upload, ALeaseLastsAsLongAsTakingAndPassingOnTake) {
   ASSERT_EQ(scheduler.choose(kAnn, UploadScheduler::Copy::kAny, kStart), PieceIndex(0));
   scheduler.sent(kAnn, PieceIndex(0), 1'000'000, kStart + 500ms);  // 2 MB/s
   const PieceRun first = run(0);
+  scheduler.peer_has(kAnn, {&first, 1}, kStart + 100ms);
   scheduler.peer_has(kBob, {&first, 1}, kStart + 200ms);
   const Time now = kStart + 10s;
   ASSERT_EQ(scheduler.choose(kAnn, UploadScheduler::Copy::kAny, now), PieceIndex(1));
@@ -348,10 +349,41 @@ TEST(Upload, APiecePassedOnMakesUpForALapse) {
   const Time now = kStart + kLease;
   uploader.pull(kAnn, run(4, 2));
   uploader.pull(kBob, run(4, 2));
+  uploader.has(kAnn, run(0), now);
+  uploader.scheduler.take_freed();
   uploader.has(kCid, run(0), now);
   EXPECT_TRUE(uploader.scheduler.take_freed());
   EXPECT_THAT(uploader.choose_all(kAnn, now), ElementsAre(4U, 5U));
   EXPECT_THAT(uploader.choose_all(kBob, now), IsEmpty()) << "they are leased to Ann";
+}
+
+// What she asked for while she counted as a hoarder is contended for again.
+TEST(Upload, WhoMadeUpForItsLapsesIsWaitedForByOthersThatDidNot) {
+  Uploader uploader;
+  for (const PeerKey peer : {kAnn, kBob, kCid}) uploader.add(peer);
+  let_two_leases_lapse(uploader);
+  uploader.pull(kBob, run(2, 2));
+  ASSERT_THAT(uploader.choose_all(kBob), ElementsAre(2U, 3U));
+  const Time now = kStart + 2 * kLease;
+  uploader.scheduler.expire(now);
+  uploader.pull(kAnn, run(8));
+  uploader.pull(kBob, run(8));
+  uploader.has(kAnn, run(0), now);
+  uploader.has(kCid, run(0), now);
+  EXPECT_THAT(uploader.choose_all(kBob, now), IsEmpty()) << "Bob's leases lapsed as well";
+  uploader.withdraw(kAnn, run(8));
+  EXPECT_THAT(uploader.choose_all(kBob, now), ElementsAre(8U));
+}
+
+TEST(Upload, WhatTheTakerDoesNotHaveItDidNotPassOn) {
+  Uploader uploader;
+  for (const PeerKey peer : {kAnn, kBob, kCid}) uploader.add(peer);
+  let_two_leases_lapse(uploader);
+  const Time now = kStart + kLease;
+  uploader.has(kCid, run(0), now);
+  uploader.pull(kAnn, run(4));
+  uploader.pull(kBob, run(4));
+  EXPECT_THAT(uploader.choose_all(kAnn, now), IsEmpty());
 }
 
 TEST(Upload, WhatWeGaveToOthersTooWasNotPassedOnByItsTaker) {

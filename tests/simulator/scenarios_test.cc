@@ -29,7 +29,7 @@ const std::vector<Expected> kExpected = {
     {"pipeline-4x2", 1.1, 1.02},
     {"two-sources", 1.17, 1.52},
     {"leaving", 1.2, 1.1, {"nodes.2.leaves=1s"}},
-    {"hoarder", 1.26, 1.22},
+    {"hoarder", 1.2, 1.15},
     {"staggered", 1.11, 1.25, {"nodes.1.joins.every=70ms"}},
     {"tensor-parallel", 1.1, 1.02},
     {"mixed", 1.14, 1.1},
