@@ -195,8 +195,7 @@ void Core::keep_alive(Link& link, Time now) {
     }
     return;
   }
-  const bool was_idle =
-      std::exchange(link.idle, std::holds_alternative<std::monostate>(link.session.next_output()));
+  const bool was_idle = std::exchange(link.idle, !link.session.has_output());
   if (was_idle || link.idle) {
     link.last_sent = now;
   } else if (now - link.last_sent >= kDeadAfter) {
