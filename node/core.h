@@ -352,7 +352,7 @@ class Core {
   CoreOptions options_;
   BufferPool& buffers_;
   FlatMap<ConnectionId, Link> links_;
-  Link* last_found_ = nullptr;  // calls for one link come one after the other
+  Link* last_found_ = nullptr;  // by find_link(): calls for one link come one after the other
   std::map<ModelKey, std::unique_ptr<Model>> models_;
   std::map<ModelId, ModelKey> model_by_id_;
   std::map<NodeId, ConnectionId> link_by_node_;

@@ -15,7 +15,7 @@ constexpr Duration kSlack = std::chrono::milliseconds(20);
 // leased to others.
 constexpr Duration kOfferQuiet = std::chrono::milliseconds(100);
 constexpr Duration kOfferUnmeasured = std::chrono::seconds(1);
-// Eight at 400 Mbit/s, 1.1 GB: with 4, 8, 16 times the source sends 1.03, 1.021, 1.015 copies.
+// 8 nodes, 400 Mbit/s, 1.1 GB: with 4, 8, 16 times the source sends 1.03, 1.021, 1.015 copies.
 constexpr int kQuietIntervals = 16;
 // After this long the two sides count credit differently, or a message went astray between them.
 constexpr Duration kOfferRenewed = std::chrono::seconds(2);

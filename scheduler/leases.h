@@ -36,7 +36,8 @@ class Leases {
     const auto it = by_piece_.find(piece);
     return it == by_piece_.end() ? nullptr : &it->second;
   }
-  // `bytes` are queued for the taker, at this rate (bytes a second; 0: not known). Replaces.
+  // `lease`: to whom, and which copy; its times are set here. `bytes` are queued for the taker, at
+  // this rate (bytes a second; 0: not known). Replaces.
   void give(PieceIndex piece, const Lease& lease, std::uint64_t bytes, double rate, Time now) {
     end(piece);
     Lease& given = by_piece_.emplace(piece, lease).first->second;
