@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include "piece/limits.h"
+#include "piece/tiling.h"
+#include "storage/index_walk.h"
 
 namespace shardswarm::sim {
 namespace {
@@ -60,9 +63,9 @@ Header make_header(const ModelShape& shape) {
   return header;
 }
 
-Blob make_piece_list(std::uint32_t pieces, std::uint32_t file) {
+Blob make_piece_list(std::uint64_t pieces, std::uint32_t file) {
   std::vector<std::byte> list;
-  list.reserve(std::size_t{pieces} * sizeof(Digest));
+  list.reserve(pieces * sizeof(Digest));
   for (std::uint32_t i = 0; i < pieces; ++i) {
     const std::uint32_t number[] = {file, i};
     const Digest digest = sha256(std::as_bytes(std::span(number)));
@@ -71,32 +74,115 @@ Blob make_piece_list(std::uint32_t pieces, std::uint32_t file) {
   return std::make_shared<const std::vector<std::byte>>(std::move(list));
 }
 
+// A file of the model: with a header its tensors lie behind it.
+struct FileShape {
+  std::string path;
+  std::uint64_t bytes = 0;
+  FileKind kind = FileKind::kPlain;
+  Blob header;
+  std::uint64_t pieces = 0;
+};
+
+Result<std::shared_ptr<const Manifest>> assemble(const std::vector<FileShape>& files) {
+  ManifestRoot root;
+  std::vector<Blob> lists;
+  for (const FileShape& file : files) {
+    const auto number = static_cast<std::uint32_t>(lists.size());
+    const Blob& list = lists.emplace_back(make_piece_list(file.pieces, number));
+    FileEntry& entry = root.files.emplace_back();
+    entry = {.path = file.path, .size = file.bytes, .kind = file.kind};
+    entry.pieces = static_cast<std::uint32_t>(file.pieces);
+    entry.piece_list_digest = sha256(*list);
+    if (file.header == nullptr) continue;
+    entry.header_bytes = file.header->size();
+    entry.header_digest = sha256(*file.header);
+  }
+  const auto encoded = encode_root(root);
+  if (!encoded) return std::unexpected(encoded.error());
+  auto made = Manifest::from_root(*encoded);
+  if (!made) return std::unexpected(made.error());
+  auto manifest = std::make_shared<Manifest>(std::move(*made));
+  for (std::uint32_t i = 0; i < files.size(); ++i) {
+    if (files[i].header != nullptr) {
+      auto added = manifest->add_header(FileIndex(i), files[i].header);
+      if (!added) return std::unexpected(added.error());
+    }
+    auto added = manifest->add_piece_list(FileIndex(i), lists[i]);
+    if (!added) return std::unexpected(added.error());
+  }
+  return manifest;
+}
+
+Result<Blob> read_header(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::vector<char> bytes(8);
+  in.read(bytes.data(), 8);
+  const auto length = safetensors_header_bytes(
+      std::as_bytes(std::span(bytes).first(static_cast<std::size_t>(in.gcount()))));
+  if (!length) return std::unexpected(length.error());
+  bytes.resize(*length);
+  in.read(bytes.data() + 8, static_cast<std::streamsize>(*length - 8));
+  if (!in) return fail(Errc::kMalformed, "ends within its header");
+  const auto read = std::as_bytes(std::span(bytes));
+  return std::make_shared<const std::vector<std::byte>>(read.begin(), read.end());
+}
+
+Result<FileShape> shape_of(const WalkedFile& walked) {
+  FileShape file{.path = walked.path, .bytes = 0, .kind = walked.kind, .header = {}, .pieces = 0};
+  std::error_code error;
+  file.bytes = std::filesystem::file_size(walked.location, error);
+  if (error) return fail(Errc::kIo, error.message());
+  if (walked.kind == FileKind::kPlain) {
+    file.pieces = tile_bytes(file.bytes).pieces();
+    return file;
+  }
+  auto header = read_header(walked.location);
+  if (!header) return std::unexpected(header.error());
+  file.header = std::move(*header);
+  const auto parsed = parse_safetensors_header(*file.header);
+  if (!parsed) return std::unexpected(parsed.error());
+  if (file.header->size() + parsed->data_bytes != file.bytes) {
+    return fail(Errc::kMalformed, "is not as long as its header says");
+  }
+  for (const TensorInfo& tensor : parsed->tensors) {
+    file.pieces += tile_tensor(tensor.dtype, tensor.shape).pieces();
+  }
+  return file;
+}
+
 }  // namespace
 
 std::shared_ptr<const Manifest> make_manifest(const ModelShape& shape) {
+  if (shape.checkpoint) return shape.checkpoint;
   const Header header = make_header(shape);
-  const Blob header_blob = header.blob();
-  const auto pieces = static_cast<std::uint32_t>(header.data_bytes() / shape.piece_bytes);
+  const Blob blob = header.blob();
   const std::string config = "{\"num_hidden_layers\":" + std::to_string(shape.layers) + "}";
-  const Blob lists[] = {make_piece_list(1, 0), make_piece_list(pieces, 1)};
-  ManifestRoot root;
-  root.files.push_back({.path = "config.json",
-                        .size = config.size(),
-                        .pieces = 1,
-                        .piece_list_digest = sha256(*lists[0])});
-  root.files.push_back({.path = "model.safetensors",
-                        .size = header_blob->size() + header.data_bytes(),
-                        .kind = FileKind::kTensors,
-                        .header_bytes = header_blob->size(),
-                        .header_digest = sha256(*header_blob),
-                        .pieces = pieces,
-                        .piece_list_digest = sha256(*lists[1])});
-  auto manifest =
-      std::make_shared<Manifest>(Manifest::from_root(encode_root(root).value()).value());
-  manifest->add_header(FileIndex(1), header_blob).value();
-  manifest->add_piece_list(FileIndex(0), lists[0]).value();
-  manifest->add_piece_list(FileIndex(1), lists[1]).value();
-  return manifest;
+  return assemble({{.path = "config.json",
+                    .bytes = config.size(),
+                    .kind = FileKind::kPlain,
+                    .header = {},
+                    .pieces = 1},
+                   {.path = "model.safetensors",
+                    .bytes = blob->size() + header.data_bytes(),
+                    .kind = FileKind::kTensors,
+                    .header = blob,
+                    .pieces = header.data_bytes() / shape.piece_bytes}})
+      .value();
+}
+
+Result<std::shared_ptr<const Manifest>> read_checkpoint(const std::filesystem::path& directory) {
+  const auto walked = walk_model(directory);
+  if (!walked) return std::unexpected(walked.error());
+  std::vector<FileShape> files;
+  std::uint64_t pieces = 0;
+  for (const WalkedFile& each : *walked) {
+    auto file = shape_of(each);
+    if (!file) return fail(file.error().code, each.location.string() + ": " + file.error().message);
+    pieces += file->pieces;
+    if (pieces > limits::kPiecesMax) return fail(Errc::kLimit, "it has too many pieces");
+    files.push_back(std::move(*file));
+  }
+  return assemble(files);
 }
 
 }  // namespace shardswarm::sim

@@ -27,13 +27,23 @@ constexpr std::uint32_t kLayersMax = 1024;
 constexpr std::uint32_t kSocketBytesMax = 1U << 30;
 constexpr std::uint64_t kInAllBytesMax = std::uint64_t{1} << 40U;
 
-constexpr std::array<Member<ModelShape>, 3> kModelMembers = {{
+Result<void> read_checkpoint_member(ModelShape& shape, const Value& value) {
+  std::string directory;
+  if (auto done = value.read(directory); !done) return done;
+  auto checkpoint = read_checkpoint(directory);
+  if (!checkpoint) return value.error("is no checkpoint: " + checkpoint.error().message);
+  shape.checkpoint = std::move(*checkpoint);
+  return {};
+}
+
+constexpr std::array<Member<ModelShape>, 4> kModelMembers = {{
     {"pieces", [](ModelShape& m, const Value& v) { return v.read_count(m.pieces, kPiecesMax); }},
     {"piece",
      [](ModelShape& m, const Value& v) {
        return v.read_bytes(m.piece_bytes, static_cast<std::uint32_t>(limits::kPieceBytesMax));
      }},
     {"layers", [](ModelShape& m, const Value& v) { return v.read_count(m.layers, kLayersMax); }},
+    {"checkpoint", read_checkpoint_member},
 }};
 
 constexpr std::array<Member<RackSpec>, 3> kRackMembers = {{

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,15 +13,17 @@
 
 #include "node/core.h"
 #include "piece/load_order.h"
+#include "piece/manifest.h"
 #include "piece/selection.h"
 
 namespace shardswarm::sim {
 
-// Layers of equal tensors, an embedding and a head; cut by the real tiling.
+// Layers of equal tensors, an embedding and a head; cut by the real tiling. Or a checkpoint's.
 struct ModelShape {
   std::uint32_t pieces = 2000;           // about: whole tensors of eight pieces
   std::uint32_t piece_bytes = 1U << 20;  // of every piece
   std::uint32_t layers = 32;
+  std::shared_ptr<const Manifest> checkpoint;  // instead of the above
 };
 
 enum class Behaviour : std::uint8_t {

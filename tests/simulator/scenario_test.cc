@@ -183,6 +183,8 @@ TEST(ScenarioTest, WhatIsUnknownOrWrongIsNamedWithItsPlace) {
       {R"("model":{"piece":"2MiB"})", "model.piece is not within 1 to 1048576 bytes"},
       {R"("model":{"piece":"0B"})", "model.piece is not within 1"},
       {R"("model":{"piece":"1.5B"})", "model.piece is wrong: '1.5B' is no size"},
+      {R"("model":{"checkpoint":"no/such"})", "model.checkpoint is no checkpoint: "},
+      {R"("model":{"checkpoint":1})", "model.checkpoint is no text"},
       {R"("defaults":{"name":"x"})", "defaults.name is unknown"},
       {R"("defaults":{"up":"0gbit"})", "defaults.up is a rate of zero"},
       {R"("defaults":{"up":"-1gbit"})", "defaults.up is wrong: '-1gbit' is no rate"},
