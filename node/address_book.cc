@@ -41,7 +41,7 @@ void AddressBook::move(Entry& entry, State state, Time due) {
 
 void AddressBook::add_given(const std::string& address, Time now) {
   const auto [it, added] =
-      entries_.try_emplace(address, Entry{.given = true, .due = now, .teller = {}, .error = {}});
+      entries_.try_emplace(address, Entry{.given = true, .due = now, .error = {}});
   if (added) {
     idle_dues_.insert(now);
   } else if (!std::exchange(it->second.given, true)) {
@@ -52,14 +52,16 @@ void AddressBook::add_given(const std::string& address, Time now) {
 void AddressBook::add_learned(const std::string& address, const NodeId& teller, bool near,
                               Time now) {
   if (entries_.contains(address)) return;
-  const auto told = told_.find(teller);
-  const bool share_full = told != told_.end() && told->second.size() >= kEntriesPerTellerMax;
-  if (share_full && !make_room(told->second, true, now)) return;
+  if (const auto own = told_.find(teller); own != told_.end()) {
+    const bool full = own->second.size() >= kEntriesPerTellerMax;
+    if (full && !make_room(own->second, true, now)) return;
+  }
   if (entries_.size() >= kEntriesMax && !make_room_in_all(now)) return;
+  auto& [told_by, told] = *told_.try_emplace(teller).first;
   const auto added =
-      entries_.emplace(address, Entry{.near = near, .due = now, .teller = teller, .error = {}});
+      entries_.emplace(address, Entry{.near = near, .due = now, .teller = &told_by, .error = {}});
   idle_dues_.insert(now);
-  told_[teller].push_back(&*added.first);
+  told.push_back(&*added.first);
 }
 
 // Left alone for minutes, and that is over or it failed again. Not before: who tells of ever new
@@ -70,7 +72,7 @@ bool AddressBook::is_dead(const Entry& entry, Time now) {
 }
 
 void AddressBook::leave_told(Entries::value_type& named) {
-  const auto told = told_.find(named.second.teller);
+  const auto told = told_.find(*std::exchange(named.second.teller, nullptr));
   std::erase(told->second, &named);
   if (told->second.empty()) told_.erase(told);
 }
@@ -121,11 +123,11 @@ std::vector<std::string> AddressBook::take_due(Time now, std::size_t most, std::
     const Entry& entry = named.second;
     if (entry.state == State::kDialing && entry.near) ++near_dialing;
     if (entry.state != State::kIdle || entry.due > now) continue;
-    if (tellers != nullptr && !entry.given && !tellers->contains(entry.teller)) continue;
+    if (tellers != nullptr && !entry.given && !tellers->contains(*entry.teller)) continue;
     if (entry.given && !entry.error && !entry.answered && dialing_ < most) {
       take(named);
     } else {
-      due[entry.near ? 1 : 0][entry.teller].push_back(&named);
+      due[entry.near ? 1 : 0][entry.given ? NodeId{} : *entry.teller].push_back(&named);
     }
   }
   while (dialing_ < most && !(due[0].empty() && due[1].empty())) {
@@ -163,7 +165,7 @@ void AddressBook::failed(const std::string& address, Error error, Time now) {
   const bool leave_alone = !entry.given && entry.failures >= kLearnedFailuresMax;
   move(entry, State::kIdle,
        now + (leave_alone ? kLeaveAlone : std::min(kBackoffMin * (1 << shift), kBackoffMax)));
-  entry.error = std::move(error);
+  entry.error = std::make_unique<const Error>(std::move(error));
   entry.failed_at = now;
 }
 
@@ -207,7 +209,7 @@ void AddressBook::full(const std::string& address, Time now, Random& random) {
            Duration(std::uniform_int_distribution<Duration::rep>(0, delay.count())(random)));
   entry.failures = 0;
   entry.answered = true;
-  entry.error = full_error(address);
+  entry.error = std::make_unique<const Error>(full_error(address));
   entry.failed_at = now;
 }
 
@@ -235,7 +237,7 @@ std::optional<Error> AddressBook::all_given_failed() const {
     if (latest == nullptr || entry.failed_at > latest->failed_at) latest = &entry;
   }
   if (latest == nullptr) return std::nullopt;
-  return latest->error;
+  return *latest->error;
 }
 
 // That it answers, and takes the connection to say so, is what is seen of it meanwhile.

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <random>
 #include <set>
@@ -64,16 +65,17 @@ class AddressBook {
 
  private:
   enum class State : std::uint8_t { kIdle, kDialing, kConnected, kNever };
+  // Small: a full book of them is most of what a node of a large swarm needs.
   struct Entry {
     bool given = false;
-    bool near = true;  // of our own site, as was told; given ones count as near
+    bool near = true;       // of our own site, as was told; given ones count as near
+    bool answered = false;  // ever
     State state = State::kIdle;
-    Time due{};
     std::uint32_t failures = 0;  // in a row
     std::uint32_t refusals = 0;  // full() in a row
-    bool answered = false;       // ever
-    NodeId teller;               // of learned ones
-    std::optional<Error> error;
+    Time due{};
+    const NodeId* teller = nullptr;  // of learned ones: a key of told_
+    std::unique_ptr<const Error> error;
     Time failed_at{};
     Time connected_at{};
   };

@@ -10,8 +10,9 @@ namespace shardswarm {
 namespace {
 
 constexpr std::size_t kScratchBytes = 64 * limits::kKiB;
-// A buffer grown for one large message is not kept: 200 connections would hold 50 MiB.
-constexpr std::size_t kKeptBufferBytes = 16 * limits::kKiB;
+// A buffer grown for one large message is not kept: 200 connections would hold 50 MiB, and each of
+// 64 peers that tells of all its neighbours now and then 4 KiB more, in both directions.
+constexpr std::size_t kKeptBufferBytes = 2 * limits::kKiB;
 
 }  // namespace
 

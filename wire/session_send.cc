@@ -10,7 +10,7 @@
 namespace shardswarm {
 namespace {
 
-constexpr std::size_t kKeptQueueBytes = 64 * limits::kKiB;
+constexpr std::size_t kKeptQueueBytes = 2 * limits::kKiB;
 
 }  // namespace
 

@@ -16,15 +16,17 @@ def quoted(text):
 
 class Curl(adapter.Rival):
     programs = ("nginx", "curl")
-    settings = ({"verify": False}, {"verify": True})
+    # One process, as people start it; as many as cores, for one uses one core.
+    settings = ({"verify": False, "processes": "one"}, {"verify": False, "processes": "cores"},
+                {"verify": True, "processes": "cores"})
 
     def seed(self, options):
         nginx_seed.seed(options)
 
     def fetch(self, options, files):
-        # One curl uses one core, so there are as many as cores, as with `xargs -P`.
+        processes = os.cpu_count() if options.settings["processes"] == "cores" else 1
         commands = []
-        for number, mine in enumerate(adapter.spread(files, os.cpu_count())):
+        for number, mine in enumerate(adapter.spread(files, processes)):
             list_file = options.state / f"curl-{number}.conf"
             list_file.write_text("".join(
                 f"url = {quoted(nginx_seed.url(options.source, file))}\n"

@@ -4,6 +4,12 @@
 #include <cassert>
 
 namespace shardswarm::sim {
+namespace {
+
+// Of hundreds of thousands of streams each carries a long list of peers now and then.
+constexpr std::size_t kKeptBytes = 1024;
+
+}  // namespace
 
 std::uint32_t FrameScanner::feed(std::span<const std::byte> bytes) {
   std::uint32_t frames = 0;
@@ -108,6 +114,7 @@ void Stream::clear() {
   segments_.clear();
   first_ = 0;
   control_.clear();
+  if (control_.capacity() > kKeptBytes) control_.shrink_to_fit();
   control_read_ = 0;
   until_urgent_ = unread_ = 0;
 }
