@@ -1,5 +1,6 @@
 #include "piece/digest_lanes.h"
 
+#include <algorithm>
 #include <cassert>
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -7,22 +8,24 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
-#include <algorithm>
-#include <array>
 #include <bit>
-#include <cstdint>
 #include <cstring>
 #include <utility>
 #endif
 
 namespace shardswarm {
+namespace {
+
+// FIPS 180-4, 5.3.3.
+constexpr std::array<std::uint32_t, 8> kStart = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                                 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
+}  // namespace
 
 #ifdef SHARDSWARM_SHA_NI
 namespace {
 
-constexpr std::size_t kBlockBytes = 64;
-
-// FIPS 180-4, 4.2.2 and 5.3.3.
+// FIPS 180-4, 4.2.2.
 alignas(16) constexpr std::array<std::uint32_t, 64> kRounds = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -32,52 +35,8 @@ alignas(16) constexpr std::array<std::uint32_t, 64> kRounds = {
     0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-constexpr std::array<std::uint32_t, 8> kStart = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                                 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
-// One message under way: first its whole blocks, then what is left of it, padded.
-struct Lane {
-  const std::byte* at = nullptr;
-  std::size_t blocks = 0;  // at `at`
-  std::array<std::uint32_t, 8> state{};
-  std::array<std::byte, 2 * kBlockBytes> tail{};
-  std::size_t tail_blocks = 0;  // not yet taken up
-  Digest* digest = nullptr;     // null: nothing under way
-
-  void begin(std::span<const std::byte> message, Digest& into) {
-    at = message.data();
-    blocks = message.size() / kBlockBytes;
-    state = kStart;
-    const auto rest = message.subspan(blocks * kBlockBytes);
-    tail.fill(std::byte{0});
-    std::ranges::copy(rest, tail.begin());
-    tail[rest.size()] = std::byte{0x80};
-    tail_blocks = rest.size() + 1 + sizeof(std::uint64_t) > kBlockBytes ? 2 : 1;
-    const std::uint64_t bits = std::uint64_t{message.size()} * 8;
-    for (std::size_t i = 0; i < sizeof bits; ++i) {
-      tail[tail_blocks * kBlockBytes - 1 - i] = static_cast<std::byte>(bits >> (8 * i));
-    }
-    digest = &into;
-    settle();
-  }
-
-  // With no block left: on to the tail, or to the end.
-  void settle() {
-    if (blocks > 0) return;
-    if (tail_blocks > 0) {
-      at = tail.data();
-      blocks = std::exchange(tail_blocks, 0);
-      return;
-    }
-    for (std::size_t i = 0; i < state.size(); ++i) {
-      const std::uint32_t word = std::byteswap(state[i]);
-      std::memcpy(digest->bytes.data() + 4 * i, &word, sizeof word);
-    }
-    digest = nullptr;
-  }
-};
-
-// A lane's state as the instructions want it, and its message schedule's last 16 words.
+// A message's state as the instructions want it, and the last 16 words of its schedule.
 struct Registers {
   __m128i abef;
   __m128i cdgh;
@@ -88,21 +47,23 @@ const __m128i* vector_at(const void* at) { return static_cast<const __m128i*>(at
 
 #define SHARDSWARM_SHA_CODE [[gnu::target("sha,sse4.1"), gnu::always_inline]] inline
 
-SHARDSWARM_SHA_CODE void load_state(const Lane& lane, Registers& r) {
-  const __m128i abcd = _mm_loadu_si128(vector_at(lane.state.data()));
-  const __m128i efgh = _mm_loadu_si128(vector_at(lane.state.data() + 4));
+using State = std::array<std::uint32_t, 8>;
+
+SHARDSWARM_SHA_CODE void load_state(const State& state, Registers& r) {
+  const __m128i abcd = _mm_loadu_si128(vector_at(state.data()));
+  const __m128i efgh = _mm_loadu_si128(vector_at(state.data() + 4));
   const __m128i cdab = _mm_shuffle_epi32(abcd, 0xb1);
   const __m128i hgfe = _mm_shuffle_epi32(efgh, 0x1b);
   r.abef = _mm_alignr_epi8(cdab, hgfe, 8);
   r.cdgh = _mm_blend_epi16(hgfe, cdab, 0xf0);
 }
 
-SHARDSWARM_SHA_CODE void store_state(const Registers& r, Lane& lane) {
+SHARDSWARM_SHA_CODE void store_state(const Registers& r, State& state) {
   const __m128i feba = _mm_shuffle_epi32(r.abef, 0x1b);
   const __m128i dchg = _mm_shuffle_epi32(r.cdgh, 0xb1);
-  auto* state = reinterpret_cast<__m128i*>(lane.state.data());
-  _mm_storeu_si128(state, _mm_blend_epi16(feba, dchg, 0xf0));
-  _mm_storeu_si128(state + 1, _mm_alignr_epi8(dchg, feba, 8));
+  auto* into = reinterpret_cast<__m128i*>(state.data());
+  _mm_storeu_si128(into, _mm_blend_epi16(feba, dchg, 0xf0));
+  _mm_storeu_si128(into + 1, _mm_alignr_epi8(dchg, feba, 8));
 }
 
 // Rounds 4 * kFour to 4 * kFour + 3.
@@ -140,42 +101,6 @@ SHARDSWARM_SHA_CODE void add_state(Registers& r, const Registers& before) {
   r.cdgh = _mm_add_epi32(r.cdgh, before.cdgh);
 }
 
-[[gnu::target("sha,sse4.1")]] void compress(Lane& lane) {
-  Registers r;
-  load_state(lane, r);
-  for (const std::byte* end = lane.at + lane.blocks * kBlockBytes; lane.at != end;
-       lane.at += kBlockBytes) {
-    const Registers before = r;
-    all_rounds(r, lane.at, std::make_index_sequence<16>());
-    add_state(r, before);
-  }
-  store_state(r, lane);
-  lane.blocks = 0;
-}
-
-// As many blocks of both as the shorter has.
-[[gnu::target("sha,sse4.1")]] void compress(Lane& one, Lane& other) {
-  const std::size_t count = std::min(one.blocks, other.blocks);
-  Registers first;
-  Registers second;
-  load_state(one, first);
-  load_state(other, second);
-  for (std::size_t i = 0; i < count; ++i) {
-    const Registers first_before = first;
-    const Registers second_before = second;
-    all_rounds(first, one.at + i * kBlockBytes, second, other.at + i * kBlockBytes,
-               std::make_index_sequence<16>());
-    add_state(first, first_before);
-    add_state(second, second_before);
-  }
-  store_state(first, one);
-  store_state(second, other);
-  for (Lane* lane : {&one, &other}) {
-    lane->at += count * kBlockBytes;
-    lane->blocks -= count;
-  }
-}
-
 bool has_sha_ni() {
   unsigned eax = 0;
   unsigned ebx = 0;
@@ -185,31 +110,50 @@ bool has_sha_ni() {
   return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx & kSha) != 0;
 }
 
-void hash_in_lanes(std::span<const std::span<const std::byte>> messages,
-                   std::span<Digest> digests) {
-  std::array<Lane, 2> lanes;
-  Lane& one = lanes[0];
-  Lane& other = lanes[1];
-  std::size_t next = 0;
-  while (true) {
-    for (Lane& lane : lanes) {
-      if (lane.digest != nullptr || next == messages.size()) continue;
-      lane.begin(messages[next], digests[next]);
-      ++next;
-    }
-    if (one.digest == nullptr && other.digest == nullptr) return;
-    if (one.digest != nullptr && other.digest != nullptr) {
-      compress(one, other);
-    } else {
-      compress(one.digest != nullptr ? one : other);
-    }
-    for (Lane& lane : lanes) {
-      if (lane.digest != nullptr) lane.settle();
-    }
+}  // namespace
+
+[[gnu::target("sha,sse4.1")]] void Sha256Lanes::compress(Lane& lane, std::size_t blocks) {
+  Registers r;
+  load_state(lane.state, r);
+  for (std::size_t i = 0; i < blocks; ++i, lane.at += kBlockBytes) {
+    const Registers before = r;
+    all_rounds(r, lane.at, std::make_index_sequence<16>());
+    add_state(r, before);
+  }
+  store_state(r, lane.state);
+  lane.blocks -= blocks;
+}
+
+[[gnu::target("sha,sse4.1")]] void Sha256Lanes::compress(Lane& one, Lane& other,
+                                                         std::size_t blocks) {
+  Registers first;
+  Registers second;
+  load_state(one.state, first);
+  load_state(other.state, second);
+  for (std::size_t i = 0; i < blocks; ++i) {
+    const Registers first_before = first;
+    const Registers second_before = second;
+    all_rounds(first, one.at + i * kBlockBytes, second, other.at + i * kBlockBytes,
+               std::make_index_sequence<16>());
+    add_state(first, first_before);
+    add_state(second, second_before);
+  }
+  store_state(first, one.state);
+  store_state(second, other.state);
+  for (Lane* lane : {&one, &other}) {
+    lane->at += blocks * kBlockBytes;
+    lane->blocks -= blocks;
   }
 }
 
-}  // namespace
+Digest Sha256Lanes::digest_of(const Lane& lane) {
+  Digest digest;
+  for (std::size_t i = 0; i < lane.state.size(); ++i) {
+    const std::uint32_t word = std::byteswap(lane.state[i]);
+    std::memcpy(digest.bytes.data() + 4 * i, &word, sizeof word);
+  }
+  return digest;
+}
 #endif
 
 std::size_t sha256_lanes() {
@@ -221,15 +165,67 @@ std::size_t sha256_lanes() {
 #endif
 }
 
-void sha256_each(std::span<const std::span<const std::byte>> messages, std::span<Digest> digests) {
-  assert(messages.size() == digests.size());
+void Sha256Lanes::begin(std::span<const std::byte> message, std::size_t tag) {
+  assert(free() > 0);
+  Lane& lane = lanes_[0].busy ? lanes_[1] : lanes_[0];
+  ++under_way_;
+  lane.busy = true;
+  lane.tag = tag;
+  lane.message = message;
+  lane.at = message.data();
+  lane.blocks = message.size() / kBlockBytes;
+  lane.state = kStart;
+  const auto rest = message.subspan(lane.blocks * kBlockBytes);
+  lane.tail.fill(std::byte{0});
+  std::ranges::copy(rest, lane.tail.begin());
+  lane.tail[rest.size()] = std::byte{0x80};
+  lane.tail_blocks = rest.size() + 1 + sizeof(std::uint64_t) > kBlockBytes ? 2 : 1;
+  const std::uint64_t bits = std::uint64_t{message.size()} * 8;
+  for (std::size_t i = 0; i < sizeof bits; ++i) {
+    lane.tail[lane.tail_blocks * kBlockBytes - 1 - i] = static_cast<std::byte>(bits >> (8 * i));
+  }
+}
+
+std::optional<Sha256Lanes::Done> Sha256Lanes::advance() {
+  assert(under_way_ > 0);
+  Lane& first = lanes_[0].busy ? lanes_[0] : lanes_[1];
+  if (sha256_lanes() == 1) {
+    first.busy = false;
+    --under_way_;
+    return Done{first.tag, sha256(first.message)};
+  }
 #ifdef SHARDSWARM_SHA_NI
-  if (sha256_lanes() > 1) {
-    hash_in_lanes(messages, digests);
-    return;
+  for (Lane& lane : lanes_) {
+    if (!lane.busy || lane.blocks > 0) continue;
+    if (lane.tail_blocks == 0) {
+      lane.busy = false;
+      --under_way_;
+      return Done{lane.tag, digest_of(lane)};
+    }
+    lane.at = lane.tail.data();
+    lane.blocks = std::exchange(lane.tail_blocks, 0);
+  }
+  constexpr std::size_t kBlocks = 1024;
+  if (under_way_ == 2) {
+    compress(lanes_[0], lanes_[1], std::min({lanes_[0].blocks, lanes_[1].blocks, kBlocks}));
+  } else {
+    compress(first, std::min(first.blocks, kBlocks));
   }
 #endif
-  for (std::size_t i = 0; i < messages.size(); ++i) digests[i] = sha256(messages[i]);
+  return std::nullopt;
+}
+
+void sha256_each(std::span<const std::span<const std::byte>> messages, std::span<Digest> digests) {
+  assert(messages.size() == digests.size());
+  Sha256Lanes lanes;
+  for (std::size_t next = 0; next < messages.size() || lanes.under_way() > 0;) {
+    if (lanes.free() > 0 && next < messages.size()) {
+      lanes.begin(messages[next], next);
+      ++next;
+    } else if (const auto done = lanes.advance()) {
+      digests[done->tag] = done->digest;
+    }
+  }
 }
 
 }  // namespace shardswarm

@@ -6,7 +6,10 @@
 // the other.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 
 #include "piece/digest.h"
@@ -15,6 +18,45 @@ namespace shardswarm {
 
 // How many messages are hashed at once here: 1 or 2.
 std::size_t sha256_lanes();
+
+// Messages under way side by side: a lane whose message is done takes another. Plain state, no
+// threads.
+class Sha256Lanes {
+ public:
+  std::size_t free() const { return sha256_lanes() - under_way_; }
+  std::size_t under_way() const { return under_way_; }
+  // `message` must stay as it is until it is done. REQUIRES: free() > 0.
+  void begin(std::span<const std::byte> message, std::size_t tag);
+  struct Done {
+    std::size_t tag;
+    Digest digest;
+  };
+  // Some 64 KiB further on each lane, or a message that is done. REQUIRES: under_way() > 0.
+  std::optional<Done> advance();
+
+ private:
+  static constexpr std::size_t kBlockBytes = 64;
+  static constexpr std::size_t kLanesMax = 2;
+
+  // First the message's whole blocks, then what is left of it, padded.
+  struct Lane {
+    bool busy = false;
+    std::size_t tag = 0;
+    const std::byte* at = nullptr;
+    std::size_t blocks = 0;  // at `at`
+    std::array<std::uint32_t, 8> state{};
+    std::array<std::byte, 2 * kBlockBytes> tail{};
+    std::size_t tail_blocks = 0;  // not yet taken up
+    std::span<const std::byte> message;
+  };
+
+  static void compress(Lane& lane, std::size_t blocks);
+  static void compress(Lane& one, Lane& other, std::size_t blocks);  // so many of each
+  static Digest digest_of(const Lane& lane);
+
+  std::array<Lane, kLanesMax> lanes_;
+  std::size_t under_way_ = 0;
+};
 
 // digests[i] = sha256(messages[i]). Thread-safe. REQUIRES: as many digests as messages.
 void sha256_each(std::span<const std::span<const std::byte>> messages, std::span<Digest> digests);

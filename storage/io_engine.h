@@ -38,6 +38,9 @@ class IoEngine {
   virtual void sync(int fd, IoDone done) = 0;  // fdatasync
   // Asks the kernel to have these bytes in its page cache soon, so that sendfile does not wait.
   virtual void read_ahead(int fd, std::uint64_t offset, std::uint64_t bytes, IoDone done) = 0;
+  // Whether these bytes are in the page cache now, or on their way into it: then nothing is gained
+  // by read_ahead. False as well where the system does not tell.
+  virtual bool is_cached(int, std::uint64_t, std::uint64_t) const { return false; }
   virtual EngineReport report() const = 0;
 };
 

@@ -119,7 +119,8 @@ class Store {
   virtual std::optional<FileRange> range(PieceIndex piece) const = 0;
   // Makes a piece ready to be sent: read-ahead for `kRange`, its bytes in `buffer` for `kBuffer`.
   // kIo when the file shrank or cannot be read: the piece leaves have(). kIo, too, when a file that
-  // is only read is not what it was at opening: all its pieces leave have().
+  // is only read is not what it was at opening: all its pieces leave have(). `done` of a range that
+  // is in the page cache may be called before prepare_range returns.
   virtual void prepare_range(PieceIndex piece, std::function<void(Result<FileRange>)> done) = 0;
   virtual void read_piece(PieceIndex piece, PieceBuffer buffer,
                           std::function<void(Result<PieceBuffer>)> done) = 0;

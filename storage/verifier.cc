@@ -1,9 +1,7 @@
 #include "storage/verifier.h"
 
-#include <algorithm>
 #include <array>
 #include <utility>
-#include <vector>
 
 #include "piece/digest_lanes.h"
 #include "piece/limits.h"
@@ -11,17 +9,46 @@
 namespace shardswarm {
 namespace {
 
-constexpr std::size_t kAtOnceMax = 2;
 // Pieces of 1 MiB that come within it, at 250 MB/s, are worth waiting for: one alone takes 0.6 ms
 // to hash, and so do two. Small ones take less than a change of threads.
 constexpr auto kClose = std::chrono::milliseconds(4);
 constexpr std::size_t kWorthWaiting = 256 * limits::kKiB;
+// Until other work of the same workers has its turn.
+constexpr unsigned kPiecesInTurn = 4;
 
 }  // namespace
 
-Verifier::Verifier(Workers& workers) : workers_(workers), queue_(std::make_shared<Queue>()) {
-  queue_->at_once = std::min(kAtOnceMax, sha256_lanes());
-}
+struct Verifier::Hand {
+  Sha256Lanes lanes;
+  std::array<Job, 2> jobs;  // by tag
+
+  // Fills the lanes; whether there is anything to do, else the queue does without this hand.
+  bool fill(Queue& queue) {
+    std::unique_lock lock(queue.mutex);
+    if (lanes.under_way() == 0 && queue.busy > 1 && queue.jobs.size() < sha256_lanes()) {
+      --queue.busy;  // another is at it, and takes what there is
+      return false;
+    }
+    while (lanes.free() > 0) {
+      if (queue.jobs.empty()) {
+        if (lanes.under_way() == 0 || !queue.worth_waiting || queue.waiting > 0) break;
+        ++queue.waiting;
+        queue.worth_waiting =
+            queue.more.wait_for(lock, kClose, [&] { return !queue.jobs.empty(); });
+        --queue.waiting;
+        continue;
+      }
+      const std::size_t tag = jobs[0].done ? 1 : 0;
+      jobs[tag] = std::move(queue.jobs.front());
+      queue.jobs.pop_front();
+      lanes.begin(jobs[tag].bytes, tag);
+    }
+    if (lanes.under_way() == 0) --queue.busy;
+    return lanes.under_way() > 0;
+  }
+};
+
+Verifier::Verifier(Workers& workers) : workers_(workers), queue_(std::make_shared<Queue>()) {}
 
 void Verifier::check(std::span<const std::byte> bytes, const Digest& expected, Done done) {
   {
@@ -29,54 +56,30 @@ void Verifier::check(std::span<const std::byte> bytes, const Digest& expected, D
     queue_->jobs.push_back({bytes, expected, std::move(done)});
     const auto now = std::chrono::steady_clock::now();
     const bool soon = now - std::exchange(queue_->came, now) < kClose;
-    queue_->worth_waiting = soon && bytes.size() >= kWorthWaiting && queue_->at_once > 1;
-    const bool enough = queue_->jobs.size() >= queue_->at_once;
-    if (enough && queue_->waiting > 0) {
-      queue_->two.notify_one();
-      return;
-    }
+    queue_->worth_waiting = soon && bytes.size() >= kWorthWaiting;
+    if (queue_->waiting > 0) queue_->more.notify_one();
+    if (queue_->waiting >= queue_->jobs.size()) return;
+    const bool enough = queue_->jobs.size() >= sha256_lanes();
     if (queue_->busy > 0 && (!enough || queue_->busy >= workers_.threads())) return;
     ++queue_->busy;
   }
-  workers_.post([&workers = workers_, queue = queue_] { run(workers, queue); });
+  workers_.post(
+      [&workers = workers_, queue = queue_] { run(workers, queue, std::make_shared<Hand>()); });
 }
 
-// One turn, so that other work of these workers has its own; then again until nothing waits.
-void Verifier::run(Workers& workers, const std::shared_ptr<Queue>& queue) {
-  std::vector<Job> jobs;
-  {
-    std::unique_lock lock(queue->mutex);
-    if (queue->worth_waiting && queue->waiting == 0) {
-      ++queue->waiting;
-      queue->two.wait_for(lock, kClose, [&] { return queue->jobs.size() >= queue->at_once; });
-      --queue->waiting;
-    }
-    if (queue->jobs.size() < queue->at_once && queue->busy > 1) {
-      --queue->busy;  // another is at it, and takes what there is
-      return;
-    }
-    while (!queue->jobs.empty() && jobs.size() < queue->at_once) {
-      jobs.push_back(std::move(queue->jobs.front()));
-      queue->jobs.pop_front();
-    }
-  }
-  std::array<std::span<const std::byte>, kAtOnceMax> bytes;
-  std::array<Digest, kAtOnceMax> digests;
-  for (std::size_t i = 0; i < jobs.size(); ++i) bytes[i] = jobs[i].bytes;
-  sha256_each({bytes.data(), jobs.size()}, {digests.data(), jobs.size()});
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    const Job job = std::move(jobs[i]);  // goes before the next: it may hold a store
-    const bool matches = digests[i] == job.expected;
+void Verifier::run(Workers& workers, const std::shared_ptr<Queue>& queue,
+                   const std::shared_ptr<Hand>& hand) {
+  for (unsigned pieces = 0; pieces < kPiecesInTurn;) {
+    if (!hand->fill(*queue)) return;
+    const auto hashed = hand->lanes.advance();
+    if (!hashed) continue;
+    // Taken out, so that it goes before the next: it may hold a store.
+    const Job job = std::exchange(hand->jobs[hashed->tag], {});
+    const bool matches = hashed->digest == job.expected;
     job.done(matches, matches ? xxh3_64(job.bytes) : 0);
+    ++pieces;
   }
-  {
-    const std::scoped_lock lock(queue->mutex);
-    if (queue->jobs.empty()) {
-      --queue->busy;
-      return;
-    }
-  }
-  workers.post([&workers, queue] { run(workers, queue); });
+  workers.post([&workers, queue, hand] { run(workers, queue, hand); });
 }
 
 }  // namespace shardswarm

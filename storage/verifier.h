@@ -1,8 +1,8 @@
-// Checks received pieces against their digests, on workers: two at a time where two wait.
+// Checks received pieces against their digests, on workers: two at a time on each.
 //
 // Two messages are hashed in little more than the time of one (piece/digest_lanes.h). So a second
-// worker begins only where two pieces wait, and where pieces follow each other closely the first
-// waits for the second.
+// worker begins only where two pieces wait, a piece that is done makes room for the next beside
+// the other, and where pieces follow each other closely one waits for a second.
 #pragma once
 
 #include <chrono>
@@ -39,14 +39,15 @@ class Verifier {
   struct Queue {
     std::mutex mutex;
     std::deque<Job> jobs;
-    std::size_t at_once = 1;
-    unsigned busy = 0;                           // workers at it
+    unsigned busy = 0;                           // hands at it
     unsigned waiting = 0;                        // of them, for a second job: one at most
     std::chrono::steady_clock::time_point came;  // the last job
     bool worth_waiting = false;                  // a further one is likely to come soon
-    std::condition_variable two;
+    std::condition_variable more;
   };
-  static void run(Workers& workers, const std::shared_ptr<Queue>& queue);
+  struct Hand;  // the pieces that one worker has under way
+  static void run(Workers& workers, const std::shared_ptr<Queue>& queue,
+                  const std::shared_ptr<Hand>& hand);
 
   Workers& workers_;
   std::shared_ptr<Queue> queue_;

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -66,6 +67,34 @@ TEST(Sha256, HashesManyAsOneByOne) {
   std::vector<Digest> digests(messages.size());
   sha256_each(messages, digests);
   EXPECT_EQ(digests.back(), sha256(messages.back()));
+}
+
+// Messages that begin while another is at any of its steps, or alone, and those longer than a step.
+TEST(Sha256, LanesTakeMessagesAsTheyCome) {
+  const Bytes buffer = sanity_buffer(300'000);
+  std::vector<std::span<const std::byte>> messages;
+  for (std::size_t i = 0; i < 40; ++i) {
+    messages.push_back(std::span(buffer).first(i * i * i % 7 * 41'111 + 61 * i));
+  }
+  for (std::size_t steps = 0; steps < 6; ++steps) {  // between one's beginning and the next one's
+    Sha256Lanes lanes;
+    std::vector<bool> done(messages.size());
+    const auto advance = [&] {
+      const auto found = lanes.advance();
+      if (!found) return;
+      EXPECT_FALSE(done.at(found->tag)) << found->tag;
+      done.at(found->tag) = true;
+      EXPECT_EQ(found->digest, sha256(messages[found->tag])) << found->tag;
+    };
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+      while (lanes.free() == 0) advance();
+      lanes.begin(messages[i], i);
+      for (std::size_t n = 0; n < steps && lanes.under_way() > 0; ++n) advance();
+    }
+    while (lanes.under_way() > 0) advance();
+    EXPECT_EQ(lanes.free(), sha256_lanes());
+    EXPECT_EQ(std::ranges::count(done, true), std::ssize(messages));
+  }
 }
 
 TEST(Sha256, HashesSeveralSpansAsOne) {

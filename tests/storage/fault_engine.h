@@ -84,6 +84,9 @@ class FaultEngine final : public IoEngine {
   void read_ahead(int fd, std::uint64_t offset, std::uint64_t bytes, IoDone done) override {
     under_->read_ahead(fd, offset, bytes, std::move(done));
   }
+  bool is_cached(int fd, std::uint64_t offset, std::uint64_t bytes) const override {
+    return under_->is_cached(fd, offset, bytes);
+  }
   EngineReport report() const override { return under_->report(); }
 
  private:

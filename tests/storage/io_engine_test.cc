@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -85,6 +86,28 @@ TEST_P(IoEngineTest, WritesSyncsAndReadsPooledAndOtherMemory) {
     EXPECT_EQ(report.submissions, 0U);
     EXPECT_FALSE(report.registered_buffers);
   }
+}
+
+// Holes are in no cache until they are read.
+TEST_P(IoEngineTest, KnowsWhatIsCachedWhereTheSystemTells) {
+  const Fd file = open_new(dir_ / "f");
+  ASSERT_EQ(::ftruncate(file.get(), 1'000'000), 0);
+  EXPECT_FALSE(engine_->is_cached(file.get(), 0, 1'000'000));
+  ASSERT_TRUE(write(file.get(), 100'000, noise(100'000, 1)));
+  if (GetParam() == EngineKind::kPosix) {
+    EXPECT_FALSE(engine_->is_cached(file.get(), 100'000, 100'000));
+    return;
+  }
+  if (::syscall(451, file.get(), nullptr, nullptr, 0) != 0 && errno == ENOSYS) {
+    GTEST_SKIP() << "no cachestat before Linux 6.5";
+  }
+  EXPECT_TRUE(engine_->is_cached(file.get(), 100'000, 100'000));
+  EXPECT_TRUE(engine_->is_cached(file.get(), 199'999, 1));
+  EXPECT_TRUE(engine_->is_cached(file.get(), 0, 0));
+  EXPECT_FALSE(engine_->is_cached(file.get(), 90'000, 100'000));
+  EXPECT_FALSE(engine_->is_cached(file.get(), 190'000, 100'000));
+  EXPECT_FALSE(engine_->is_cached(file.get(), 900'000, 1));
+  EXPECT_FALSE(engine_->is_cached(-1, 0, 1));
 }
 
 // More than is registered at once, all of it under way together.
