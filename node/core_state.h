@@ -12,8 +12,8 @@ namespace shardswarm {
 
 // What a link may have on its way out before the socket took it, but for one piece: enough to keep
 // the socket busy while the next is read, little enough to stay free in the choice. What goes out
-// in kUploadAhead where that is more: making a piece ready takes two changes of thread, a
-// millisecond when all cores are busy.
+// in kUploadAhead where that is more: making a piece ready that is not cached, or is to be
+// encrypted, takes two changes of thread, a millisecond when all cores are busy.
 inline constexpr std::uint64_t kUploadBytesAhead = 256 * limits::kKiB;
 inline constexpr std::uint64_t kUploadBytesAheadMax = 4 * limits::kMiB;
 inline constexpr auto kUploadAhead = std::chrono::milliseconds(2);

@@ -192,8 +192,7 @@ void Core::erase_upload(Link& link, const std::deque<Upload>::iterator& upload) 
   count_ahead(link);
 }
 
-void Core::piece_prepared(ConnectionId connection, ModelKey key, PieceIndex piece, bool ok,
-                          Time now) {
+void Core::piece_prepared(ConnectionId connection, ModelKey key, PieceIndex piece, bool ok) {
   Link* link = find_link(connection);
   Model* model = find_model(key);
   if (link == nullptr || model == nullptr) return;
@@ -201,7 +200,6 @@ void Core::piece_prepared(ConnectionId connection, ModelKey key, PieceIndex piec
     return u.model == key && u.piece == piece && !u.prepared;
   });
   if (it == link->uploads.end()) return;
-  (void)now;
   if (!ok && !it->cancelled) {
     model->upload->unsent(connection, piece);
     const PieceRun run{piece, 1};

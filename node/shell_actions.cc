@@ -74,7 +74,7 @@ void Shell::carry_out(action::PreparePiece&& a) {
   const auto connection = connections_.find(a.connection);
   const auto store = stores_.find(a.model);
   if (connection == connections_.end() || store == stores_.end()) {
-    core_->piece_prepared(a.connection, a.model, a.piece, false, now());
+    core_->piece_prepared(a.connection, a.model, a.piece, false);
     return;
   }
   // Directories of shared models are not locked: what is read is checked after reading, a range
@@ -94,7 +94,7 @@ void Shell::carry_out(action::PreparePiece&& a) {
           log(LogLevel::kWarning, range.error().message);
           piece_lost(a.model, a.piece);
         }
-        core_->piece_prepared(a.connection, a.model, a.piece, range.has_value(), now());
+        core_->piece_prepared(a.connection, a.model, a.piece, range.has_value());
         schedule_settle();
       });
 }
@@ -102,7 +102,7 @@ void Shell::carry_out(action::PreparePiece&& a) {
 void Shell::prepare_bytes(const action::PreparePiece& a) {
   const auto store = stores_.find(a.model);
   if (store == stores_.end()) {
-    core_->piece_prepared(a.connection, a.model, a.piece, false, now());
+    core_->piece_prepared(a.connection, a.model, a.piece, false);
     return;
   }
   auto buffer = send_buffers_.take(a.length);
@@ -122,7 +122,7 @@ void Shell::prepare_bytes(const action::PreparePiece& a) {
       log(LogLevel::kWarning, bytes.error().message);
       piece_lost(a.model, a.piece);
     }
-    core_->piece_prepared(a.connection, a.model, a.piece, ok, now());
+    core_->piece_prepared(a.connection, a.model, a.piece, ok);
     schedule_settle();
   });
 }

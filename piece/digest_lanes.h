@@ -23,7 +23,12 @@ std::size_t sha256_lanes();
 // threads.
 class Sha256Lanes {
  public:
-  std::size_t free() const { return sha256_lanes() - under_way_; }
+  // REQUIRES: 1 <= lanes <= sha256_lanes().
+  explicit Sha256Lanes(std::size_t lanes = sha256_lanes()) : count_(lanes) {}
+  Sha256Lanes(const Sha256Lanes&) = delete;  // a lane points into itself
+  Sha256Lanes& operator=(const Sha256Lanes&) = delete;
+
+  std::size_t free() const { return count_ - under_way_; }
   std::size_t under_way() const { return under_way_; }
   // `message` must stay as it is until it is done. REQUIRES: free() > 0.
   void begin(std::span<const std::byte> message, std::size_t tag);
@@ -31,7 +36,8 @@ class Sha256Lanes {
     std::size_t tag;
     Digest digest;
   };
-  // Some 64 KiB further on each lane, or a message that is done. REQUIRES: under_way() > 0.
+  // A step: 64 KiB at most of each message, or one that is done; with one lane alone a whole
+  // message. REQUIRES: under_way() > 0.
   std::optional<Done> advance();
 
  private:
@@ -55,6 +61,7 @@ class Sha256Lanes {
   static Digest digest_of(const Lane& lane);
 
   std::array<Lane, kLanesMax> lanes_;
+  std::size_t count_;
   std::size_t under_way_ = 0;
 };
 

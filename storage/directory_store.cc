@@ -103,7 +103,7 @@ void DirectoryStore::prepare_range(PieceIndex piece, std::function<void(Result<F
     return;
   }
   const FileRange found = *range(piece);
-  // Two threads and a worker of the kernel less than to ask for it, 40 us a piece.
+  // Asking for it takes two threads and a worker of the kernel, of which nothing would come.
   if (environment_.engine.is_cached(found.fd, found.offset, found.length)) {
     done(found);
     return;

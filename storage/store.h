@@ -44,8 +44,9 @@ struct StoreProgress {
 };
 
 // Not thread-safe: all calls on the owner's thread, and all callbacks come there (through
-// StorageEnvironment::post); operations under way keep the store alive. open_* block (they read,
-// hash and allocate): call them on a thread that may wait, but not on one of `workers`.
+// StorageEnvironment::post, but for prepare_range's); operations under way keep the store alive.
+// open_* block (they read, hash and allocate): call them on a thread that may wait, but not on one
+// of `workers`.
 class Store {
  public:
   struct TargetOptions {

@@ -30,9 +30,12 @@ constexpr std::size_t kPartBytes = 2 * limits::kMiB;
 static_assert(kPartBytes % limits::kBufferBytesLarge == 0);
 static_assert(limits::kBufferBytesLarge % limits::kBufferBytesSmall == 0);
 
-// cachestat(2), since Linux 6.5; not yet in Debian 12's headers. It is refused for files that we
-// neither own nor may write.
+// cachestat(2), since Linux 6.5. It is refused for files that we neither own nor may write.
+#ifdef SYS_cachestat
+constexpr long kCachestat = SYS_cachestat;
+#else  // Debian 12's headers
 constexpr long kCachestat = 451;
+#endif
 struct CachestatRange {
   std::uint64_t offset;
   std::uint64_t length;

@@ -14,7 +14,7 @@ namespace {
 constexpr auto kClose = std::chrono::milliseconds(4);
 constexpr std::size_t kWorthWaiting = 256 * limits::kKiB;
 // Until other work of the same workers has its turn.
-constexpr unsigned kPiecesInTurn = 4;
+constexpr unsigned kPiecesInTurn = 2;
 
 }  // namespace
 
@@ -24,27 +24,36 @@ struct Verifier::Hand {
 
   // Fills the lanes; whether there is anything to do, else the queue does without this hand.
   bool fill(Queue& queue) {
+    if (lanes.free() == 0) return true;
     std::unique_lock lock(queue.mutex);
-    if (lanes.under_way() == 0 && queue.busy > 1 && queue.jobs.size() < sha256_lanes()) {
+    if (lanes.under_way() > 0) {
+      take(queue);
+      return true;
+    }
+    if (queue.jobs.empty() || (queue.busy > 1 && queue.jobs.size() < sha256_lanes())) {
       --queue.busy;  // another is at it, and takes what there is
       return false;
     }
-    while (lanes.free() > 0) {
-      if (queue.jobs.empty()) {
-        if (lanes.under_way() == 0 || !queue.worth_waiting || queue.waiting > 0) break;
-        ++queue.waiting;
-        queue.worth_waiting =
-            queue.more.wait_for(lock, kClose, [&] { return !queue.jobs.empty(); });
-        --queue.waiting;
-        continue;
+    take(queue);
+    // Before it is begun only: later it is sooner done alone than a second one comes.
+    if (lanes.free() > 0 && queue.worth_waiting && queue.waiting == 0) {
+      ++queue.waiting;
+      if (!queue.more.wait_for(lock, kClose, [&] { return !queue.jobs.empty(); })) {
+        queue.worth_waiting = false;
       }
+      --queue.waiting;
+      take(queue);
+    }
+    return true;
+  }
+
+  void take(Queue& queue) {
+    while (lanes.free() > 0 && !queue.jobs.empty()) {
       const std::size_t tag = jobs[0].done ? 1 : 0;
       jobs[tag] = std::move(queue.jobs.front());
       queue.jobs.pop_front();
       lanes.begin(jobs[tag].bytes, tag);
     }
-    if (lanes.under_way() == 0) --queue.busy;
-    return lanes.under_way() > 0;
   }
 };
 

@@ -10,6 +10,7 @@
 namespace shardswarm {
 namespace {
 
+// As for kKeptBufferBytes of what is received.
 constexpr std::size_t kKeptQueueBytes = 2 * limits::kKiB;
 
 }  // namespace

@@ -83,6 +83,8 @@ void add_tools(CLI::App& app, Options& options) {
   app.add_option("--engine", options.engine, "shardswarm's disk engine")
       ->check(CLI::IsMember({"auto", "uring", "posix"}))
       ->capture_default_str();
+  app.add_flag("--cold", options.cold,
+               "Before each run the sources' files leave the page cache; not with --dir in memory");
   app.add_option("--seed-args", options.seed_arguments, "More flags for `shardswarm seed`");
   app.add_option("--fetch-args", options.fetch_arguments, "More flags for `shardswarm fetch`");
   app.add_option("--patience", options.patience_seconds, "Seconds until a run counts as failed")
@@ -181,6 +183,7 @@ int main(int argc, char** argv) {
   const std::vector<std::string_view> words(argv + 1, argv + argc);
   if (words.size() == 1 && words[0] == "agent") return run_agent();
   if (words.size() == 2 && words[0] == "digest") return run_digest(argv[2]);
+  if (words.size() == 2 && words[0] == "evict") return run_evict(argv[2]);
   auto log = spdlog::stderr_logger_st("bench");
   log->set_pattern("%v");
   spdlog::set_default_logger(log);

@@ -25,6 +25,7 @@ struct Options {
   std::uint32_t stages = 4, replicas = 2;
   bool tls = false;
   std::string engine = "auto";
+  bool cold = false;
   std::string directory;  // for data, on every host; empty: /dev/shm, or the temporary directory
   std::string remote_directory = ".cache/shardswarm-bench";  // for copied programs, from the home
   std::string ssh = "ssh";                                   // the command, with options

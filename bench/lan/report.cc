@@ -41,6 +41,7 @@ std::string facts(const Place& scenario) {
   }
   page += fact(scenario.at("transport").json() == "tls" ? "TLS" : "plain TCP");
   page += fact("engine " + escape(scenario.at("engine").text()));
+  if (scenario.json().value("cold", false)) page += fact("cold source");
   return page + counted(scenario.at("repeats"), "repeat") + "</p>";
 }
 

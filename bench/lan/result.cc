@@ -62,6 +62,7 @@ Json scenario_json(const ScenarioResult& scenario) {
           {"model_bytes", scenario.model_bytes},
           {"transport", scenario.tls ? "tls" : "plain"},
           {"engine", scenario.engine},
+          {"cold", scenario.cold},
           {"repeats", scenario.repeats}};
 }
 

@@ -66,6 +66,7 @@ struct ScenarioResult {
   std::uint64_t model_bytes = 0;
   bool tls = false;
   std::string engine = "auto";
+  bool cold = false;
   std::uint32_t repeats = 0;
 };
 

@@ -43,6 +43,7 @@ class Run {
  private:
   Result<void> lay_older(Live& node);
   Result<void> start_sources();
+  Result<void> cool_sources();
   Result<void> start_fetchers(bool late);
   Command fetch(const Live& node) const;
   Result<void> watch_all();
@@ -131,6 +132,18 @@ Result<void> Run::start_sources() {
   return {};
 }
 
+// What they read when they started goes, too.
+Result<void> Run::cool_sources() {
+  if (!transfer_.cold) return {};
+  for (Live& node : nodes_) {
+    if (!node.plan->source) continue;
+    const std::string& bench = cluster_.programs(node.plan->host).bench;
+    auto cooled = node.link->run({.argv = {bench, "evict", node.files.model}});
+    if (!cooled) return std::unexpected(cooled.error());
+  }
+  return {};
+}
+
 Command Run::fetch(const Live& node) const {
   Meeting meeting{.source = nodes_.front().link->address(), .ticket = ticket_};
   for (const Live& other : nodes_) {
@@ -179,6 +192,7 @@ Result<void> Run::transfer_all(double patience_seconds) {
     if (auto laid = lay_older(node); !laid) return laid;
   }
   if (auto started = start_sources(); !started) return started;
+  if (auto cooled = cool_sources(); !cooled) return cooled;
   if (auto watched = watch_all(); !watched) return watched;
   if (auto started = start_fetchers(false); !started) return started;
   auto waited = wait_for_all(patience_seconds);

@@ -70,6 +70,7 @@ class Session {
 Result<void> Session::prepare() {
   transfer_ = {.engine = options_.engine,
                .reuse = plan_.reuse,
+               .cold = options_.cold,
                .seed_arguments = words_of(options_.seed_arguments),
                .fetch_arguments = words_of(options_.fetch_arguments)};
   if (options_.tls) {
@@ -292,6 +293,7 @@ Measurement Session::measurement() {
               .model_bytes = model_.bytes,
               .tls = options_.tls,
               .engine = options_.engine,
+              .cold = options_.cold,
               .repeats = options_.repeats};
   if (plan_.scenario == "stages") {
     scenario.stages = options_.stages;

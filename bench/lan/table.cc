@@ -58,9 +58,10 @@ std::string heading(const Measurement& measurement) {
     text += fmt::format(" ({} stages x {})", *scenario.stages, scenario.replicas.value_or(1));
   }
   if (scenario.rate_bits_per_second) text += ", " + rate_text(*scenario.rate_bits_per_second);
-  text += fmt::format(", {:.1f} MiB, {}, engine {}, medians of {}\n",
-                      static_cast<double>(scenario.model_bytes) / kMiB,
-                      scenario.tls ? "TLS" : "plain", scenario.engine, scenario.repeats);
+  text +=
+      fmt::format(", {:.1f} MiB, {}, engine {},{} medians of {}\n",
+                  static_cast<double>(scenario.model_bytes) / kMiB, scenario.tls ? "TLS" : "plain",
+                  scenario.engine, scenario.cold ? " cold source," : "", scenario.repeats);
   return text;
 }
 

@@ -25,6 +25,7 @@ struct Transfer {
   std::string key_file;  // on every host, relative to the agent's directory; empty: plaintext
   std::string engine = "auto";
   bool reuse = false;
+  bool cold = false;  // the sources' files leave the page cache before each run
   std::vector<std::string> seed_arguments, fetch_arguments;  // shardswarm's
 };
 

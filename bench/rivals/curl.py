@@ -17,8 +17,8 @@ def quoted(text):
 class Curl(adapter.Rival):
     programs = ("nginx", "curl")
     # One process, as people start it; as many as cores, for one uses one core.
-    settings = ({"verify": False, "processes": "one"}, {"verify": False, "processes": "cores"},
-                {"verify": True, "processes": "cores"})
+    settings = tuple({"verify": verify, "processes": processes}
+                     for verify in (False, True) for processes in ("one", "cores"))
 
     def seed(self, options):
         nginx_seed.seed(options)

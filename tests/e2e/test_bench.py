@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -114,6 +115,27 @@ class LocalTest(BenchTest):
         self.assert_all_done(result, 2)
         self.assertEqual(result["scenario"]["model_bytes"],
                          sum(path.stat().st_size for path in source.rglob("*") if path.is_file()))
+
+    def test_a_cold_source(self):
+        result = self.bench("pair", *SMALL, "--cold")
+        self.assert_all_done(result, 2)
+        self.assertTrue(result["scenario"]["cold"])
+        self.assertIn("cold source", self.table)
+
+    def test_evicted_files_are_in_no_cache(self):
+        source = self.checkpoint(size="8MiB")
+        bench = str(BIN / "shardswarm-bench")
+        subprocess.run([bench, "evict", source], check=True)
+        weights = max(source.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
+        with open(weights, "rb") as file, self.assertRaises(BlockingIOError):
+            os.preadv(file.fileno(), [bytearray(1)], 1 << 20, os.RWF_NOWAIT)
+        weights.read_bytes()
+        with open(weights, "rb") as file:
+            self.assertEqual(os.preadv(file.fileno(), [bytearray(1)], 1 << 20, os.RWF_NOWAIT), 1)
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+            ended = subprocess.run([bench, "evict", memory], stderr=subprocess.PIPE, check=False)
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(b"is in memory", ended.stderr)
 
     def test_reuse_brings_what_differs(self):
         result = self.bench("reuse", *SMALL)

@@ -235,6 +235,16 @@ TEST_F(AddressBookTest, GivenAddressesAreNobodysShare) {
   EXPECT_EQ(book_.size(), 516U);
 }
 
+TEST_F(AddressBookTest, WhatWasLearnedAndThenGivenIsDialedWhoeverToldOfIt) {
+  book_.add_learned("learned:1", kTeller, true, Time(0));
+  book_.add_learned("other:1", kTeller, true, Time(0));
+  book_.add_given("learned:1", Time(0));
+  const std::set<NodeId> nobody;
+  EXPECT_THAT(book_.take_due(Time(0), 9, 9, random_, &nobody), ElementsAre("learned:1"));
+  book_.failed("learned:1", kDown, Time(0));
+  EXPECT_THAT(book_.take_due(seconds(1), 9, 9, random_, &nobody), ElementsAre("learned:1"));
+}
+
 TEST_F(AddressBookTest, DialsWhatEachTellerToldEquallyOften) {
   for (int i = 0; i < 500; ++i) {
     book_.add_learned("fake" + std::to_string(i) + ":1", kTeller, true, Time(0));

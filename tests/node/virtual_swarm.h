@@ -450,7 +450,7 @@ class VirtualSwarm {
   void act(Node& node, action::PreparePiece&& a) {
     after(std::chrono::microseconds(50), [this, &node, a] {
       if (node.gone) return;
-      node.core->piece_prepared(a.connection, a.model, a.piece, true, now_);
+      node.core->piece_prepared(a.connection, a.model, a.piece, true);
       settle(node);
     });
   }

@@ -160,7 +160,7 @@ void Host::act(action::PreparePiece&& a) {
 void Host::prepared() {
   const Preparing piece = preparing_.front();
   preparing_.pop_front();
-  core_.piece_prepared(piece.connection, piece.model, piece.piece, true, world_.agenda.now);
+  core_.piece_prepared(piece.connection, piece.model, piece.piece, true);
 }
 
 void Host::act(action::FinishStore&&) {

@@ -115,6 +115,7 @@ Result<std::shared_ptr<const Manifest>> assemble(const std::vector<FileShape>& f
 
 Result<Blob> read_header(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
+  if (!in) return fail(Errc::kIo, "cannot be opened");
   std::vector<char> bytes(8);
   in.read(bytes.data(), 8);
   const auto length = safetensors_header_bytes(
@@ -182,6 +183,7 @@ Result<std::shared_ptr<const Manifest>> read_checkpoint(const std::filesystem::p
     if (pieces > limits::kPiecesMax) return fail(Errc::kLimit, "it has too many pieces");
     files.push_back(std::move(*file));
   }
+  if (pieces == 0) return fail(Errc::kMalformed, directory.string() + " has no bytes");
   return assemble(files);
 }
 

@@ -59,6 +59,9 @@ TEST_F(CheckpointTest, WhatIsNoneIsNamed) {
   test::write_file(directory_ / "a.safetensors", std::string_view("\x02\0\0\0\0\0\0\0{}!", 11));
   EXPECT_THAT(error(), HasSubstr("a.safetensors: is not as long as its header says"));
   EXPECT_FALSE(read_checkpoint(directory_ / "not-there"));
+  std::filesystem::remove(directory_ / "a.safetensors");
+  test::write_file(directory_ / "empty.json", "");
+  EXPECT_THAT(error(), HasSubstr("has no bytes"));
 }
 
 }  // namespace

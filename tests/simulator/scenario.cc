@@ -27,6 +27,7 @@ constexpr std::uint32_t kLayersMax = 1024;
 constexpr std::uint32_t kSocketBytesMax = 1U << 30;
 constexpr std::uint64_t kInAllBytesMax = std::uint64_t{1} << 40U;
 
+// A path is relative to where the program runs.
 Result<void> read_checkpoint_member(ModelShape& shape, const Value& value) {
   std::string directory;
   if (auto done = value.read(directory); !done) return done;
@@ -137,6 +138,13 @@ struct Draft {
   std::optional<Value> nodes;
 };
 
+Result<void> read_model(Draft& draft, const Value& value) {
+  if (value.json().is_object() && value.json().contains("checkpoint") && value.json().size() > 1) {
+    return value.error("has a checkpoint and more, which it would decide");
+  }
+  return read_members<ModelShape>(draft.scenario.model, value, kModelMembers);
+}
+
 Result<void> read_about(Draft&, const Value& value) {
   std::string for_people_only;
   return value.read(for_people_only);
@@ -145,10 +153,7 @@ Result<void> read_about(Draft&, const Value& value) {
 constexpr std::array<Member<Draft>, 12> kMembers = {{
     {"name", [](Draft& d, const Value& v) { return v.read(d.scenario.name); }},
     {"about", read_about},
-    {"model",
-     [](Draft& d, const Value& v) {
-       return read_members<ModelShape>(d.scenario.model, v, kModelMembers);
-     }},
+    {"model", read_model},
     {"defaults", [](Draft& d, const Value& v) { return read_defaults(d.defaults, v); }},
     {"racks", [](Draft& d, const Value& v) { return read_racks(d.scenario, v); }},
     {"nodes",

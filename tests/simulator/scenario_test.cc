@@ -185,6 +185,7 @@ TEST(ScenarioTest, WhatIsUnknownOrWrongIsNamedWithItsPlace) {
       {R"("model":{"piece":"1.5B"})", "model.piece is wrong: '1.5B' is no size"},
       {R"("model":{"checkpoint":"no/such"})", "model.checkpoint is no checkpoint: "},
       {R"("model":{"checkpoint":1})", "model.checkpoint is no text"},
+      {R"("model":{"checkpoint":"no/such","layers":1})", "model has a checkpoint and more"},
       {R"("defaults":{"name":"x"})", "defaults.name is unknown"},
       {R"("defaults":{"up":"0gbit"})", "defaults.up is a rate of zero"},
       {R"("defaults":{"up":"-1gbit"})", "defaults.up is wrong: '-1gbit' is no rate"},

@@ -98,8 +98,8 @@ TEST_P(IoEngineTest, KnowsWhatIsCachedWhereTheSystemTells) {
     EXPECT_FALSE(engine_->is_cached(file.get(), 100'000, 100'000));
     return;
   }
-  if (::syscall(451, file.get(), nullptr, nullptr, 0) != 0 && errno == ENOSYS) {
-    GTEST_SKIP() << "no cachestat before Linux 6.5";
+  if (::syscall(451, file.get(), nullptr, nullptr, 0) != 0 && errno != EFAULT) {
+    GTEST_SKIP() << "no cachestat here: before Linux 6.5, or not permitted";
   }
   EXPECT_TRUE(engine_->is_cached(file.get(), 100'000, 100'000));
   EXPECT_TRUE(engine_->is_cached(file.get(), 199'999, 1));

@@ -256,6 +256,35 @@ TEST_F(SourceStoreTest, ARangeIsThePieceInItsFile) {
   EXPECT_TRUE(same(bytes, piece_of(files_, *manifest_, piece)));
 }
 
+TEST_F(SourceStoreTest, ACachedRangeIsToldAtOnce) {
+  index();
+  auto store = must(open());
+  const PieceIndex piece = piece_in("a.safetensors", 3);
+  const FileRange lies = *store->range(piece);
+  if (!rig_.engine->is_cached(lies.fd, lies.offset, lies.length)) {
+    GTEST_SKIP() << "the system does not tell what is cached";
+  }
+  std::optional<Result<FileRange>> answer;
+  store->prepare_range(piece, [&](Result<FileRange> range) { answer = std::move(range); });
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(must(*answer).offset, lies.offset);
+}
+
+TEST_F(SourceStoreTest, AFileThatShrinksDuringReadAheadIsNotServed) {
+  index();
+  Rig rig(EngineKind::kPosix);  // never says that something is cached
+  auto store = must(Store::open_source(
+      rig.environment(), {.directory = source_, .state_directory = state_}, warnings_));
+  const PieceIndex piece = piece_in("a.safetensors", 3);
+  std::optional<Result<FileRange>> answer;
+  store->prepare_range(piece, [&](Result<FileRange> range) { answer = std::move(range); });
+  ASSERT_FALSE(answer);
+  fs::resize_file(source_ / "a.safetensors", 100);
+  rig.owner.run_until([&] { return answer.has_value(); });
+  EXPECT_FALSE(*answer);
+  EXPECT_FALSE(store->have().contains(piece));
+}
+
 TEST_F(SourceStoreTest, ForgottenPiecesAreNotServed) {
   index();
   auto store = must(open());

@@ -1,6 +1,8 @@
-#include "piece/digest.h"
-
+// What an agent's host does with the files of a model, each a process of its own.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/statfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -9,6 +11,7 @@
 
 #include "bench/lan/agent.h"
 #include "bench/lan/json.h"
+#include "piece/digest.h"
 
 namespace shardswarm::bench {
 namespace {
@@ -42,14 +45,42 @@ std::string digest_of(const fs::path& path) {
   return to_hex(sha.finish());
 }
 
+bool is_directory(const char* directory) {
+  std::error_code error;
+  if (fs::is_directory(directory, error)) return true;
+  fmt::print(stderr, "{} is no directory\n", directory);
+  return false;
+}
+
+// Only clean pages go.
+bool evict(const fs::path& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool done =
+      file >= 0 && ::fdatasync(file) == 0 && ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) == 0;
+  if (file >= 0) ::close(file);
+  return done;
+}
+
 }  // namespace
 
-int run_digest(const char* directory) {
-  std::error_code error;
-  if (!fs::is_directory(directory, error)) {
-    fmt::print(stderr, "{} is no directory\n", directory);
+int run_evict(const char* directory) {
+  constexpr long kTmpfs = 0x01021994;
+  if (!is_directory(directory)) return 1;
+  struct statfs where{};
+  if (::statfs(directory, &where) == 0 && where.f_type == kTmpfs) {
+    fmt::print(stderr, "{} is in memory: nothing there is ever cold\n", directory);
     return 1;
   }
+  for (const fs::path& path : files_below(directory)) {
+    if (evict(path)) continue;
+    fmt::print(stderr, "cannot take {} out of the page cache\n", path.string());
+    return 1;
+  }
+  return 0;
+}
+
+int run_digest(const char* directory) {
+  if (!is_directory(directory)) return 1;
   for (const fs::path& path : files_below(directory)) {
     const Json line = {{"path", path.lexically_relative(directory).string()},
                        {"size", fs::file_size(path)},
