@@ -1,8 +1,10 @@
 // The model of a scenario: a real manifest of content that does not exist.
 #pragma once
 
-#include <filesystem>
+#include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
 
 #include "piece/manifest.h"
 #include "simulator/scenario.h"
@@ -15,8 +17,16 @@ namespace shardswarm::sim {
 // their number, nothing has them. Of a shape with a checkpoint, that.
 std::shared_ptr<const Manifest> make_manifest(const ModelShape& shape);
 
-// The same of a real directory: its files, its headers and their pieces; of its tensors nothing is
-// read. Errors name the file: not there, unreadable, malformed or shorter than its header says.
-Result<std::shared_ptr<const Manifest>> read_checkpoint(const std::filesystem::path& directory);
+// A file of a model: with a header its tensors lie behind it.
+struct FileShape {
+  std::string path;
+  std::uint64_t bytes = 0;
+  FileKind kind = FileKind::kPlain;
+  Blob header;
+  std::uint64_t pieces = 0;
+};
+
+// The same of these files, which are in order. Errors as of Manifest.
+Result<std::shared_ptr<const Manifest>> make_manifest(std::span<const FileShape> files);
 
 }  // namespace shardswarm::sim

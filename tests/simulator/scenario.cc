@@ -15,6 +15,7 @@
 #include "piece/outline.h"
 #include "piece/selection_text.h"
 #include "scheduler/rules.h"
+#include "simulator/checkpoint.h"
 #include "simulator/groups.h"
 #include "simulator/members.h"
 #include "simulator/model.h"

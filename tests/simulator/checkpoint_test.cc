@@ -1,4 +1,4 @@
-#include "simulator/model.h"
+#include "simulator/checkpoint.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
