@@ -15,10 +15,10 @@
 #include "piece/outline.h"
 #include "piece/selection_text.h"
 #include "scheduler/rules.h"
-#include "simulator/checkpoint.h"
 #include "simulator/groups.h"
 #include "simulator/members.h"
 #include "simulator/model.h"
+#include "simulator/scenario_checkpoint.h"
 
 namespace shardswarm::sim {
 namespace {

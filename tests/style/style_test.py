@@ -24,7 +24,7 @@ ROOMS = {*MAY_INCLUDE, "tests", "bench", "simulator"}
 
 # No I/O, clock, thread or randomness of their own.
 PURE = re.compile(r"^(piece|wire|scheduler)/|^node/(core|manifest_fetch|address_book)"
-                  r"|^tests/simulator/(?!main|scenario|checkpoint|\w+_test)")
+                  r"|^tests/simulator/(?!main|scenario|\w+_test)")
 IMPURE = {
     "a socket or file": r'#include <(sys/socket|sys/stat|fcntl|unistd|fstream|asio.*|netdb|arpa/.*)',
     "a thread": r"#include <(thread|mutex|condition_variable|future|atomic|shared_mutex)>",

@@ -1,4 +1,4 @@
-#include "simulator/checkpoint.h"
+#include "simulator/scenario_checkpoint.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
