@@ -106,6 +106,7 @@ Json done_event(const FetchReport& report) {
             {"registered_buffers", report.engine.registered_buffers},
             {"submissions", report.engine.submissions},
             {"operations", report.engine.operations}}},
+          {"network_threads", report.network_threads},
           {"peers", peers}};
 }
 

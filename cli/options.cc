@@ -64,6 +64,11 @@ void add_network(CLI::App& command, Network& network) {
                    "Serve no pieces of models that were neither seeded nor fetched here");
   command.add_option("--io", network.io, "Disk engine: uring or posix")
       ->check(CLI::IsMember({"uring", "posix"}));
+  command
+      .add_option("--network-threads", network.network_threads,
+                  "That move bytes of several connections at once (default: as needed, up to one "
+                  "for every four cores)")
+      ->check(CLI::Range(1U, kNetworkThreadsMax));
   command.add_option("--congestion-control", network.congestion_control,
                      "TCP's: a name that the kernel knows, or 'system' (default: the system's, but "
                      "cubic instead of bbr on the local network)");
@@ -150,6 +155,7 @@ NodeOptions node_options(const Common& common, const Network& network) {
   options.insecure = network.insecure;
   options.share = !network.no_share;
   options.limits = network.limits;
+  options.network_threads = network.network_threads;
   options.congestion_control = network.congestion_control;
   options.state_directory = common.state_directory();
   options.io = engine_kind_from_name(network.io).value_or(EngineKind::kAuto);

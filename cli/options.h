@@ -29,6 +29,7 @@ struct Network {
   bool insecure = false;
   bool no_share = false;
   std::string io;
+  unsigned network_threads = 0;
   std::string congestion_control;
   std::string rules;
   RateLimits limits;

@@ -8,6 +8,7 @@
 #include <asio/post.hpp>
 #include <cerrno>
 #include <chrono>
+#include <utility>
 
 #include "node/shell.h"
 
@@ -69,8 +70,7 @@ void Connection::handshake() {
   up_ = true;
   deadline_.cancel();
   shell_.core().add_connection(id_, address_, dialed_, transport_->peer_id(), shell_.now());
-  shell_.schedule_settle();
-  read();
+  shell_.to_receive(id_);
 }
 
 void Connection::bound_unsent() {
@@ -96,106 +96,115 @@ void Connection::wait_for(Wait what) {
     } else if (!self->up_) {
       self->handshake();
     } else if (what == Wait::kReadable) {
-      self->read();
+      self->shell_.to_receive(self->id_);
     } else {
-      self->write();
-      self->shell_.schedule_settle();
+      self->shell_.to_send(self->id_);
     }
   });
 }
 
-void Connection::read() {
-  std::size_t turn = 0;
-  read_blocked_ = false;
-  while (!closed_ && !finishing_) {
-    const auto spans = shell_.core().receive_spans(id_);
-    if (spans[0].empty() && spans[1].empty()) {
-      read_blocked_ = true;
-      break;
-    }
-    const auto moved = transport_->read(spans);
-    if (!moved) {
-      closed(moved.error());
-      return;
-    }
-    if (moved->bytes == 0) {
-      if (moved->wait == Wait::kNone) {
-        closed(std::nullopt);
-        return;
-      }
-      wait_for(moved->wait);
-      break;
-    }
-    shell_.core().received(id_, moved->bytes, shell_.now());
-    turn += moved->bytes;
-    if (turn >= kReadTurnBytes) {
-      if (!read_posted_) {
-        read_posted_ = true;
-        asio::post(shell_.io(), [self = shared_from_this()] {
-          self->read_posted_ = false;
-          if (!self->waiting_read_ && !self->closed_) self->read();
-        });
-      }
-      break;
-    }
+bool Connection::begin_receive() {
+  if (closed_ || finishing_ || waiting_read_) return false;
+  into_ = shell_.core().receive_spans(id_);
+  receive_blocked_ = into_[0].empty() && into_[1].empty();
+  return !receive_blocked_;
+}
+
+bool Connection::end_receive() {
+  if (closed_) return false;
+  if (!moved_) {
+    closed(moved_.error());
+    return false;
   }
-  if (turn > 0 || read_blocked_) shell_.schedule_settle();  // it may wait for its turn now
+  if (moved_->bytes == 0) {
+    if (moved_->wait == Wait::kNone) {
+      closed(std::nullopt);
+    } else {
+      wait_for(moved_->wait);
+    }
+    return false;
+  }
+  shell_.core().received(id_, last_received_ = moved_->bytes, shell_.now());
+  received_in_turn_ += moved_->bytes;
+  if (received_in_turn_ < kReadTurnBytes) return true;
+  shell_.to_receive(id_);
+  return false;
 }
 
-void Connection::pump() {
-  if (closed_ || !up_ || draining_) return;
-  write();
-  if (!closed_ && read_blocked_ && !read_posted_ && !waiting_read_ && !finishing_) read();
+void Connection::resume_receive() {
+  if (receive_blocked_ && !closed_ && !finishing_) shell_.to_receive(id_);
 }
 
-void Connection::write() {
-  if (waiting_write_) return;
-  while (!closed_) {
+bool Connection::begin_send() {
+  while (!closed_ && up_ && !draining_ && !waiting_write_) {
     const Output output = shell_.core().next_output(id_);
-    Result<Moved> moved;
     if (const auto* bytes = std::get_if<OutputBytes>(&output)) {
-      moved = transport_->write(bytes->bytes, bytes->more);
+      if (!sent(transport_->write(bytes->bytes, bytes->more))) return false;
     } else if (const auto* extent = std::get_if<OutputExtent>(&output)) {
-      moved = write_extent(*extent);
+      if (!find_source(*extent)) return false;
+      extent_ = *extent;
+      return true;
     } else {
       current_source_.reset();  // its buffer may be what another connection waits for
       if (finishing_) drain();
-      return;
+      return false;
     }
-    if (!moved) {
-      closed(moved.error());
-      return;
-    }
-    if (moved->bytes == 0) {
-      bound_unsent();
-      wait_for(moved->wait);
-      return;
-    }
-    shell_.core().sent(id_, moved->bytes, shell_.now());
+  }
+  return false;
+}
+
+bool Connection::end_send() {
+  const OutputExtent extent = *std::exchange(extent_, std::nullopt);
+  if (closed_) return false;
+  // The frame's header promised these bytes: a file that shrank costs the connection.
+  if (!moved_ && !current_source_->buffer && shrank(current_source_->range)) {
+    shell_.piece_lost(current_.first, extent.piece);
+  }
+  if (moved_) last_sent_ = moved_->bytes;
+  return sent(moved_);
+}
+
+// Whether to go on.
+bool Connection::sent(const Result<Moved>& moved) {
+  if (!moved) {
+    closed(moved.error());
+    return false;
+  }
+  if (moved->bytes == 0) {
+    bound_unsent();
+    wait_for(moved->wait);
+    return false;
+  }
+  shell_.core().sent(id_, moved->bytes, shell_.now());
+  return true;
+}
+
+bool Connection::find_source(const OutputExtent& extent) {
+  const std::pair key{shell_.core().model_of(id_, extent.channel), extent.piece};
+  if (current_ == key && current_source_) return true;
+  const auto it = prepared_.find(key);
+  if (it == prepared_.end()) {
+    closed(Error{Errc::kInternal, "a piece is to be sent that was not prepared"});
+    return false;
+  }
+  current_ = key;
+  current_source_ = it->second;
+  return true;
+}
+
+void Connection::move() {
+  if (!extent_) {
+    moved_ = transport_->read(into_);
+  } else if (const PreparedPiece& source = *current_source_; source.buffer) {
+    moved_ =
+        transport_->write(source.buffer.bytes().subspan(extent_->offset, extent_->length), false);
+  } else {
+    moved_ = transport_->write_file(source.range.fd, source.range.offset + extent_->offset,
+                                    extent_->length);
   }
 }
 
-Result<Moved> Connection::write_extent(const OutputExtent& extent) {
-  const ModelKey model = shell_.core().model_of(id_, extent.channel);
-  const std::pair key{model, extent.piece};
-  if (current_ != key || !current_source_) {
-    const auto it = prepared_.find(key);
-    if (it == prepared_.end()) {
-      return fail(Errc::kInternal, "a piece is to be sent that was not prepared");
-    }
-    current_ = key;
-    current_source_ = it->second;
-  }
-  const PreparedPiece& source = *current_source_;
-  if (source.buffer) {
-    return transport_->write(source.buffer.bytes().subspan(extent.offset, extent.length), false);
-  }
-  auto moved =
-      transport_->write_file(source.range.fd, source.range.offset + extent.offset, extent.length);
-  // The frame's header promised these bytes: a file that shrank costs the connection.
-  if (!moved && shrank(source.range)) shell_.piece_lost(model, extent.piece);
-  return moved;
-}
+std::size_t Connection::moved_before() const { return extent_ ? last_sent_ : last_received_; }
 
 void Connection::prepared(ModelKey model, PieceIndex piece, std::shared_ptr<PreparedPiece> source) {
   prepared_[{model, piece}] = std::move(source);
@@ -210,7 +219,7 @@ void Connection::finish() {
   deadline_.async_wait([self = shared_from_this()](asio::error_code ec) {
     if (!ec) self->closed(std::nullopt);
   });
-  write();
+  shell_.to_send(id_);
 }
 
 // All is flushed. Closing a socket with unread bytes resets it, and a reset may overtake our CLOSE

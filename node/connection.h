@@ -1,12 +1,14 @@
 // One socket under the core: waits for readiness, moves bytes between transport and session.
-// Network thread only.
+// Network thread only, but for move().
 #pragma once
 
+#include <array>
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -31,10 +33,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection(Shell& shell, ConnectionId id, asio::ip::tcp::socket socket, std::string address,
              bool dialed, const Identity* identity);
 
-  void start();   // handshake, then tells the core
-  void pump();    // after the core had something to say: write, and read again if it can
-  void finish();  // flush, then close
+  void start();                            // handshake, then tells the core
+  void finish();                           // flush, then close
   void abort(std::optional<Error> error);  // close now
+
+  // Part of a turn of the shell's, in which several connections move bytes at the same time. A
+  // begin asks the core, and says whether there is something to move; move() and the same way's end
+  // must follow, which tells the core, and says whether to begin again.
+  void begin_turn() { received_in_turn_ = 0; }
+  bool begin_receive();
+  bool end_receive();
+  bool begin_send();  // what is no piece's is sent at once
+  bool end_send();
+  void move();                       // any thread
+  std::size_t moved_before() const;  // the same way: how much there is to move now, most likely
+  void resume_receive();             // after sending, if the core had no room for bytes
 
   bool up() const { return up_; }
   bool can_send_file() const { return transport_->can_send_file(); }
@@ -43,9 +56,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   void handshake();
-  void read();
-  void write();
-  Result<Moved> write_extent(const OutputExtent& extent);
+  bool find_source(const OutputExtent& extent);
+  bool sent(const Result<Moved>& moved);
   void drain();
   void bound_unsent();
   void wait_for(Wait what);
@@ -62,15 +74,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // The source of the extent under way: kept although the core may have released the piece.
   std::pair<ModelKey, PieceIndex> current_{};
   std::shared_ptr<PreparedPiece> current_source_;
+  // Between a begin and its end; without an extent it receives.
+  std::array<std::span<std::byte>, 2> into_;
+  std::optional<OutputExtent> extent_;
+  Result<Moved> moved_;
+  std::size_t last_received_ = 0;  // by one move()
+  std::size_t last_sent_ = 0;
+  std::size_t received_in_turn_ = 0;
   std::optional<Error> error_;  // of the handshake, while draining
   int unsent_max_ = 0;          // as the kernel knows it
   bool up_ = false;             // handshake done, known to the core
   bool waiting_read_ = false;
   bool waiting_write_ = false;
-  bool read_posted_ = false;
-  bool read_blocked_ = false;  // the session had no room for bytes
-  bool finishing_ = false;     // the core asked to close after what is queued
-  bool draining_ = false;      // all is sent; waiting for the other side to close
+  bool receive_blocked_ = false;  // the session had no room for bytes
+  bool finishing_ = false;        // the core asked to close after what is queued
+  bool draining_ = false;         // all is sent; waiting for the other side to close
   bool closed_ = false;
 };
 

@@ -250,6 +250,9 @@ Result<std::unique_ptr<Node>> Node::start(NodeOptions options) {
                                     " bytes a second");
     }
   }
+  if (options.network_threads > kNetworkThreadsMax) {
+    return fail(Errc::kUsage, "at most " + std::to_string(kNetworkThreadsMax) + " network threads");
+  }
   if (options.listen.empty()) {
     options.listen = identity || options.insecure ? "0.0.0.0:0" : "127.0.0.1:0";
   }

@@ -1,8 +1,11 @@
 #include "node/shell.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
+#include <csignal>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -13,14 +16,15 @@ namespace shardswarm {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(100);
-// Of choosing and writing, until sockets are read again: on loopback 3 MB go out in it.
-constexpr auto kSettleTurn = std::chrono::milliseconds(2);
-constexpr auto kLeaveLook = std::chrono::milliseconds(4);  // it goes through all pieces
 constexpr auto kStopTimeout = std::chrono::seconds(3);
 // Where sendfile will not do: four pieces, the one under way and 2 ms ahead at 1.5 GB/s, for six
 // peers at a time.
 constexpr std::uint32_t kSendBuffersLarge = 24;
 constexpr std::uint32_t kSendBuffersSmall = 64;
+// Of moving, hashing and writing a piece, moving is a fifth, under TLS two fifths
+// (docs/data-path.md): so one in four cores, and no helper below eight.
+constexpr unsigned kCoresPerNetworkThread = 4;
+constexpr unsigned kNetworkThreadsAutoMax = 8;
 
 CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   CoreOptions core;
@@ -36,6 +40,21 @@ CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   return core;
 }
 
+// sendfile knows no MSG_NOSIGNAL: in a program that does not ignore SIGPIPE, a peer that goes would
+// end it. Helpers inherit it.
+void block_broken_pipes() {
+  sigset_t pipes;
+  ::sigemptyset(&pipes);
+  ::sigaddset(&pipes, SIGPIPE);
+  (void)::pthread_sigmask(SIG_BLOCK, &pipes, nullptr);
+}
+
+unsigned network_threads(unsigned asked) {
+  if (asked != 0) return asked;
+  return std::clamp(std::thread::hardware_concurrency() / kCoresPerNetworkThread, 1U,
+                    kNetworkThreadsAutoMax);
+}
+
 }  // namespace
 
 Shell::Shell(NodeOptions options, std::optional<Identity> identity, NodeId id)
@@ -49,6 +68,7 @@ Shell::Shell(NodeOptions options, std::optional<Identity> identity, NodeId id)
       timer_(io_),
       tick_(io_),
       stop_deadline_(io_),
+      moving_(network_threads(options_.network_threads)),
       core_(std::make_unique<Core>(core_options(options_, id), receive_buffers_)),
       started_(std::chrono::steady_clock::now()) {
   std::string notice;
@@ -57,7 +77,7 @@ Shell::Shell(NodeOptions options, std::optional<Identity> identity, NodeId id)
   hashing_ = std::make_unique<Workers>(std::max(2U, std::thread::hardware_concurrency()));
   opening_ = std::make_unique<Workers>(1);
   finding_ = std::make_unique<Workers>(1);
-  receive_buffers_.on_release([this] { post([this] { schedule_settle(); }); });
+  receive_buffers_.on_release([this] { post([this] { schedule_turn(); }); });
   send_buffers_.on_release([this] {
     post([this] {
       for (auto waiting = std::exchange(waiting_for_send_buffer_, {}); auto& piece : waiting) {
@@ -92,6 +112,7 @@ void Shell::log(LogLevel level, std::string_view text) const {
 }
 
 void Shell::run() {
+  block_broken_pipes();
   every_tick();
   if (acceptor_.is_open()) accept();
   const auto keep = asio::make_work_guard(io_);
@@ -124,7 +145,7 @@ void Shell::start_fetch(const std::shared_ptr<FetchState>& fetch) {
   fetches_[*key] = fetch;
   for (const std::string& peer : fetch->ticket.peers) core_->add_address(peer, now());
   for (const std::string& peer : fetch->options.peers) core_->add_address(peer, now());
-  schedule_settle();
+  schedule_turn();
 }
 
 // An earlier fetch of this model that has ended makes room for another (a seed does not).
@@ -141,7 +162,7 @@ void Shell::cancel_fetch(const std::shared_ptr<FetchState>& fetch) {
   if (!fetch->model) return;
   core_->fetch_failed(*fetch->model, {Errc::kCancelled, "cancelled; run it again to resume"},
                       now());
-  schedule_settle();
+  schedule_turn();
 }
 
 Result<ModelKey> Shell::start_seed(std::shared_ptr<Store> store) {
@@ -149,7 +170,7 @@ Result<ModelKey> Shell::start_seed(std::shared_ptr<Store> store) {
   const auto key = core_->add_seed(store->shared_manifest(), store->have(), now());
   if (!key) return key;
   stores_[*key] = std::move(store);
-  schedule_settle();
+  schedule_turn();
   return key;
 }
 
@@ -198,14 +219,14 @@ void Shell::store_opened(const std::shared_ptr<FetchState>& fetch,
     stores_[key] = std::move(*opened);
     store.on_durable([this, key, &store] {
       core_->undurable(key, store.undurable_bytes(), now());
-      schedule_settle();
+      schedule_turn();
     });
     if (const auto bytes = store.progress().rechecked_bytes; bytes > 0) {
       log(LogLevel::kInfo, "re-checked " + std::to_string(bytes) + " bytes of an earlier run");
     }
     core_->store_opened(key, store.have(), store.wanted(), now());
   }
-  schedule_settle();
+  schedule_turn();
 }
 
 void Shell::end_fetch(const std::shared_ptr<FetchState>& fetch, std::optional<Error> error) {
@@ -271,6 +292,7 @@ FetchReport Shell::report(const FetchState& fetch) const {
   report.reused_bytes = status.reused_bytes;
   report.sent_bytes = status.sent_bytes;
   report.engine = engine_->report();
+  report.network_threads = moving_.threads();
   report.addresses = addresses();
   report.peers = peers_of(*fetch.model);
   report.memory = memory(*fetch.model, report.peers.size());
@@ -330,55 +352,6 @@ void Shell::every_tick() {
   });
 }
 
-void Shell::schedule_settle() {
-  if (settle_posted_) return;
-  settle_posted_ = true;
-  asio::post(io_, [this] { settle(); });
-}
-
-void Shell::settle() {
-  // Writing tells the core what was sent, which lets it choose further pieces: until all is quiet,
-  // or others have waited long enough for their turn. What calls for it meanwhile is seen here.
-  const Time until = now() + kSettleTurn;
-  bool quiet = false;
-  while (!quiet && now() < until) {
-    core_->settle(now());
-    auto actions = core_->take_actions();
-    for (Action& action : actions) {
-      std::visit([this](auto&& what) { carry_out(std::forward<decltype(what)>(what)); },
-                 std::move(action));
-    }
-    const auto ready = core_->take_output_ready();
-    for (const ConnectionId id : ready) {
-      if (const auto it = connections_.find(id); it != connections_.end()) {
-        const auto connection = it->second;  // pump may close and erase it
-        connection->pump();
-      }
-    }
-    quiet = actions.empty() && ready.empty();
-  }
-  settle_posted_ = false;
-  if (!quiet) schedule_settle();
-  if (!leaving_.empty() && std::chrono::steady_clock::now() - looked_who_leaves_ > kLeaveLook) {
-    let_leave();
-  }
-  arm_timer();
-}
-
-void Shell::arm_timer() {
-  const auto due = core_->next_deadline();
-  if (!due) {
-    timer_.cancel();
-    return;
-  }
-  // At least a millisecond: a deadline that settle() could not meet must not spin.
-  timer_.expires_at(
-      std::max(started_ + *due, std::chrono::steady_clock::now() + std::chrono::milliseconds(1)));
-  timer_.async_wait([this](asio::error_code ec) {
-    if (!ec) schedule_settle();
-  });
-}
-
 // --- the end ---
 
 void Shell::stop() {
@@ -392,7 +365,7 @@ void Shell::stop() {
                         now());
   }
   core_->close_all(CloseReason::kShutdown);
-  schedule_settle();
+  schedule_turn();
   for (Leaving& leaving : std::exchange(leaving_, {})) leaving.done();
   stop_deadline_.expires_after(kStopTimeout);
   stop_deadline_.async_wait([this](asio::error_code ec) {

@@ -1,5 +1,10 @@
 // The shell around the core: sockets, timers, storage. Everything here runs on the network thread,
 // unless a comment says otherwise; NodeImpl (node.cc) is the door for other threads.
+//
+// It works in turns (shell_turn.cc): what is readable is received, the core settles, what it has to
+// say is sent. Moving bytes between sockets and memory or files is where a network thread's time
+// goes, the core's part of it is small: so when several connections move much in a turn, further
+// threads help with that alone, and the core stays on this one.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -17,6 +22,7 @@
 #include "node/connection.h"
 #include "node/core.h"
 #include "node/fetch_state.h"
+#include "node/fork_join.h"
 #include "node/identity.h"
 #include "node/shardswarm.h"
 #include "storage/shared_store.h"
@@ -54,7 +60,9 @@ class Shell {
   // --- for Connection ---
   Core& core() { return *core_; }
   Time now() const;
-  void schedule_settle();
+  void schedule_turn();
+  void to_receive(ConnectionId id);  // in the next turn, or what is left of this one
+  void to_send(ConnectionId id);
   void connection_closed(ConnectionId id, const std::string& address, bool dialed, bool up,
                          std::optional<Error> error);
   void piece_lost(ModelKey model, PieceIndex piece);
@@ -69,7 +77,11 @@ class Shell {
   void dial_next(const std::shared_ptr<Dialing>& dialing);
   void adopt(asio::ip::tcp::socket socket, std::string address, bool dialed);
   void make_room_for(const ModelId& id);
-  void settle();
+  void turn();
+  void receive();
+  bool send();
+  std::vector<std::shared_ptr<Connection>> standing(const FlatSet<ConnectionId>& ids) const;
+  void move(const std::vector<std::shared_ptr<Connection>>& connections);
   void arm_timer();
   void every_tick();
   void let_leave();
@@ -107,8 +119,11 @@ class Shell {
   asio::steady_timer timer_;  // the core's next deadline
   asio::steady_timer tick_;   // progress, memory
   asio::steady_timer stop_deadline_;
+  ForkJoin moving_;  // the connections' bytes
   std::unique_ptr<Core> core_;
   std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
+  FlatSet<ConnectionId> to_receive_;  // readable; in the next turn
+  FlatSet<ConnectionId> to_send_;     // with room for bytes
   std::map<ModelKey, std::shared_ptr<Store>> stores_;
   std::map<ModelKey, std::shared_ptr<SharedStore>> shared_;  // of the stores, those that grow
   std::map<ModelKey, std::shared_ptr<FetchState>> fetches_;
@@ -125,7 +140,7 @@ class Shell {
   std::chrono::steady_clock::time_point started_;
   std::uint64_t next_connection_ = 1;
   std::uint64_t peak_private_bytes_ = 0;
-  bool settle_posted_ = false;
+  bool turn_posted_ = false;
   bool stopping_ = false;
   // Order of the end: first no new jobs, then no disk operation under way, then the stores.
   std::unique_ptr<IoEngine> engine_;

@@ -65,7 +65,7 @@ void Shell::carry_out(action::StorePiece&& a) {
                    store = it->second.get()](const Result<void>& result) {
                     core_->undurable(model, store->undurable_bytes(), now());
                     core_->piece_stored(model, piece, from, length, result, now());
-                    schedule_settle();
+                    schedule_turn();
                   });
   core_->undurable(a.model, it->second->undurable_bytes(), now());
 }
@@ -95,7 +95,7 @@ void Shell::carry_out(action::PreparePiece&& a) {
           piece_lost(a.model, a.piece);
         }
         core_->piece_prepared(a.connection, a.model, a.piece, range.has_value());
-        schedule_settle();
+        schedule_turn();
       });
 }
 
@@ -123,7 +123,7 @@ void Shell::prepare_bytes(const action::PreparePiece& a) {
       piece_lost(a.model, a.piece);
     }
     core_->piece_prepared(a.connection, a.model, a.piece, ok);
-    schedule_settle();
+    schedule_turn();
   });
 }
 
@@ -148,7 +148,7 @@ void Shell::carry_out(action::FinishStore&& a) {
     } else {
       core_->fetch_failed(model, finished.error(), now());
     }
-    schedule_settle();
+    schedule_turn();
   });
 }
 
@@ -170,7 +170,7 @@ void Shell::carry_out(action::FindShared&& a) {
         find_reusable(storage(), query, *manifest, pieces));
     post([this, model, manifest, sources] {
       if (core_->manifest(model)) add_shared(model, manifest, std::move(*sources));
-      schedule_settle();
+      schedule_turn();
     });
   });
 }

@@ -131,7 +131,7 @@ void Shell::dial(const std::string& address) {
           core_->dial_failed(
               address, {Errc::kUnreachable, "cannot resolve " + address + ": " + ec.message()},
               now());
-          schedule_settle();
+          schedule_turn();
           return;
         }
         const bool authenticated = identity_.has_value() || options_.insecure;
@@ -144,7 +144,7 @@ void Shell::dial(const std::string& address) {
               {Errc::kRefused, address + " is beyond this machine: that needs a cluster "
                                          "key (--key), or --insecure on a trusted network"},
               now());
-          schedule_settle();
+          schedule_turn();
           return;
         }
         auto dialing = std::make_shared<Dialing>(io_);
@@ -182,7 +182,7 @@ void Shell::dial_next(const std::shared_ptr<Dialing>& dialing) {
       core_->dial_failed(dialing->address,
                          {Errc::kUnreachable, "cannot connect to " + dialing->address + ": " + why},
                          now());
-      schedule_settle();
+      schedule_turn();
       return;
     }
     adopt(std::move(dialing->socket), dialing->address, true);
@@ -209,7 +209,7 @@ void Shell::connection_closed(ConnectionId id, const std::string& address, bool 
   } else if (error) {
     log(LogLevel::kWarning, "refused " + address + ": " + error->message);
   }
-  schedule_settle();
+  schedule_turn();
   stop_if_quiet();
 }
 

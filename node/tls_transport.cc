@@ -138,13 +138,21 @@ class TlsTransport final : public Transport {
 
   // A record at a time: the kernel makes of them what it likes best, and wakes the other side once.
   Result<Moved> write(std::span<const std::byte> from, bool more) override {
-    ::ERR_clear_error();
-    std::size_t n = 0;
-    socket_.more = more || from.size() > kRecordBytes;
-    const int result = ::SSL_write_ex(ssl_.get(), from.data(), from.size(), &n);
-    socket_.more = false;
-    if (result != 1) return stopped(result);
-    return Moved{n, Wait::kNone};
+    std::size_t total = 0;
+    while (total < from.size()) {
+      ::ERR_clear_error();
+      const auto rest = from.subspan(total);
+      std::size_t n = 0;
+      socket_.more = more || rest.size() > kRecordBytes;
+      const int result = ::SSL_write_ex(ssl_.get(), rest.data(), rest.size(), &n);
+      if (result != 1) {
+        // As in read(): the next call, with the same bytes, meets the obstacle again.
+        if (total > 0) break;
+        return stopped(result);
+      }
+      total += n;
+    }
+    return Moved{total, Wait::kNone};
   }
 
   bool can_send_file() const override { return false; }

@@ -1,5 +1,5 @@
 // One connection over loopback, its sender on another thread: plain TCP from memory and by
-// sendfile, and TLS 1.3.
+// sendfile, and TLS 1.3. And four, to which one or several threads send.
 #include <arpa/inet.h>
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
@@ -10,6 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -18,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "node/fork_join.h"
 #include "node/shardswarm.h"
 #include "node/transport.h"
 #include "piece/limits.h"
@@ -135,6 +139,99 @@ void Loopback(benchmark::State& state) {
 BENCHMARK(Loopback)
     ->ArgName("0_plain_1_sendfile_2_tls")
     ->DenseRange(0, 2)
+    ->UseRealTime()
+    ->MeasureProcessCPUTime()
+    ->Unit(benchmark::kMicrosecond);
+
+constexpr std::size_t kConnections = 4;
+
+struct Sending {
+  Pair pair;
+  std::unique_ptr<Transport> transport;
+  std::size_t at = 0;  // in the block
+  std::size_t sent = 0;
+  bool failed = false;
+};
+
+bool connect(Sending& sending, bool tls, const Identity& identity) {
+  auto pair = connected_pair();
+  if (!pair) return false;
+  sending.pair = std::move(*pair);
+  const int fd = sending.pair.sender.get();
+  const int other = sending.pair.receiver.get();
+  sending.transport = tls ? make_tls_transport(fd, true, identity) : make_plain_transport(fd);
+  const auto receiver =
+      tls ? make_tls_transport(other, false, identity) : make_plain_transport(other);
+  bool there = false;
+  std::thread accepting([&] { there = shake_hands(*receiver, other); });
+  const bool here = shake_hands(*sending.transport, fd);
+  accepting.join();
+  return here && there;
+}
+
+// Throws away what arrives, without copying it, until all have closed.
+void drain(const std::array<Sending, kConnections>& all) {
+  std::array<pollfd, kConnections> polls{};
+  for (std::size_t i = 0; i < polls.size(); ++i) {
+    polls[i] = {.fd = all[i].pair.receiver.get(), .events = POLLIN, .revents = 0};
+  }
+  for (std::size_t open = polls.size(); open > 0;) {
+    if (::poll(polls.data(), polls.size(), -1) < 0) return;
+    for (pollfd& poll : polls) {
+      if (poll.revents == 0) continue;
+      const auto n = ::recv(poll.fd, nullptr, limits::kMiB, MSG_TRUNC);
+      if (n > 0 || (n < 0 && errno == EAGAIN)) continue;
+      poll.fd = -1;
+      --open;
+    }
+  }
+}
+
+// What a turn of a node does: a part of a piece to each connection that has room.
+void SendingToSeveral(benchmark::State& state) {
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  const auto identity = make_identity();
+  if (!identity) return state.SkipWithError("no key");
+  const std::vector<std::byte> block(limits::kPieceBytesMax, std::byte{3});
+  const Fd file(::memfd_create("shardswarm-micro", MFD_CLOEXEC));
+  if (!write_exactly(file.get(), 0, block, "memory")) return state.SkipWithError("no file");
+  const bool tls = state.range(0) == kTls;
+  std::array<Sending, kConnections> all;
+  for (Sending& sending : all) {
+    if (!connect(sending, tls, *identity)) return state.SkipWithError("no connection");
+  }
+  std::thread drainer([&] { drain(all); });
+  ForkJoin threads(static_cast<unsigned>(state.range(1)));
+  std::int64_t bytes = 0;
+  bool failed = false;
+  for (auto _ : state) {
+    threads.run(all.size(), [&](std::size_t i) {
+      Sending& to = all[i];
+      const std::size_t most = block.size() - to.at;
+      const auto moved =
+          tls ? to.transport->write(std::span(block).subspan(to.at, most), true)
+              : to.transport->write_file(file.get(), to.at, static_cast<std::uint32_t>(most));
+      to.failed = !moved;
+      to.sent = moved ? moved->bytes : 0;
+      to.at = (to.at + to.sent) % block.size();
+      if (moved && moved->wait != Wait::kNone) wait_for(to.pair.sender.get(), moved->wait);
+    });
+    for (const Sending& to : all) {
+      failed = failed || to.failed;
+      bytes += static_cast<std::int64_t>(to.sent);
+    }
+    if (failed) {
+      state.SkipWithError("a connection was lost");
+      break;
+    }
+  }
+  state.SetBytesProcessed(bytes);
+  for (const Sending& to : all) (void)::shutdown(to.pair.sender.get(), SHUT_RDWR);
+  drainer.join();
+}
+BENCHMARK(SendingToSeveral)
+    ->ArgNames({"1_sendfile_2_tls", "threads"})
+    ->ArgsProduct({{kSendFile, kTls}, {1, 2, 4}})
     ->UseRealTime()
     ->MeasureProcessCPUTime()
     ->Unit(benchmark::kMicrosecond);

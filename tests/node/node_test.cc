@@ -1,8 +1,10 @@
 // The public API over real sockets: several nodes in one process.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
+#include <csignal>
 #include <map>
 
 #include "node/shardswarm.h"
@@ -41,12 +43,12 @@ class NodeTest : public testing::Test {
     return options;
   }
 
-  void expect_same(const std::filesystem::path& copy) {
+  void expect_same(const std::filesystem::path& original, const std::filesystem::path& copy) {
     std::size_t files = 0;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(source())) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(original)) {
       if (!entry.is_regular_file()) continue;
       ++files;
-      const auto relative = std::filesystem::relative(entry.path(), source());
+      const auto relative = std::filesystem::relative(entry.path(), original);
       EXPECT_EQ(read_file(entry.path()), read_file(copy / relative)) << relative;
     }
     EXPECT_GE(files, 4U);
@@ -78,7 +80,7 @@ TEST_P(NodeTransportTest, SeedsAndFetchesAWholeModel) {
   ASSERT_EQ(report->peers.size(), 1U);
   EXPECT_EQ(report->peers[0].id, (*seeder)->id());
   EXPECT_EQ(report->peers[0].fetched_bytes, report->fetched_bytes);
-  expect_same(dir_ / "copy");
+  expect_same(source(), dir_ / "copy");
   EXPECT_EQ((*seed)->sent_bytes(), report->fetched_bytes);
 }
 
@@ -98,7 +100,52 @@ TEST_P(NodeTransportTest, AFetcherServesOthersWhatItHas) {
   const auto two = (*second)->fetch(ticket, {.directory = dir_ / "two"});
   const auto report = two->wait();
   ASSERT_TRUE(report) << report.error().message;
-  expect_same(dir_ / "two");
+  expect_same(source(), dir_ / "two");
+}
+
+// Three sources send at once to a node that may receive with several threads, and one of them to
+// two nodes.
+TEST_P(NodeTransportTest, SeveralThreadsMoveWhatSeveralConnectionsCarry) {
+  TransformerShape shape;
+  shape.layers = 3;
+  shape.hidden = 1024;
+  shape.intermediate = 2816;
+  const std::filesystem::path large = dir_ / "large";
+  ASSERT_TRUE(write_checkpoint(llama_model(shape), large, 2));
+  const auto start = [&](const std::string& name) {
+    NodeOptions several = options(name, GetParam());
+    several.network_threads = 4;
+    return Node::start(several);
+  };
+  auto one = start("one");
+  ASSERT_TRUE(one) << one.error().message;
+  auto two = start("two");
+  auto three = start("three");
+  ASSERT_TRUE(two && three);
+  const auto seed = (*one)->seed({.directory = large});
+  ASSERT_TRUE(seed) << seed.error().message;
+  const Ticket ticket = (*seed)->ticket();
+  const auto fetch = [&](Node& node, const char* to, std::vector<std::string> peers) {
+    return node.fetch(ticket, {.directory = dir_ / to, .peers = std::move(peers)});
+  };
+  {
+    const auto second = fetch(**two, "copy-two", {});
+    const auto third = fetch(**three, "copy-three", {});
+    ASSERT_TRUE(second->wait());
+    ASSERT_TRUE(third->wait());
+  }
+  auto peers = (*two)->addresses();
+  for (const std::string& address : (*three)->addresses()) peers.push_back(address);
+  auto four = start("four");
+  ASSERT_TRUE(four);
+  const auto report = fetch(**four, "copy-four", peers)->wait();
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->peers.size(), 3U);
+  EXPECT_GT(report->network_threads, 1U);
+  EXPECT_LE(report->network_threads, 4U);
+  for (const char* copy : {"copy-two", "copy-three", "copy-four"}) {
+    expect_same(large, dir_ / copy);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(PlainAndTls, NodeTransportTest, testing::Bool(),
@@ -155,6 +202,31 @@ TEST_F(NodeTest, PlaintextAgainstTlsIsNoHang) {
                   {.directory = dir_ / "copy", .stall_timeout = std::chrono::milliseconds(1500)})
           ->wait();
   ASSERT_FALSE(report);
+}
+
+// A program that embeds a node need not have heard of SIGPIPE: sendfile raises it when a peer goes.
+TEST_F(NodeTest, ABrokenPipeEndsNobody) {
+  auto seeder = Node::start(options("seed", false));
+  auto seed = (*seeder)->seed({.directory = source()});
+  ASSERT_TRUE(seed);
+  auto fetcher = Node::start(options("fetch", false));
+  std::atomic<bool> blocked{false};
+  const auto on_the_network_thread = [&](const FetchProgress&) {
+    sigset_t set;
+    blocked = ::pthread_sigmask(SIG_SETMASK, nullptr, &set) == 0 && ::sigismember(&set, SIGPIPE);
+  };
+  const auto fetch = (*fetcher)->fetch(
+      (*seed)->ticket(), {.directory = dir_ / "copy", .on_progress = on_the_network_thread});
+  ASSERT_TRUE(fetch->wait());
+  EXPECT_TRUE(blocked);
+}
+
+TEST_F(NodeTest, ThousandsOfNetworkThreadsAreRefused) {
+  NodeOptions many = options("many", false);
+  many.network_threads = 5000;
+  const auto node = Node::start(many);
+  ASSERT_FALSE(node);
+  EXPECT_EQ(node.error().code, Errc::kUsage);
 }
 
 TEST_F(NodeTest, CancelEndsAFetchResumable) {
