@@ -69,6 +69,8 @@ void add_network(CLI::App& command, Network& network) {
                   "That move bytes of several connections at once (default: as needed, up to one "
                   "for every four cores)")
       ->check(CLI::Range(1U, kNetworkThreadsMax));
+  command.add_flag("--no-kernel-tls", network.no_kernel_tls,
+                   "Encrypt in this process, also where the kernel can");
   command.add_option("--congestion-control", network.congestion_control,
                      "TCP's: a name that the kernel knows, or 'system' (default: the system's, but "
                      "cubic instead of bbr on the local network)");
@@ -153,6 +155,7 @@ NodeOptions node_options(const Common& common, const Network& network) {
   options.site = network.site;
   options.key_file = network.key;
   options.insecure = network.insecure;
+  options.kernel_tls = !network.no_kernel_tls;
   options.share = !network.no_share;
   options.limits = network.limits;
   options.network_threads = network.network_threads;

@@ -27,6 +27,7 @@ struct Network {
   std::string site;
   std::string key;
   bool insecure = false;
+  bool no_kernel_tls = false;
   bool no_share = false;
   std::string io;
   unsigned network_threads = 0;

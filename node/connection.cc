@@ -40,8 +40,10 @@ Connection::Connection(Shell& shell, ConnectionId id, asio::ip::tcp::socket sock
   socket_.non_blocking(true, ignored);
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
   bound_unsent();
-  transport_ = identity == nullptr ? make_plain_transport(socket_.native_handle())
-                                   : make_tls_transport(socket_.native_handle(), dialed, *identity);
+  const int fd = socket_.native_handle();
+  transport_ = identity == nullptr
+                   ? make_plain_transport(fd)
+                   : make_tls_transport(fd, dialed, *identity, shell.options().kernel_tls);
 }
 
 void Connection::start() {
@@ -69,6 +71,9 @@ void Connection::handshake() {
   }
   up_ = true;
   deadline_.cancel();
+  if (transport_->peer_id() && can_send_file()) {
+    shell_.log(LogLevel::kDebug, "the kernel encrypts what goes to " + address_);
+  }
   shell_.core().add_connection(id_, address_, dialed_, transport_->peer_id(), shell_.now());
   shell_.to_receive(id_);
 }

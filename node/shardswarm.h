@@ -60,6 +60,7 @@ struct NodeOptions {
   // $XDG_CONFIG_HOME/shardswarm/cluster.key if it exists; else no key.
   std::filesystem::path key_file;
   bool insecure = false;                  // plaintext, beyond loopback too
+  bool kernel_tls = true;                 // the kernel encrypts what is sent, if it can
   std::filesystem::path state_directory;  // empty: $XDG_STATE_HOME/shardswarm
   EngineKind io = EngineKind::kAuto;
   // That may move bytes of several connections at once: up to kNetworkThreadsMax, the network

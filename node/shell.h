@@ -59,6 +59,7 @@ class Shell {
 
   // --- for Connection ---
   Core& core() { return *core_; }
+  const NodeOptions& options() const { return options_; }
   Time now() const;
   void schedule_turn();
   void to_receive(ConnectionId id);  // in the next turn, or what is left of this one

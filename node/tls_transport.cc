@@ -1,4 +1,7 @@
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,7 +22,7 @@ struct Socket {
 
 Socket& socket_of(BIO* bio) { return *static_cast<Socket*>(::BIO_get_data(bio)); }
 
-// OpenSSL's own socket BIO writes without MSG_NOSIGNAL: a peer that closes would end the process.
+// As OpenSSL's own socket BIO, but with MSG_MORE. (That one has another advantage, see below.)
 int bio_write(BIO* bio, const char* data, int length) {
   BIO_clear_retry_flags(bio);
   const Socket& socket = socket_of(bio);
@@ -80,12 +83,19 @@ bool is_refusal(unsigned long error) {
 // TLS 1.3 with both sides' certificates checked against the cluster's CA.
 class TlsTransport final : public Transport {
  public:
-  TlsTransport(int fd, bool dialer, const Identity& identity)
+  TlsTransport(int fd, bool dialer, const Identity& identity, bool in_kernel)
       : socket_{.fd = fd},
         ssl_(::SSL_new(dialer ? identity.client_context() : identity.server_context())) {
-    BIO* bio = ::BIO_new(socket_method());
-    ::BIO_set_data(bio, &socket_);
-    ::BIO_set_init(bio, 1);
+    BIO* bio = nullptr;
+    if (in_kernel && kernel_has_tls()) {
+      // It alone hands keys to the kernel.
+      bio = ::BIO_new_socket(fd, BIO_NOCLOSE);
+      ::SSL_set_options(ssl_.get(), SSL_OP_ENABLE_KTLS);
+    } else {
+      bio = ::BIO_new(socket_method());
+      ::BIO_set_data(bio, &socket_);
+      ::BIO_set_init(bio, 1);
+    }
     ::SSL_set_bio(ssl_.get(), bio, bio);
     if (dialer) {
       ::SSL_set_connect_state(ssl_.get());
@@ -99,6 +109,9 @@ class TlsTransport final : public Transport {
     const int result = ::SSL_do_handshake(ssl_.get());
     if (result == 1) {
       up_ = true;
+      // From now on the socket takes plaintext and makes records of it.
+      if (BIO_get_ktls_send(::SSL_get_wbio(ssl_.get())))
+        in_kernel_ = make_plain_transport(socket_.fd);
       return Wait::kNone;
     }
     const auto moved = stopped(result);
@@ -138,6 +151,7 @@ class TlsTransport final : public Transport {
 
   // A record at a time: the kernel makes of them what it likes best, and wakes the other side once.
   Result<Moved> write(std::span<const std::byte> from, bool more) override {
+    if (in_kernel_) return in_kernel_->write(from, more);
     std::size_t total = 0;
     while (total < from.size()) {
       ::ERR_clear_error();
@@ -155,9 +169,10 @@ class TlsTransport final : public Transport {
     return Moved{total, Wait::kNone};
   }
 
-  bool can_send_file() const override { return false; }
-  Result<Moved> write_file(int, std::uint64_t, std::uint32_t) override {
-    return fail(Errc::kInternal, "TLS sends no files");
+  bool can_send_file() const override { return in_kernel_ && in_kernel_->can_send_file(); }
+  Result<Moved> write_file(int fd, std::uint64_t offset, std::uint32_t length) override {
+    if (!in_kernel_) return fail(Errc::kInternal, "TLS sends no files");
+    return in_kernel_->write_file(fd, offset, length);
   }
 
   void shutdown() override {
@@ -204,13 +219,32 @@ class TlsTransport final : public Transport {
 
   Socket socket_;  // the BIO's
   SslPtr ssl_;
-  bool up_ = false;  // close_notify may be sent
+  std::unique_ptr<Transport> in_kernel_;  // what sends, if the kernel encrypts
+  bool up_ = false;                       // close_notify may be sent
 };
 
 }  // namespace
 
-std::unique_ptr<Transport> make_tls_transport(int fd, bool dialer, const Identity& identity) {
-  return std::make_unique<TlsTransport>(fd, dialer, identity);
+std::unique_ptr<Transport> make_tls_transport(int fd, bool dialer, const Identity& identity,
+                                              bool in_kernel) {
+  return std::make_unique<TlsTransport>(fd, dialer, identity, in_kernel);
+}
+
+// A socket that is not connected is refused for that, where TLS is known at all.
+bool kernel_has_tls() {
+#ifdef TCP_ULP
+  static const bool kHas = [] {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (fd < 0) return false;
+    const bool has =
+        ::setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0 || errno == ENOTCONN;
+    ::close(fd);
+    return has;
+  }();
+  return kHas;
+#else
+  return false;
+#endif
 }
 
 }  // namespace shardswarm

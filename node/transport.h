@@ -37,8 +37,8 @@ class Transport {
   virtual Result<Moved> read(std::span<const std::span<std::byte>> into) = 0;
   // `more`: other bytes follow at once (MSG_MORE).
   virtual Result<Moved> write(std::span<const std::byte> from, bool more) = 0;
-  // Whether write_file works without copying through user space; else the owner reads the bytes
-  // into a buffer and calls write.
+  // Whether write_file works, without copying through user space; else the owner reads the bytes
+  // into a buffer and calls write. REQUIRES: handshake done.
   virtual bool can_send_file() const = 0;
   // Moves up to `length` bytes of a file. kIo "shrank" when the file ends before.
   virtual Result<Moved> write_file(int fd, std::uint64_t offset, std::uint32_t length) = 0;
@@ -48,7 +48,11 @@ class Transport {
 
 // The socket stays the caller's; it must be non-blocking and outlive the transport.
 std::unique_ptr<Transport> make_plain_transport(int fd);
-// `identity` must outlive the transport.
-std::unique_ptr<Transport> make_tls_transport(int fd, bool dialer, const Identity& identity);
+// `identity` must outlive the transport. `in_kernel`: what is sent is encrypted by the kernel,
+// where kernel_has_tls() and it knows the cipher; then files are sent.
+std::unique_ptr<Transport> make_tls_transport(int fd, bool dialer, const Identity& identity,
+                                              bool in_kernel);
+// Whether TCP sockets here can be given TLS keys (Linux with its module `tls` loaded).
+bool kernel_has_tls();
 
 }  // namespace shardswarm

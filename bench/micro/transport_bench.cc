@@ -109,7 +109,8 @@ void Loopback(benchmark::State& state) {
   if (!write_exactly(file.get(), 0, block, "memory")) return state.SkipWithError("no file");
   const bool tls = state.range(0) == kTls;
   const auto transport_of = [&](const Fd& fd, bool dialer) {
-    return tls ? make_tls_transport(fd.get(), dialer, *identity) : make_plain_transport(fd.get());
+    return tls ? make_tls_transport(fd.get(), dialer, *identity, false)
+               : make_plain_transport(fd.get());
   };
   const auto sending = transport_of(pair->sender, true);
   auto receiving = transport_of(pair->receiver, false);
@@ -159,9 +160,10 @@ bool connect(Sending& sending, bool tls, const Identity& identity) {
   sending.pair = std::move(*pair);
   const int fd = sending.pair.sender.get();
   const int other = sending.pair.receiver.get();
-  sending.transport = tls ? make_tls_transport(fd, true, identity) : make_plain_transport(fd);
+  sending.transport =
+      tls ? make_tls_transport(fd, true, identity, false) : make_plain_transport(fd);
   const auto receiver =
-      tls ? make_tls_transport(other, false, identity) : make_plain_transport(other);
+      tls ? make_tls_transport(other, false, identity, false) : make_plain_transport(other);
   bool there = false;
   std::thread accepting([&] { there = shake_hands(*receiver, other); });
   const bool here = shake_hands(*sending.transport, fd);

@@ -13,6 +13,7 @@ REASONS = {
     "a rival is not installed": False,
     "sshd is not installed": False,
     "no chromium here": False,
+    "no virtual machine with another kernel here": False,
 }
 
 
