@@ -66,8 +66,8 @@ void add_network(CLI::App& command, Network& network) {
       ->check(CLI::IsMember({"uring", "posix"}));
   command
       .add_option("--network-threads", network.network_threads,
-                  "That move bytes of several connections at once (default: as needed, up to one "
-                  "for every four cores)")
+                  "That may move bytes of several connections at once (default: one for every "
+                  "four cores, at most 8)")
       ->check(CLI::Range(1U, kNetworkThreadsMax));
   command.add_flag("--no-kernel-tls", network.no_kernel_tls,
                    "Encrypt in this process, also where the kernel can");

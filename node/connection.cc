@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <asio/post.hpp>
 #include <cerrno>
@@ -108,6 +109,11 @@ void Connection::wait_for(Wait what) {
   });
 }
 
+void Connection::begin_turn() {
+  received_in_turn_ = 0;
+  receiving_.dry = sending_.dry = false;
+}
+
 bool Connection::begin_receive() {
   if (closed_ || finishing_ || waiting_read_) return false;
   into_ = shell_.core().receive_spans(id_);
@@ -117,6 +123,7 @@ bool Connection::begin_receive() {
 
 bool Connection::end_receive() {
   if (closed_) return false;
+  note_moved();
   if (!moved_) {
     closed(moved_.error());
     return false;
@@ -126,15 +133,17 @@ bool Connection::end_receive() {
       closed(std::nullopt);
     } else {
       wait_for(moved_->wait);
+      // TLS has to write first: it is read again after sending.
+      receive_blocked_ = moved_->wait == Wait::kWritable;
     }
     return false;
   }
-  shell_.core().received(id_, last_received_ = moved_->bytes, shell_.now());
+  shell_.core().received(id_, moved_->bytes, shell_.now());
   received_in_turn_ += moved_->bytes;
-  if (received_in_turn_ < kReadTurnBytes) return true;
-  shell_.to_receive(id_);
-  return false;
+  return !had_its_turn();
 }
+
+bool Connection::had_its_turn() const { return received_in_turn_ >= kReadTurnBytes; }
 
 void Connection::resume_receive() {
   if (receive_blocked_ && !closed_ && !finishing_) shell_.to_receive(id_);
@@ -159,13 +168,13 @@ bool Connection::begin_send() {
 }
 
 bool Connection::end_send() {
+  note_moved();
   const OutputExtent extent = *std::exchange(extent_, std::nullopt);
   if (closed_) return false;
   // The frame's header promised these bytes: a file that shrank costs the connection.
   if (!moved_ && !current_source_->buffer && shrank(current_source_->range)) {
     shell_.piece_lost(current_.first, extent.piece);
   }
-  if (moved_) last_sent_ = moved_->bytes;
   return sent(moved_);
 }
 
@@ -209,7 +218,23 @@ void Connection::move() {
   }
 }
 
-std::size_t Connection::moved_before() const { return extent_ ? last_sent_ : last_received_; }
+std::size_t Connection::asked() const {
+  return extent_ ? extent_->length : into_[0].size() + into_[1].size();
+}
+
+// As much as last time, unless it was stopped by what it was asked for, which says "at least".
+void Connection::note_moved() {
+  if (!moved_) return;
+  const std::size_t bytes = moved_->bytes;
+  const bool all = bytes == asked();
+  flow().dry = !all;
+  if (bytes > 0) flow().last = all ? std::max(flow().last, bytes) : bytes;
+}
+
+std::size_t Connection::expected() const {
+  const Flow& flow = extent_ ? sending_ : receiving_;
+  return flow.dry ? 0 : std::min(asked(), flow.last);
+}
 
 void Connection::prepared(ModelKey model, PieceIndex piece, std::shared_ptr<PreparedPiece> source) {
   prepared_[{model, piece}] = std::move(source);
@@ -230,9 +255,14 @@ void Connection::finish() {
 // All is flushed. Closing a socket with unread bytes resets it, and a reset may overtake our CLOSE
 // on its way: so say FIN, then read until the other side closes too.
 void Connection::drain() {
-  if (!draining_) {
-    draining_ = true;
-    transport_->shutdown();
+  draining_ = true;
+  if (!said_end_) {
+    const Wait wait = transport_->shutdown();
+    if (wait != Wait::kNone) {
+      wait_for(wait);
+      return;
+    }
+    said_end_ = true;
   }
   std::array<std::byte, 16 * 1024> scratch;
   // A stranger may go on sending: the others, and the deadline, get their turn.
@@ -258,7 +288,7 @@ void Connection::closed(std::optional<Error> error) {
   if (closed_) return;
   closed_ = true;
   deadline_.cancel();
-  if (!draining_) transport_->shutdown();
+  if (!said_end_) (void)transport_->shutdown();
   asio::error_code ignored;
   socket_.cancel(ignored);
   // The transport holds the descriptor's number: it must not outlive the socket's closing.

@@ -20,7 +20,7 @@ namespace shardswarm {
 
 class Shell;
 
-// A piece ready to be sent: a range of a file (sendfile), or its bytes (under TLS).
+// A piece ready to be sent: a range of a file (sendfile), or its bytes.
 struct PreparedPiece {
   FileRange range;
   PieceBuffer buffer;
@@ -40,15 +40,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Part of a turn of the shell's, in which several connections move bytes at the same time. A
   // begin asks the core, and says whether there is something to move; move() and the same way's end
   // must follow, which tells the core, and says whether to begin again.
-  void begin_turn() { received_in_turn_ = 0; }
+  void begin_turn();
   bool begin_receive();
   bool end_receive();
-  bool begin_send();  // what is no piece's is sent at once
+  bool had_its_turn() const;  // it has received so much that others come first
+  bool begin_send();          // what is no piece's is sent at once
   bool end_send();
-  void move();                       // any thread
-  std::size_t moved_before() const;  // the same way: how much there is to move now, most likely
-  void resume_receive();             // after sending, if the core had no room for bytes
+  void move();                   // any thread
+  std::size_t expected() const;  // of move(): how many bytes, most likely
+  void resume_receive();         // after sending, if the core had no room for bytes
 
+  ConnectionId id() const { return id_; }
   bool up() const { return up_; }
   bool can_send_file() const { return transport_->can_send_file(); }
   void prepared(ModelKey model, PieceIndex piece, std::shared_ptr<PreparedPiece> source);
@@ -56,6 +58,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   void handshake();
+  // How much one way moves at a time, in one system call or, under TLS, several.
+  struct Flow {
+    std::size_t last = 0;
+    bool dry = false;  // in this turn it moved less than it was asked to
+  };
+
+  Flow& flow() { return extent_ ? sending_ : receiving_; }
+  std::size_t asked() const;
+  void note_moved();
   bool find_source(const OutputExtent& extent);
   bool sent(const Result<Moved>& moved);
   void drain();
@@ -78,8 +89,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::array<std::span<std::byte>, 2> into_;
   std::optional<OutputExtent> extent_;
   Result<Moved> moved_;
-  std::size_t last_received_ = 0;  // by one move()
-  std::size_t last_sent_ = 0;
+  Flow receiving_;
+  Flow sending_;
   std::size_t received_in_turn_ = 0;
   std::optional<Error> error_;  // of the handshake, while draining
   int unsent_max_ = 0;          // as the kernel knows it
@@ -89,6 +100,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool receive_blocked_ = false;  // the session had no room for bytes
   bool finishing_ = false;        // the core asked to close after what is queued
   bool draining_ = false;         // all is sent; waiting for the other side to close
+  bool said_end_ = false;         // and that it is all, too
   bool closed_ = false;
 };
 

@@ -115,7 +115,7 @@ std::array<std::span<std::byte>, 2> Core::receive_spans(ConnectionId connection)
 
 void Core::received(ConnectionId connection, std::size_t bytes, Time now) {
   Link* link = find_link(connection);
-  if (link == nullptr) return;
+  if (link == nullptr || link->session.closing()) return;
   link->last_received = now;
   charge_received(*link, bytes, now);
   control_bytes_ += bytes;  // PieceBytes takes the payload off again

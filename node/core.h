@@ -195,8 +195,11 @@ class Core {
   void remove_connection(ConnectionId connection, std::optional<Error> error, Time now);
   // Whether there is such a connection still.
   bool has_connection(ConnectionId connection) const { return links_.contains(connection); }
+  // Of several connections: first receive_spans() of all, without another call between them; then
+  // fill them; then received() of all. One may close another, whose bytes are then ignored.
   std::array<std::span<std::byte>, 2> receive_spans(ConnectionId connection);
   void received(ConnectionId connection, std::size_t bytes, Time now);
+  // Stands until sent(), whatever is called for others meanwhile.
   Output next_output(ConnectionId connection);
   void sent(ConnectionId connection, std::size_t bytes, Time now);
   bool closing(ConnectionId connection) const;
@@ -352,7 +355,7 @@ class Core {
   CoreOptions options_;
   BufferPool& buffers_;
   FlatMap<ConnectionId, Link> links_;
-  Link* last_found_ = nullptr;  // by find_link(): calls for one link come one after the other
+  Link* last_found_ = nullptr;  // by find_link(): many calls are for the same link as the last
   std::map<ModelKey, std::unique_ptr<Model>> models_;
   std::map<ModelId, ModelKey> model_by_id_;
   std::map<NodeId, ConnectionId> link_by_node_;

@@ -16,8 +16,10 @@ ForkJoin::~ForkJoin() {
   for (std::thread& helper : helpers_) helper.join();
 }
 
-void ForkJoin::run(std::size_t count, const std::function<void(std::size_t)>& part) {
-  const std::size_t helpers = count > 1 ? start_helpers(count - 1) : 0;
+void ForkJoin::run(std::size_t count, std::size_t threads,
+                   const std::function<void(std::size_t)>& part) {
+  threads = std::min(count, threads);
+  const std::size_t helpers = threads > 1 ? start_helpers(threads - 1) : 0;
   if (helpers == 0) {
     for (std::size_t i = 0; i < count; ++i) part(i);
     return;
@@ -31,7 +33,7 @@ void ForkJoin::run(std::size_t count, const std::function<void(std::size_t)>& pa
   }
   for (std::size_t i = 0; i < helpers; ++i) wake_.notify_one();
   take_parts(part, count);
-  // All parts are taken: who did not wake in time need not begin.
+  // All parts are taken: who has not begun does not any more.
   std::unique_lock lock(mutex_);
   part_ = nullptr;
   done_.wait(lock, [this] { return helping_ == 0; });
@@ -59,7 +61,8 @@ void ForkJoin::take_parts(const std::function<void(std::size_t)>& part, std::siz
 void ForkJoin::help() {
   std::unique_lock lock(mutex_);
   while (true) {
-    wake_.wait(lock, [this] { return stopping_ || (part_ != nullptr && wanted_ > 0); });
+    wake_.wait(lock,
+               [this] { return stopping_ || (part_ != nullptr && wanted_ > 0 && next_ < count_); });
     if (stopping_) return;
     --wanted_;
     ++helping_;

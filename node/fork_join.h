@@ -23,9 +23,10 @@ class ForkJoin {
   ForkJoin(const ForkJoin&) = delete;
   ForkJoin& operator=(const ForkJoin&) = delete;
 
-  // Calls part(0) to part(count - 1), each once, on any of the threads, and returns when all have.
-  // What the caller did before is seen by the parts; what they did is seen after. Must not throw.
-  void run(std::size_t count, const std::function<void(std::size_t)>& part);
+  // Calls part(0) to part(count - 1), each once, on any of at most `threads` threads, and returns
+  // when all have. What the caller did before is seen by the parts; what they did is seen after.
+  // Parts must not throw.
+  void run(std::size_t count, std::size_t threads, const std::function<void(std::size_t)>& part);
   unsigned threads() const { return static_cast<unsigned>(helpers_.size()) + 1; }  // so far
 
  private:

@@ -66,7 +66,10 @@ class PlainTransport final : public Transport {
   }
 #endif
 
-  void shutdown() override { ::shutdown(fd_, SHUT_WR); }
+  Wait shutdown() override {
+    ::shutdown(fd_, SHUT_WR);
+    return Wait::kNone;
+  }
 
  private:
   template <class F>

@@ -7,9 +7,10 @@
 //
 // Threads: a Node owns one network thread, its helpers, and the workers of its storage. All
 // functions here may be called from any thread. Callbacks run on the network thread: they must be
-// short, and must not call wait() or destroy the Node. Destroying a handle does not stop what it
-// stands for; destroying the Node stops everything (as cancel() and then wait() of each would). Of
-// a handle that outlives its Node only Fetch::progress() and Fetch::wait() may be called.
+// short, and must not call wait() or destroy the Node; SIGPIPE is blocked there. Destroying a
+// handle does not stop what it stands for; destroying the Node stops everything (as cancel() and
+// then wait() of each would). Of a handle that outlives its Node only Fetch::progress() and
+// Fetch::wait() may be called.
 #pragma once
 
 #include <atomic>
@@ -64,7 +65,8 @@ struct NodeOptions {
   std::filesystem::path state_directory;  // empty: $XDG_STATE_HOME/shardswarm
   EngineKind io = EngineKind::kAuto;
   // That may move bytes of several connections at once: up to kNetworkThreadsMax, the network
-  // thread among them; the others start when there is much to move. 0: one for every four cores.
+  // thread among them; the others start when there is much to move. 0: one for every four cores, at
+  // most 8.
   unsigned network_threads = 0;
   bool share = true;  // serve peers that want another model what this machine's models have of it
   RuleSet rules = RuleSet::kLateBinding;  // others are for comparing
@@ -129,7 +131,7 @@ struct FetchReport {
   MemoryReport memory;
   Layout layout = Layout::kOriginal;
   EngineReport engine;
-  unsigned network_threads = 1;        // as many were needed at once since the node's start
+  unsigned network_threads = 1;        // started to move bytes, since the node's start
   std::vector<std::string> addresses;  // where this node serves it from now on
   std::vector<PeerReport> peers;
 };

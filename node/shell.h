@@ -62,7 +62,7 @@ class Shell {
   const NodeOptions& options() const { return options_; }
   Time now() const;
   void schedule_turn();
-  void to_receive(ConnectionId id);  // in the next turn, or what is left of this one
+  void to_receive(ConnectionId id);  // soon: in this turn, if one is under way
   void to_send(ConnectionId id);
   void connection_closed(ConnectionId id, const std::string& address, bool dialed, bool up,
                          std::optional<Error> error);
@@ -79,7 +79,7 @@ class Shell {
   void adopt(asio::ip::tcp::socket socket, std::string address, bool dialed);
   void make_room_for(const ModelId& id);
   void turn();
-  void receive();
+  void receive(FlatSet<ConnectionId>& later);
   bool send();
   std::vector<std::shared_ptr<Connection>> standing(const FlatSet<ConnectionId>& ids) const;
   void move(const std::vector<std::shared_ptr<Connection>>& connections);
@@ -123,8 +123,8 @@ class Shell {
   ForkJoin moving_;  // the connections' bytes
   std::unique_ptr<Core> core_;
   std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
-  FlatSet<ConnectionId> to_receive_;  // readable; in the next turn
-  FlatSet<ConnectionId> to_send_;     // with room for bytes
+  FlatSet<ConnectionId> to_receive_;  // may be readable
+  FlatSet<ConnectionId> to_send_;     // may have room for bytes
   std::map<ModelKey, std::shared_ptr<Store>> stores_;
   std::map<ModelKey, std::shared_ptr<SharedStore>> shared_;  // of the stores, those that grow
   std::map<ModelKey, std::shared_ptr<FetchState>> fetches_;

@@ -34,21 +34,23 @@ void Shell::to_send(ConnectionId id) {
 }
 
 void Shell::turn() {
-  receive();
   // Sending tells the core what was sent, which lets it choose further pieces: until all is quiet,
   // or others have waited long enough for their turn. What calls for it meanwhile is seen here.
   const Time until = now() + kTurnLasts;
+  FlatSet<ConnectionId> later;  // have more to receive than their part of a turn
   bool quiet = false;
   while (!quiet && now() < until) {
+    receive(later);
     core_->settle(now());
     auto actions = core_->take_actions();
     for (Action& action : actions) {
       std::visit([this](auto&& what) { carry_out(std::forward<decltype(what)>(what)); },
                  std::move(action));
     }
-    quiet = !send() && actions.empty();
+    quiet = !send() && actions.empty() && to_receive_.empty();
   }
   turn_posted_ = false;
+  to_receive_.insert(later.begin(), later.end());
   if (!quiet || !to_receive_.empty() || !to_send_.empty()) schedule_turn();
   if (!leaving_.empty() && std::chrono::steady_clock::now() - looked_who_leaves_ > kLeaveLook) {
     let_leave();
@@ -66,13 +68,19 @@ std::vector<std::shared_ptr<Connection>> Shell::standing(const FlatSet<Connectio
   return found;
 }
 
-void Shell::receive() {
-  auto connections = standing(std::exchange(to_receive_, {}));
-  for (const auto& connection : connections) connection->begin_turn();
+void Shell::receive(FlatSet<ConnectionId>& later) {
+  auto ids = std::exchange(to_receive_, {});
+  ids.erase_if([&](ConnectionId id) { return later.contains(id); });
+  const auto all = standing(ids);
+  for (const auto& connection : all) connection->begin_turn();
+  auto connections = all;
   while (!connections.empty()) {
     std::erase_if(connections, [](const auto& c) { return !c->begin_receive(); });
     move(connections);
     std::erase_if(connections, [](const auto& c) { return !c->end_receive(); });
+  }
+  for (const auto& connection : all) {
+    if (connection->had_its_turn()) later.insert(connection->id());
   }
 }
 
@@ -81,6 +89,7 @@ bool Shell::send() {
   auto ids = core_->take_output_ready();
   for (const ConnectionId id : std::exchange(to_send_, {})) ids.insert(id);
   const auto all = standing(ids);
+  for (const auto& connection : all) connection->begin_turn();
   auto connections = all;
   while (!connections.empty()) {
     std::erase_if(connections, [](const auto& c) { return !c->begin_send(); });
@@ -92,12 +101,12 @@ bool Shell::send() {
 }
 
 void Shell::move(const std::vector<std::shared_ptr<Connection>>& connections) {
-  const auto much = std::ranges::count_if(
-      connections, [](const auto& c) { return c->moved_before() >= kWorthAThread; });
-  if (much >= 2) {
-    moving_.run(connections.size(), [&](std::size_t i) { connections[i]->move(); });
-  } else {
-    for (const auto& connection : connections) connection->move();
+  const auto much = static_cast<std::size_t>(std::ranges::count_if(
+      connections, [](const auto& c) { return c->expected() >= kWorthAThread; }));
+  const unsigned before = moving_.threads();
+  moving_.run(connections.size(), much, [&](std::size_t i) { connections[i]->move(); });
+  if (moving_.threads() > before) {
+    log(LogLevel::kDebug, std::to_string(moving_.threads()) + " threads move bytes");
   }
 }
 

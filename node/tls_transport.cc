@@ -22,7 +22,7 @@ struct Socket {
 
 Socket& socket_of(BIO* bio) { return *static_cast<Socket*>(::BIO_get_data(bio)); }
 
-// As OpenSSL's own socket BIO, but with MSG_MORE. (That one has another advantage, see below.)
+// As OpenSSL's own socket BIO, but with MSG_NOSIGNAL and MSG_MORE.
 int bio_write(BIO* bio, const char* data, int length) {
   BIO_clear_retry_flags(bio);
   const Socket& socket = socket_of(bio);
@@ -86,17 +86,17 @@ class TlsTransport final : public Transport {
   TlsTransport(int fd, bool dialer, const Identity& identity, bool in_kernel)
       : socket_{.fd = fd},
         ssl_(::SSL_new(dialer ? identity.client_context() : identity.server_context())) {
-    BIO* bio = nullptr;
+    BIO* const own = ::BIO_new(socket_method());
+    ::BIO_set_data(own, &socket_);
+    ::BIO_set_init(own, 1);
+    BIO* writing = own;
     if (in_kernel && kernel_has_tls()) {
-      // It alone hands keys to the kernel.
-      bio = ::BIO_new_socket(fd, BIO_NOCLOSE);
+      // It alone hands keys to the kernel. For reading it must not: later versions of OpenSSL
+      // would, and what was read ahead by then would be taken for plaintext.
+      writing = ::BIO_new_socket(fd, BIO_NOCLOSE);
       ::SSL_set_options(ssl_.get(), SSL_OP_ENABLE_KTLS);
-    } else {
-      bio = ::BIO_new(socket_method());
-      ::BIO_set_data(bio, &socket_);
-      ::BIO_set_init(bio, 1);
     }
-    ::SSL_set_bio(ssl_.get(), bio, bio);
+    ::SSL_set_bio(ssl_.get(), own, writing);
     if (dialer) {
       ::SSL_set_connect_state(ssl_.get());
     } else {
@@ -109,9 +109,7 @@ class TlsTransport final : public Transport {
     const int result = ::SSL_do_handshake(ssl_.get());
     if (result == 1) {
       up_ = true;
-      // From now on the socket takes plaintext and makes records of it.
-      if (BIO_get_ktls_send(::SSL_get_wbio(ssl_.get())))
-        in_kernel_ = make_plain_transport(socket_.fd);
+      choose_writer();
       return Wait::kNone;
     }
     const auto moved = stopped(result);
@@ -129,6 +127,10 @@ class TlsTransport final : public Transport {
   }
 
   Result<Moved> read(std::span<const std::span<std::byte>> into) override {
+    // OpenSSL would change its own key, and not the kernel's.
+    if (in_kernel_ && ::SSL_get_key_update_type(ssl_.get()) != SSL_KEY_UPDATE_NONE) {
+      return fail(Errc::kIo, "TLS: the peer asks for a new key, and the kernel has the old one");
+    }
     std::size_t total = 0;
     for (const auto& span : into) {
       std::size_t filled = 0;
@@ -175,14 +177,32 @@ class TlsTransport final : public Transport {
     return in_kernel_->write_file(fd, offset, length);
   }
 
-  void shutdown() override {
+  Wait shutdown() override {
     ::ERR_clear_error();
-    if (up_) ::SSL_shutdown(ssl_.get());
+    const int result = up_ ? ::SSL_shutdown(ssl_.get()) : 1;
+    const bool blocked = result < 0 && ::SSL_get_error(ssl_.get(), result) == SSL_ERROR_WANT_WRITE;
     ::ERR_clear_error();
-    ::shutdown(socket_.fd, SHUT_WR);
+    if (blocked) return Wait::kWritable;
+    // The kernel may hold records that TCP does not have yet, which a FIN would overtake: there the
+    // other side ends by close_notify.
+    if (!in_kernel_ || !up_) ::shutdown(socket_.fd, SHUT_WR);
+    return Wait::kNone;
   }
 
  private:
+  // Whether the kernel took the key shows when the handshake is done. If it did, the socket takes
+  // plaintext from now on and makes records of it.
+  void choose_writer() {
+    BIO* const own = ::SSL_get_rbio(ssl_.get());
+    BIO* const writing = ::SSL_get_wbio(ssl_.get());
+    if (BIO_get_ktls_send(writing)) {
+      in_kernel_ = make_plain_transport(socket_.fd);
+    } else if (writing != own) {
+      ::BIO_up_ref(own);
+      ::SSL_set0_wbio(ssl_.get(), own);
+    }
+  }
+
   // Why an operation did not go on.
   Result<Moved> stopped(int result) {
     switch (::SSL_get_error(ssl_.get(), result)) {
@@ -233,15 +253,12 @@ std::unique_ptr<Transport> make_tls_transport(int fd, bool dialer, const Identit
 // A socket that is not connected is refused for that, where TLS is known at all.
 bool kernel_has_tls() {
 #ifdef TCP_ULP
-  static const bool kHas = [] {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
-    if (fd < 0) return false;
-    const bool has =
-        ::setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0 || errno == ENOTCONN;
-    ::close(fd);
-    return has;
-  }();
-  return kHas;
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+  if (fd < 0) return false;
+  const bool has =
+      ::setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0 || errno == ENOTCONN;
+  ::close(fd);
+  return has;
 #else
   return false;
 #endif

@@ -1,5 +1,5 @@
 // The bytes of one connection: plain TCP, or TLS 1.3 over it, behind one seam. A non-blocking
-// socket; the owner waits for readiness. Not thread-safe.
+// socket; the owner waits for readiness. Not thread-safe. Who calls must block or ignore SIGPIPE.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +42,9 @@ class Transport {
   virtual bool can_send_file() const = 0;
   // Moves up to `length` bytes of a file. kIo "shrank" when the file ends before.
   virtual Result<Moved> write_file(int fd, std::uint64_t offset, std::uint32_t length) = 0;
-  // Tells the other side in order that nothing more comes (TLS close_notify, FIN).
-  virtual void shutdown() = 0;
+  // Tells the other side in order that nothing more comes (TLS close_notify, FIN). kWritable: call
+  // it again then.
+  virtual Wait shutdown() = 0;
 };
 
 // The socket stays the caller's; it must be non-blocking and outlive the transport.

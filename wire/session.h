@@ -232,10 +232,11 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   // --- receiving ---
-  // Up to two spans: the rest of what is under way, then room for the next header. Good until the
-  // next call that is not const.
+  // Up to two spans: the rest of what is under way, then room for the next header. To be filled
+  // before the next call that is not const.
   std::array<std::span<std::byte>, 2> receive_spans();
-  // REQUIRES: n <= total size of the last receive_spans(). Ignored once the session is closing.
+  // REQUIRES: n <= total size of the last receive_spans(), and no answer to an event since. Ignored
+  // once the session is closing; of a piece dropped since, the bytes count and are thrown away.
   void received(std::size_t n);
   std::optional<SessionEvent> next_event();
   // Answers to PieceBegin, the only event that waits for one. `piece` is the whole piece's buffer,

@@ -1,5 +1,6 @@
 // One connection over loopback, its sender on another thread: plain TCP from memory and by
-// sendfile, and TLS 1.3. And four, to which one or several threads send.
+// sendfile, TLS 1.3, and TLS 1.3 by the kernel and sendfile. And four, to which one or several
+// threads send.
 #include <arpa/inet.h>
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@
 namespace shardswarm {
 namespace {
 
-enum Kind : std::int64_t { kPlain = 0, kSendFile = 1, kTls = 2 };
+enum Kind : std::int64_t { kPlain = 0, kSendFile = 1, kTls = 2, kKernelTls = 3 };
 
 struct Pair {
   Fd sender;
@@ -107,16 +108,18 @@ void Loopback(benchmark::State& state) {
   const std::vector<std::byte> block(limits::kPieceBytesMax, std::byte{3});
   const Fd file(::memfd_create("shardswarm-micro", MFD_CLOEXEC));
   if (!write_exactly(file.get(), 0, block, "memory")) return state.SkipWithError("no file");
-  const bool tls = state.range(0) == kTls;
+  const bool in_kernel = state.range(0) == kKernelTls;
+  if (in_kernel && !kernel_has_tls()) return state.SkipWithError("this kernel has no TLS");
+  const bool tls = state.range(0) == kTls || in_kernel;
+  const bool sends_file = state.range(0) == kSendFile || in_kernel;
   const auto transport_of = [&](const Fd& fd, bool dialer) {
-    return tls ? make_tls_transport(fd.get(), dialer, *identity, false)
+    return tls ? make_tls_transport(fd.get(), dialer, *identity, in_kernel)
                : make_plain_transport(fd.get());
   };
   const auto sending = transport_of(pair->sender, true);
   auto receiving = transport_of(pair->receiver, false);
-  std::thread sender([&] {
-    send_all(*sending, pair->sender.get(), block, state.range(0) == kSendFile ? file.get() : -1);
-  });
+  std::thread sender(
+      [&] { send_all(*sending, pair->sender.get(), block, sends_file ? file.get() : -1); });
   const bool ready = shake_hands(*receiving, pair->receiver.get());
   std::vector<std::byte> piece(limits::kPieceBytesMax);
   bool failed = !ready;
@@ -138,8 +141,8 @@ void Loopback(benchmark::State& state) {
   sender.join();
 }
 BENCHMARK(Loopback)
-    ->ArgName("0_plain_1_sendfile_2_tls")
-    ->DenseRange(0, 2)
+    ->ArgName("0_plain_1_sendfile_2_tls_3_kernel_tls")
+    ->DenseRange(0, 3)
     ->UseRealTime()
     ->MeasureProcessCPUTime()
     ->Unit(benchmark::kMicrosecond);
@@ -189,7 +192,21 @@ void drain(const std::array<Sending, kConnections>& all) {
   }
 }
 
-// What a turn of a node does: a part of a piece to each connection that has room.
+// Those that have room, at least one.
+std::vector<Sending*> with_room(std::array<Sending, kConnections>& all) {
+  std::array<pollfd, kConnections> polls{};
+  for (std::size_t i = 0; i < polls.size(); ++i) {
+    polls[i] = {.fd = all[i].pair.sender.get(), .events = POLLOUT, .revents = 0};
+  }
+  (void)::poll(polls.data(), polls.size(), -1);
+  std::vector<Sending*> ready;
+  for (std::size_t i = 0; i < polls.size(); ++i) {
+    if (polls[i].revents != 0) ready.push_back(&all[i]);
+  }
+  return ready;
+}
+
+// As a turn of a node: to each connection that has room as much as it takes, up to a piece.
 void SendingToSeveral(benchmark::State& state) {
   (void)std::signal(SIGPIPE, SIG_IGN);
   const auto identity = make_identity();
@@ -203,12 +220,14 @@ void SendingToSeveral(benchmark::State& state) {
     if (!connect(sending, tls, *identity)) return state.SkipWithError("no connection");
   }
   std::thread drainer([&] { drain(all); });
-  ForkJoin threads(static_cast<unsigned>(state.range(1)));
+  const auto threads = static_cast<unsigned>(state.range(1));
+  ForkJoin moving(threads);
   std::int64_t bytes = 0;
   bool failed = false;
   for (auto _ : state) {
-    threads.run(all.size(), [&](std::size_t i) {
-      Sending& to = all[i];
+    const auto ready = with_room(all);
+    moving.run(ready.size(), threads, [&](std::size_t i) {
+      Sending& to = *ready[i];
       const std::size_t most = block.size() - to.at;
       const auto moved =
           tls ? to.transport->write(std::span(block).subspan(to.at, most), true)
@@ -216,11 +235,10 @@ void SendingToSeveral(benchmark::State& state) {
       to.failed = !moved;
       to.sent = moved ? moved->bytes : 0;
       to.at = (to.at + to.sent) % block.size();
-      if (moved && moved->wait != Wait::kNone) wait_for(to.pair.sender.get(), moved->wait);
     });
-    for (const Sending& to : all) {
-      failed = failed || to.failed;
-      bytes += static_cast<std::int64_t>(to.sent);
+    for (const Sending* to : ready) {
+      failed = failed || to->failed;
+      bytes += static_cast<std::int64_t>(to->sent);
     }
     if (failed) {
       state.SkipWithError("a connection was lost");

@@ -14,6 +14,7 @@ REASONS = {
     "sshd is not installed": False,
     "no chromium here": False,
     "no virtual machine with another kernel here": False,
+    "the virtual machine is one for amd64": True,
 }
 
 

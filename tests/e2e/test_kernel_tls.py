@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import platform
 import tempfile
 import unittest
 
@@ -13,17 +14,23 @@ BIN = pathlib.Path(os.environ.get("SHARDSWARM_BIN", "build/bin"))
 TIMEOUT = 300
 MODULES = ["net/tls/*.ko", "crypto/*.ko", "arch/x86/crypto/*.ko", "lib/crypto/*.ko"]
 SCRIPT = """
-modprobe tls
-modprobe aesni-intel
 cd /tmp
-node_test --gtest_color=no --gtest_filter='*KernelTls*:PlainAndTls/*Whole*'
+tests() { node_test --gtest_color=no --gtest_filter="$1"; }
+modprobe tls
+echo >/proc/sys/kernel/modprobe
+export KERNEL_REFUSES_KEYS=for-it-cannot-load-ciphers
+tests 'KernelTlsAsked.*'
+unset KERNEL_REFUSES_KEYS
+echo /sbin/modprobe >/proc/sys/kernel/modprobe
+modprobe aesni-intel
+tests '*/KernelTls.*:PlainAndTls/*Whole*'
 shardswarm-make-checkpoint source --size 24MiB --layers 4
 shardswarm key new key
 export SHARDSWARM_KEY=/tmp/key
 counted() { sed -n 's/^TlsTxSw *//p' /proc/net/tls_stat; }
 before=$(counted)
 shardswarm seed source --listen 127.0.0.1:7001 --state one >ticket &
-for i in 1 2 3 4 5 6 7 8 9 10; do grep -q shardswarm: ticket && break; sleep 1; done
+until grep -q shardswarm: ticket; do sleep 1; done
 ticket=$(grep -o 'shardswarm:[^ ]*' ticket)
 shardswarm -vv fetch "$ticket" --to in-kernel --state two --listen 127.0.0.1:7002 --no-reuse
 echo "sockets that encrypt: $before, $(counted)"
@@ -40,6 +47,8 @@ kill %1
 
 class KernelTlsTest(unittest.TestCase):
     def test_a_kernel_with_tls_sends_what_it_encrypts(self):
+        if platform.machine() != "x86_64":
+            skip(self, "the virtual machine is one for amd64")
         try:
             machine = VirtualMachine(MODULES)
         except Absent as error:
@@ -49,8 +58,9 @@ class KernelTlsTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             console, code = machine.run(SCRIPT, folder, TIMEOUT)
         self.assertEqual(code, 0, console)
-        self.assertIn("[  PASSED  ] 8 tests", console)
-        self.assertNotIn("kernel has no TLS", console)
+        self.assertEqual(console.count("[  PASSED  ]"), 2, console)
+        self.assertNotIn("SKIPPED", console)
+        self.assertIn("OK ] AcceptingAndDialing/KernelTls.BytesAndFilesArriveInOrder/1", console)
         self.assertIn("the kernel encrypts what goes to 127.0.0.1", console)
         self.assertIn("all copies are equal", console)
         for said, sockets in [("sockets that encrypt", 2), ("one side only", 1)]:

@@ -37,7 +37,7 @@ class VirtualMachine:
     def __init__(self, modules):
         """`modules`: of the kernel, which to take along, as globs below its `kernel/`. It loads
         them itself when they are asked for, or the script does."""
-        images = sorted(UNPACKED.glob("boot/vmlinuz-*"))
+        images = list(UNPACKED.glob("boot/vmlinuz-*"))
         self._qemu = shutil.which("qemu-system-x86_64")
         if not images or not self._qemu or not BUSYBOX.exists():
             raise Absent(f"qemu-system-x86_64, or what ./dev setup unpacks to {UNPACKED.name}/")
@@ -52,11 +52,14 @@ class VirtualMachine:
         self._add("sbin", stat.S_IFLNK | 0o777, b"bin")  # the kernel calls /sbin/modprobe
         self._add("init", stat.S_IFREG | 0o755, INIT.encode())
         home = UNPACKED / "lib/modules" / version
+        files = [home / "modules.builtin", home / "modules.order"]
         for pattern in modules:
-            for module in home.glob(f"kernel/{pattern}"):
-                self.add_file(module, str(module.relative_to(UNPACKED)))
-        for listed in ["modules.builtin", "modules.order"]:
-            self.add_file(home / listed, f"lib/modules/{version}/{listed}")
+            found = list(home.glob(f"kernel/{pattern}"))
+            if not found:
+                raise Absent(f"the kernel's modules {pattern}")
+            files += found
+        for file in files:
+            self.add_file(file, str(file.relative_to(UNPACKED)))
 
     def add_file(self, source, place):
         source = pathlib.Path(source)

@@ -18,7 +18,7 @@ TEST(ForkJoin, EveryPartIsDoneOnceAndSeenAfterwards) {
   for (std::size_t round = 0; round < 2000; ++round) {
     before = round;
     std::vector<std::uint64_t> done(round % 9, 0);
-    threads.run(done.size(), [&](std::size_t i) { done[i] += before + i + 1; });
+    threads.run(done.size(), 4, [&](std::size_t i) { done[i] += before + i + 1; });
     for (std::size_t i = 0; i < done.size(); ++i) ASSERT_EQ(done[i], round + i + 1);
   }
   EXPECT_EQ(threads.threads(), 4U);
@@ -32,7 +32,7 @@ TEST(ForkJoin, PartsAreDoneAtTheSameTime) {
   std::mutex mutex;
   std::set<std::thread::id> seen;
   for (int round = 0; round < 100; ++round) {
-    threads.run(kThreads, [&](std::size_t) {
+    threads.run(kThreads, kThreads, [&](std::size_t) {
       together.arrive_and_wait();
       const std::scoped_lock lock(mutex);
       seen.insert(std::this_thread::get_id());
@@ -47,25 +47,26 @@ TEST(ForkJoin, ThreadsStartWhenThereIsSomethingForThem) {
   ForkJoin many(8);
   std::vector<std::thread::id> by;
   const auto note = [&](std::size_t) { by.push_back(std::this_thread::get_id()); };
-  alone.run(5, note);
-  many.run(0, note);
-  many.run(1, note);
-  EXPECT_EQ(by, std::vector(6, std::this_thread::get_id()));
+  alone.run(5, 8, note);
+  many.run(0, 8, note);
+  many.run(1, 8, note);
+  many.run(4, 1, note);
+  EXPECT_EQ(by, std::vector(10, std::this_thread::get_id()));
   EXPECT_EQ(alone.threads(), 1U);
   EXPECT_EQ(many.threads(), 1U);
   std::atomic<int> parts{0};
-  many.run(3, [&](std::size_t) { ++parts; });
-  EXPECT_EQ(parts, 3);
+  many.run(5, 3, [&](std::size_t) { ++parts; });
+  EXPECT_EQ(parts, 5);
   EXPECT_EQ(many.threads(), 3U);
 }
 
-// A helper that wakes up late finds nothing, or the next task: its caller must not wait for it.
+// Helpers that wake up late find nothing, or the next task.
 TEST(ForkJoin, ShortTasksOneAfterAnother) {
   ForkJoin threads(4);
   std::atomic<std::uint64_t> sum{0};
   constexpr std::uint64_t kRounds = 20'000;
   for (std::uint64_t round = 0; round < kRounds; ++round) {
-    threads.run(2, [&](std::size_t i) { sum += i; });
+    threads.run(2, 4, [&](std::size_t i) { sum += i; });
   }
   EXPECT_EQ(sum, kRounds);
 }

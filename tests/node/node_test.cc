@@ -5,7 +5,8 @@
 
 #include <atomic>
 #include <csignal>
-#include <map>
+#include <mutex>
+#include <set>
 
 #include "node/shardswarm.h"
 #include "tests/support/temp_dir.h"
@@ -103,8 +104,7 @@ TEST_P(NodeTransportTest, AFetcherServesOthersWhatItHas) {
   expect_same(source(), dir_ / "two");
 }
 
-// Three sources send at once to a node that may receive with several threads, and one of them to
-// two nodes.
+// One sends to two at once, then three to one: in both, two connections have much to move.
 TEST_P(NodeTransportTest, SeveralThreadsMoveWhatSeveralConnectionsCarry) {
   TransformerShape shape;
   shape.layers = 3;
@@ -112,9 +112,16 @@ TEST_P(NodeTransportTest, SeveralThreadsMoveWhatSeveralConnectionsCarry) {
   shape.intermediate = 2816;
   const std::filesystem::path large = dir_ / "large";
   ASSERT_TRUE(write_checkpoint(llama_model(shape), large, 2));
+  std::mutex mutex;
+  std::set<std::string> with_helpers;
   const auto start = [&](const std::string& name) {
     NodeOptions several = options(name, GetParam());
     several.network_threads = 4;
+    several.log = [&, name](LogLevel, std::string_view text) {
+      if (!text.ends_with("threads move bytes")) return;
+      const std::scoped_lock lock(mutex);
+      with_helpers.insert(name);
+    };
     return Node::start(several);
   };
   auto one = start("one");
@@ -146,6 +153,8 @@ TEST_P(NodeTransportTest, SeveralThreadsMoveWhatSeveralConnectionsCarry) {
   for (const char* copy : {"copy-two", "copy-three", "copy-four"}) {
     expect_same(large, dir_ / copy);
   }
+  const std::scoped_lock lock(mutex);
+  EXPECT_THAT(with_helpers, testing::IsSupersetOf({"one", "four"}));
 }
 
 INSTANTIATE_TEST_SUITE_P(PlainAndTls, NodeTransportTest, testing::Bool(),
@@ -204,8 +213,9 @@ TEST_F(NodeTest, PlaintextAgainstTlsIsNoHang) {
   ASSERT_FALSE(report);
 }
 
-// A program that embeds a node need not have heard of SIGPIPE: sendfile raises it when a peer goes.
-TEST_F(NodeTest, ABrokenPipeEndsNobody) {
+// A program that embeds a node need not have heard of SIGPIPE: sendfile raises it when a peer goes,
+// for the thread that called it. Helpers are started from this one.
+TEST_F(NodeTest, TheNetworkThreadBlocksSigpipe) {
   auto seeder = Node::start(options("seed", false));
   auto seed = (*seeder)->seed({.directory = source()});
   ASSERT_TRUE(seed);

@@ -117,6 +117,40 @@ TEST(SessionReceive, ADroppedBufferIsNotTouchedAgain) {
   EXPECT_EQ(bytes_arrived(pair.b), kFull);
 }
 
+// Several connections are read before what each of them read is told.
+TEST(SessionReceive, WhatWasReadCountsThoughThePieceWasDroppedMeanwhile) {
+  for (const bool closed : {false, true}) {
+    Pair pair;
+    const Channel channel = pair.open_model();
+    Acceptor acceptor(pair.b, 1000);
+    pair.a.session.send_piece(channel, PieceIndex(5), 1000);
+    pair.a.session.ping(77);
+    const Bytes stream = pair.a.take_all_output();
+    std::size_t at = 0;
+    while (bytes_arrived(pair.b) < 300) at += pair.b.give_input(std::span(stream).subspan(at), 100);
+    const std::uint64_t arrived = bytes_arrived(pair.b);
+    const auto spans = pair.b.session.receive_spans();
+    ASSERT_EQ(spans[0].size(), 1000 - arrived);
+    std::copy_n(stream.begin() + static_cast<std::ptrdiff_t>(at), spans[0].size(),
+                spans[0].begin());
+    if (closed) {
+      pair.b.session.close(CloseReason::kDuplicate, "");
+    } else {
+      pair.b.session.drop_receive();
+    }
+    pair.b.session.received(spans[0].size());
+    pair.b.drain();
+    at += spans[0].size();
+    EXPECT_EQ(bytes_arrived(pair.b), closed ? arrived : 1000U);
+    const auto ends = pair.b.all<event::PieceEnd>();
+    ASSERT_THAT(ends, SizeIs(closed ? 0 : 1));
+    if (closed) continue;
+    EXPECT_TRUE(ends[0].discarded);
+    while (at < stream.size()) at += pair.b.give_input(std::span(stream).subspan(at), 100);
+    EXPECT_FALSE(pair.b.session.closing()) << "what came behind it was understood";
+  }
+}
+
 TEST(SessionReceive, AnAbortedPieceEndsAfterItsFrame) {  // WIRE-35
   for (std::uint32_t seed = 0; seed < 10; ++seed) {
     Pair pair(seed, 40'000);
