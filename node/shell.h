@@ -81,7 +81,7 @@ class Shell {
   void turn();
   void receive(FlatSet<ConnectionId>& later);
   bool send();
-  std::vector<std::shared_ptr<Connection>> standing(const FlatSet<ConnectionId>& ids) const;
+  std::vector<std::shared_ptr<Connection>> connections_of(const FlatSet<ConnectionId>& ids) const;
   void move(const std::vector<std::shared_ptr<Connection>>& connections);
   void arm_timer();
   void every_tick();

@@ -58,7 +58,8 @@ void Shell::turn() {
   arm_timer();
 }
 
-std::vector<std::shared_ptr<Connection>> Shell::standing(const FlatSet<ConnectionId>& ids) const {
+std::vector<std::shared_ptr<Connection>> Shell::connections_of(
+    const FlatSet<ConnectionId>& ids) const {
   std::vector<std::shared_ptr<Connection>> found;
   for (const ConnectionId id : ids) {
     if (const auto it = connections_.find(id); it != connections_.end()) {
@@ -71,7 +72,7 @@ std::vector<std::shared_ptr<Connection>> Shell::standing(const FlatSet<Connectio
 void Shell::receive(FlatSet<ConnectionId>& later) {
   auto ids = std::exchange(to_receive_, {});
   ids.erase_if([&](ConnectionId id) { return later.contains(id); });
-  const auto all = standing(ids);
+  const auto all = connections_of(ids);
   for (const auto& connection : all) connection->begin_turn();
   auto connections = all;
   while (!connections.empty()) {
@@ -88,7 +89,7 @@ void Shell::receive(FlatSet<ConnectionId>& later) {
 bool Shell::send() {
   auto ids = core_->take_output_ready();
   for (const ConnectionId id : std::exchange(to_send_, {})) ids.insert(id);
-  const auto all = standing(ids);
+  const auto all = connections_of(ids);
   for (const auto& connection : all) connection->begin_turn();
   auto connections = all;
   while (!connections.empty()) {
