@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <asio/post.hpp>
-#include <cerrno>
 #include <chrono>
 #include <utility>
 
@@ -109,9 +108,9 @@ void Connection::wait_for(Wait what) {
   });
 }
 
-void Connection::begin_turn() {
-  received_in_turn_ = 0;
-  receiving_.dry = sending_.dry = false;
+void Connection::begin_pass() {
+  received_in_pass_ = 0;
+  dry_ = false;
 }
 
 bool Connection::begin_receive() {
@@ -122,7 +121,6 @@ bool Connection::begin_receive() {
 }
 
 bool Connection::end_receive() {
-  if (closed_) return false;
   note_moved();
   if (!moved_) {
     closed(moved_.error());
@@ -133,24 +131,23 @@ bool Connection::end_receive() {
       closed(std::nullopt);
     } else {
       wait_for(moved_->wait);
-      // TLS has to write first: it is read again after sending.
       receive_blocked_ = moved_->wait == Wait::kWritable;
     }
     return false;
   }
   shell_.core().received(id_, moved_->bytes, shell_.now());
-  received_in_turn_ += moved_->bytes;
-  return !had_its_turn();
+  received_in_pass_ += moved_->bytes;
+  return !had_its_part();
 }
 
-bool Connection::had_its_turn() const { return received_in_turn_ >= kReadTurnBytes; }
+bool Connection::had_its_part() const { return received_in_pass_ >= kReadTurnBytes; }
 
 void Connection::resume_receive() {
   if (receive_blocked_ && !closed_ && !finishing_) shell_.to_receive(id_);
 }
 
 bool Connection::begin_send() {
-  while (!closed_ && up_ && !draining_ && !waiting_write_) {
+  while (!closed_ && !draining_ && !waiting_write_) {
     const Output output = shell_.core().next_output(id_);
     if (const auto* bytes = std::get_if<OutputBytes>(&output)) {
       if (!sent(transport_->write(bytes->bytes, bytes->more))) return false;
@@ -170,7 +167,6 @@ bool Connection::begin_send() {
 bool Connection::end_send() {
   note_moved();
   const OutputExtent extent = *std::exchange(extent_, std::nullopt);
-  if (closed_) return false;
   // The frame's header promised these bytes: a file that shrank costs the connection.
   if (!moved_ && !current_source_->buffer && shrank(current_source_->range)) {
     shell_.piece_lost(current_.first, extent.piece);
@@ -226,14 +222,13 @@ std::size_t Connection::asked() const {
 void Connection::note_moved() {
   if (!moved_) return;
   const std::size_t bytes = moved_->bytes;
-  const bool all = bytes == asked();
-  flow().dry = !all;
-  if (bytes > 0) flow().last = all ? std::max(flow().last, bytes) : bytes;
+  dry_ = bytes < asked();
+  std::size_t& last = extent_ ? last_sent_ : last_received_;
+  if (bytes > 0) last = dry_ ? bytes : std::max(last, bytes);
 }
 
 std::size_t Connection::expected() const {
-  const Flow& flow = extent_ ? sending_ : receiving_;
-  return flow.dry ? 0 : std::min(asked(), flow.last);
+  return dry_ ? 0 : std::min(asked(), extent_ ? last_sent_ : last_received_);
 }
 
 void Connection::prepared(ModelKey model, PieceIndex piece, std::shared_ptr<PreparedPiece> source) {
@@ -253,8 +248,9 @@ void Connection::finish() {
 }
 
 // All is flushed. Closing a socket with unread bytes resets it, and a reset may overtake our CLOSE
-// on its way: so say FIN, then read until the other side closes too.
+// on its way: so say that it was all, then read until the other side has said so, too.
 void Connection::drain() {
+  if (closed_) return;
   draining_ = true;
   if (!said_end_) {
     const Wait wait = transport_->shutdown();
@@ -263,23 +259,24 @@ void Connection::drain() {
       return;
     }
     said_end_ = true;
+    // What comes after a failed handshake is not to be understood.
+    if (!up_) transport_ = make_plain_transport(socket_.native_handle());
   }
   std::array<std::byte, 16 * 1024> scratch;
-  // A stranger may go on sending: the others, and the deadline, get their turn.
-  for (std::size_t turn = 0; !closed_; turn += scratch.size()) {
-    if (turn >= kReadTurnBytes) {
-      wait_for(Wait::kReadable);
+  const std::span<std::byte> into[] = {scratch};
+  for (std::size_t turn = 0; turn < kReadTurnBytes; turn += scratch.size()) {
+    const auto moved = transport_->read(into);
+    if (!moved || (moved->bytes == 0 && moved->wait == Wait::kNone)) {
+      closed(std::move(error_));
       return;
     }
-    const auto n = ::recv(socket_.native_handle(), scratch.data(), scratch.size(), 0);
-    if (n > 0 || (n < 0 && errno == EINTR)) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      wait_for(Wait::kReadable);
-    } else {
-      closed(std::move(error_));
+    if (moved->bytes == 0) {
+      wait_for(moved->wait);
+      return;
     }
-    return;
   }
+  // A stranger may go on sending: the others, and the deadline, get their turn.
+  asio::post(shell_.io(), [self = shared_from_this()] { self->drain(); });
 }
 
 void Connection::abort(std::optional<Error> error) { closed(std::move(error)); }

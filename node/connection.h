@@ -37,18 +37,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void finish();                           // flush, then close
   void abort(std::optional<Error> error);  // close now
 
-  // Part of a turn of the shell's, in which several connections move bytes at the same time. A
-  // begin asks the core, and says whether there is something to move; move() and the same way's end
-  // must follow, which tells the core, and says whether to begin again.
-  void begin_turn();
+  // A pass: what several connections can receive, or send, at the same time. It begins for each; a
+  // begin then asks the core, and says whether there is something to move; move() and the same
+  // way's end must follow, which tells the core, and says whether to begin again.
+  void begin_pass();
   bool begin_receive();
   bool end_receive();
-  bool had_its_turn() const;  // it has received so much that others come first
+  bool had_its_part() const;  // of the pass: it has received so much that others come first
   bool begin_send();          // what is no piece's is sent at once
   bool end_send();
   void move();                   // any thread
   std::size_t expected() const;  // of move(): how many bytes, most likely
-  void resume_receive();         // after sending, if the core had no room for bytes
+  void resume_receive();         // after sending, if receiving was blocked
 
   ConnectionId id() const { return id_; }
   bool up() const { return up_; }
@@ -58,13 +58,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   void handshake();
-  // How much one way moves at a time, in one system call or, under TLS, several.
-  struct Flow {
-    std::size_t last = 0;
-    bool dry = false;  // in this turn it moved less than it was asked to
-  };
-
-  Flow& flow() { return extent_ ? sending_ : receiving_; }
   std::size_t asked() const;
   void note_moved();
   bool find_source(const OutputExtent& extent);
@@ -89,15 +82,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::array<std::span<std::byte>, 2> into_;
   std::optional<OutputExtent> extent_;
   Result<Moved> moved_;
-  Flow receiving_;
-  Flow sending_;
-  std::size_t received_in_turn_ = 0;
+  std::size_t last_received_ = 0;  // by one move() that moved anything
+  std::size_t last_sent_ = 0;
+  bool dry_ = false;  // in this pass it moved less than it was asked to
+  std::size_t received_in_pass_ = 0;
   std::optional<Error> error_;  // of the handshake, while draining
   int unsent_max_ = 0;          // as the kernel knows it
   bool up_ = false;             // handshake done, known to the core
   bool waiting_read_ = false;
   bool waiting_write_ = false;
-  bool receive_blocked_ = false;  // the session had no room for bytes
+  bool receive_blocked_ = false;  // by the core (no buffer, no turn), or TLS has to send first
   bool finishing_ = false;        // the core asked to close after what is queued
   bool draining_ = false;         // all is sent; waiting for the other side to close
   bool said_end_ = false;         // and that it is all, too

@@ -39,7 +39,7 @@ void ForkJoin::run(std::size_t count, std::size_t threads,
   done_.wait(lock, [this] { return helping_ == 0; });
 }
 
-// How many there are for so many parts.
+// How many there are then, of as many as are wanted.
 std::size_t ForkJoin::start_helpers(std::size_t wanted) {
   wanted = std::min(wanted, helpers_max_);
   try {

@@ -71,6 +71,8 @@ Shell::Shell(NodeOptions options, std::optional<Identity> identity, NodeId id)
       moving_(network_threads(options_.network_threads)),
       core_(std::make_unique<Core>(core_options(options_, id), receive_buffers_)),
       started_(std::chrono::steady_clock::now()) {
+  // Once, before strangers connect: the kernel may have to load a module for it.
+  options_.kernel_tls = options_.kernel_tls && identity_ && kernel_has_tls();
   std::string notice;
   engine_ = make_io_engine(options_.io, &receive_buffers_, notice);
   if (!notice.empty()) log(LogLevel::kWarning, notice);

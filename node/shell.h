@@ -79,7 +79,7 @@ class Shell {
   void adopt(asio::ip::tcp::socket socket, std::string address, bool dialed);
   void make_room_for(const ModelId& id);
   void turn();
-  void receive(FlatSet<ConnectionId>& later);
+  FlatSet<ConnectionId> receive();
   bool send();
   std::vector<std::shared_ptr<Connection>> connections_of(const FlatSet<ConnectionId>& ids) const;
   void move(const std::vector<std::shared_ptr<Connection>>& connections);

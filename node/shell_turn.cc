@@ -37,10 +37,10 @@ void Shell::turn() {
   // Sending tells the core what was sent, which lets it choose further pieces: until all is quiet,
   // or others have waited long enough for their turn. What calls for it meanwhile is seen here.
   const Time until = now() + kTurnLasts;
-  FlatSet<ConnectionId> later;  // have more to receive than their part of a turn
+  FlatSet<ConnectionId> later;  // who has received its part
   bool quiet = false;
   while (!quiet && now() < until) {
-    receive(later);
+    for (const ConnectionId id : receive()) later.insert(id);
     core_->settle(now());
     auto actions = core_->take_actions();
     for (Action& action : actions) {
@@ -69,20 +69,21 @@ std::vector<std::shared_ptr<Connection>> Shell::connections_of(
   return found;
 }
 
-void Shell::receive(FlatSet<ConnectionId>& later) {
-  auto ids = std::exchange(to_receive_, {});
-  ids.erase_if([&](ConnectionId id) { return later.contains(id); });
-  const auto all = connections_of(ids);
-  for (const auto& connection : all) connection->begin_turn();
+// Who has more to receive than its part.
+FlatSet<ConnectionId> Shell::receive() {
+  const auto all = connections_of(std::exchange(to_receive_, {}));
+  for (const auto& connection : all) connection->begin_pass();
   auto connections = all;
   while (!connections.empty()) {
     std::erase_if(connections, [](const auto& c) { return !c->begin_receive(); });
     move(connections);
     std::erase_if(connections, [](const auto& c) { return !c->end_receive(); });
   }
+  FlatSet<ConnectionId> more;
   for (const auto& connection : all) {
-    if (connection->had_its_turn()) later.insert(connection->id());
+    if (connection->had_its_part()) more.insert(connection->id());
   }
+  return more;
 }
 
 // Whether there was anybody to send to.
@@ -90,7 +91,7 @@ bool Shell::send() {
   auto ids = core_->take_output_ready();
   for (const ConnectionId id : std::exchange(to_send_, {})) ids.insert(id);
   const auto all = connections_of(ids);
-  for (const auto& connection : all) connection->begin_turn();
+  for (const auto& connection : all) connection->begin_pass();
   auto connections = all;
   while (!connections.empty()) {
     std::erase_if(connections, [](const auto& c) { return !c->begin_send(); });

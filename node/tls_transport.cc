@@ -90,7 +90,7 @@ class TlsTransport final : public Transport {
     ::BIO_set_data(own, &socket_);
     ::BIO_set_init(own, 1);
     BIO* writing = own;
-    if (in_kernel && kernel_has_tls()) {
+    if (in_kernel) {
       // It alone hands keys to the kernel. For reading it must not: later versions of OpenSSL
       // would, and what was read ahead by then would be taken for plaintext.
       writing = ::BIO_new_socket(fd, BIO_NOCLOSE);

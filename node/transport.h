@@ -42,18 +42,19 @@ class Transport {
   virtual bool can_send_file() const = 0;
   // Moves up to `length` bytes of a file. kIo "shrank" when the file ends before.
   virtual Result<Moved> write_file(int fd, std::uint64_t offset, std::uint32_t length) = 0;
-  // Tells the other side in order that nothing more comes (TLS close_notify, FIN). kWritable: call
-  // it again then.
+  // Tells the other side in order that nothing more comes: by FIN, under TLS by close_notify before
+  // it, or alone. kWritable: call it again then.
   virtual Wait shutdown() = 0;
 };
 
 // The socket stays the caller's; it must be non-blocking and outlive the transport.
 std::unique_ptr<Transport> make_plain_transport(int fd);
 // `identity` must outlive the transport. `in_kernel`: what is sent is encrypted by the kernel,
-// where kernel_has_tls() and it knows the cipher; then files are sent.
+// where it and OpenSSL agree on it, and then files are sent; else by this process.
 std::unique_ptr<Transport> make_tls_transport(int fd, bool dialer, const Identity& identity,
                                               bool in_kernel);
-// Whether TCP sockets here can be given TLS keys (Linux with its module `tls` loaded).
+// Whether TCP sockets here can be given TLS keys: Linux with its module `tls`, which is loaded for
+// it if we may.
 bool kernel_has_tls();
 
 }  // namespace shardswarm

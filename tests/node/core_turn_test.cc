@@ -59,7 +59,9 @@ TEST(CoreTurn, BytesOfAConnectionThatAnotherOneClosedMeanwhileAreIgnored) {
     ASSERT_TRUE(core.closing(kOld));
     ASSERT_FALSE(core.closing(kNew));
     ASSERT_GT(n_old, 0U);
+    const std::uint64_t before = core.control_bytes();
     core.received(kOld, n_old, kNow);
+    EXPECT_EQ(core.control_bytes(), before);
     told = true;
   }
   ASSERT_TRUE(told);

@@ -205,6 +205,26 @@ TEST_P(KernelTls, TheEndComesAfterAllThatWasTaken) {
   EXPECT_EQ(got.size(), taken);
 }
 
+// Neither says FIN: each learns of the other's end from what it reads, though it has said its own.
+TEST_P(KernelTls, BothSayTheEndAtTheSameTime) {
+  receiver_ = make_tls_transport(to_.get(), !GetParam(), *identity_, true);
+  shake_hands(*sender_, from_.get(), *receiver_, to_.get());
+  ASSERT_TRUE(sender_->can_send_file());
+  ASSERT_TRUE(receiver_->can_send_file());
+  EXPECT_EQ(sender_->shutdown(), Wait::kNone);
+  EXPECT_EQ(receiver_->shutdown(), Wait::kNone);
+  std::vector<std::byte> rest(1);
+  const std::span<std::byte> into[] = {rest};
+  for (auto& [transport, fd] :
+       {std::pair{sender_.get(), from_.get()}, std::pair{receiver_.get(), to_.get()}}) {
+    ASSERT_TRUE(wait_for(fd, Wait::kReadable));
+    const auto end = transport->read(into);
+    ASSERT_TRUE(end) << end.error().message;
+    EXPECT_EQ(end->bytes, 0U);
+    EXPECT_EQ(end->wait, Wait::kNone);
+  }
+}
+
 // OpenSSL would take a new key for itself, and the kernel go on with the old one.
 TEST_P(KernelTls, ARequestForANewKeyEndsTheConnection) {
   const SslPtr peer(
