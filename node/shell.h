@@ -82,6 +82,8 @@ class Shell {
   FlatSet<ConnectionId> receive();
   bool send();
   std::vector<std::shared_ptr<Connection>> connections_of(const FlatSet<ConnectionId>& ids) const;
+  void pass(std::vector<std::shared_ptr<Connection>> connections, bool (Connection::*begin)(),
+            bool (Connection::*end)());
   void move(const std::vector<std::shared_ptr<Connection>>& connections);
   void arm_timer();
   void every_tick();

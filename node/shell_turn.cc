@@ -69,18 +69,23 @@ std::vector<std::shared_ptr<Connection>> Shell::connections_of(
   return found;
 }
 
+// Until none of them has anything more to move that way.
+void Shell::pass(std::vector<std::shared_ptr<Connection>> connections, bool (Connection::*begin)(),
+                 bool (Connection::*end)()) {
+  for (const auto& connection : connections) connection->begin_pass();
+  while (!connections.empty()) {
+    std::erase_if(connections, [&](const auto& c) { return !((*c).*begin)(); });
+    move(connections);
+    std::erase_if(connections, [&](const auto& c) { return !((*c).*end)(); });
+  }
+}
+
 // Who has more to receive than its part.
 FlatSet<ConnectionId> Shell::receive() {
-  const auto all = connections_of(std::exchange(to_receive_, {}));
-  for (const auto& connection : all) connection->begin_pass();
-  auto connections = all;
-  while (!connections.empty()) {
-    std::erase_if(connections, [](const auto& c) { return !c->begin_receive(); });
-    move(connections);
-    std::erase_if(connections, [](const auto& c) { return !c->end_receive(); });
-  }
+  const auto connections = connections_of(std::exchange(to_receive_, {}));
+  pass(connections, &Connection::begin_receive, &Connection::end_receive);
   FlatSet<ConnectionId> more;
-  for (const auto& connection : all) {
+  for (const auto& connection : connections) {
     if (connection->had_its_part()) more.insert(connection->id());
   }
   return more;
@@ -90,16 +95,10 @@ FlatSet<ConnectionId> Shell::receive() {
 bool Shell::send() {
   auto ids = core_->take_output_ready();
   for (const ConnectionId id : std::exchange(to_send_, {})) ids.insert(id);
-  const auto all = connections_of(ids);
-  for (const auto& connection : all) connection->begin_pass();
-  auto connections = all;
-  while (!connections.empty()) {
-    std::erase_if(connections, [](const auto& c) { return !c->begin_send(); });
-    move(connections);
-    std::erase_if(connections, [](const auto& c) { return !c->end_send(); });
-  }
-  for (const auto& connection : all) connection->resume_receive();
-  return !all.empty();
+  const auto connections = connections_of(ids);
+  pass(connections, &Connection::begin_send, &Connection::end_send);
+  for (const auto& connection : connections) connection->resume_receive();
+  return !connections.empty();
 }
 
 void Shell::move(const std::vector<std::shared_ptr<Connection>>& connections) {

@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/micro/loopback.h"
 #include "node/fork_join.h"
 #include "node/shardswarm.h"
 #include "node/transport.h"
@@ -32,32 +33,6 @@ namespace shardswarm {
 namespace {
 
 enum Kind : std::int64_t { kPlain = 0, kSendFile = 1, kTls = 2, kKernelTls = 3 };
-
-struct Pair {
-  Fd sender;
-  Fd receiver;
-};
-
-std::optional<Pair> connected_pair() {
-  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* plain = reinterpret_cast<sockaddr*>(&address);
-  if (::bind(listener.get(), plain, size) != 0 || ::listen(listener.get(), 1) != 0 ||
-      ::getsockname(listener.get(), plain, &size) != 0) {
-    return std::nullopt;
-  }
-  Pair pair;
-  pair.sender = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (::connect(pair.sender.get(), plain, size) != 0) return std::nullopt;
-  pair.receiver = Fd(::accept(listener.get(), nullptr, nullptr));
-  for (const Fd* fd : {&pair.sender, &pair.receiver}) {
-    if (::fcntl(fd->get(), F_SETFL, O_NONBLOCK) != 0) return std::nullopt;
-  }
-  return pair;
-}
 
 void wait_for(int fd, Wait wait) {
   pollfd poll{.fd = fd,
@@ -102,7 +77,7 @@ std::optional<Identity> make_identity() {
 // A piece is received into its own place per iteration.
 void Loopback(benchmark::State& state) {
   (void)std::signal(SIGPIPE, SIG_IGN);  // sendfile, once the receiver went
-  auto pair = connected_pair();
+  auto pair = loopback_pair();
   const auto identity = make_identity();
   if (!pair || !identity) return state.SkipWithError("no connection or no key");
   const std::vector<std::byte> block(limits::kPieceBytesMax, std::byte{3});
@@ -116,11 +91,11 @@ void Loopback(benchmark::State& state) {
     return tls ? make_tls_transport(fd.get(), dialer, *identity, in_kernel)
                : make_plain_transport(fd.get());
   };
-  const auto sending = transport_of(pair->sender, true);
-  auto receiving = transport_of(pair->receiver, false);
+  const auto sending = transport_of(pair->dialed, true);
+  auto receiving = transport_of(pair->accepted, false);
   std::thread sender(
-      [&] { send_all(*sending, pair->sender.get(), block, sends_file ? file.get() : -1); });
-  const bool ready = shake_hands(*receiving, pair->receiver.get());
+      [&] { send_all(*sending, pair->dialed.get(), block, sends_file ? file.get() : -1); });
+  const bool ready = shake_hands(*receiving, pair->accepted.get());
   std::vector<std::byte> piece(limits::kPieceBytesMax);
   bool failed = !ready;
   for (auto _ : state) {
@@ -130,14 +105,14 @@ void Loopback(benchmark::State& state) {
       failed = !moved || (moved->bytes == 0 && moved->wait == Wait::kNone);
       if (failed) break;
       at += moved->bytes;
-      if (moved->wait != Wait::kNone) wait_for(pair->receiver.get(), moved->wait);
+      if (moved->wait != Wait::kNone) wait_for(pair->accepted.get(), moved->wait);
     }
   }
   if (failed) state.SkipWithError("the connection was lost");
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(piece.size()));
   // Both directions: a sender that waits for room is woken by it.
-  (void)::shutdown(pair->receiver.get(), SHUT_RDWR);
-  (void)::shutdown(pair->sender.get(), SHUT_RDWR);
+  (void)::shutdown(pair->accepted.get(), SHUT_RDWR);
+  (void)::shutdown(pair->dialed.get(), SHUT_RDWR);
   sender.join();
 }
 BENCHMARK(Loopback)
@@ -150,7 +125,7 @@ BENCHMARK(Loopback)
 constexpr std::size_t kConnections = 4;
 
 struct Sending {
-  Pair pair;
+  LoopbackPair pair;
   std::unique_ptr<Transport> transport;
   std::size_t at = 0;  // in the block
   std::size_t sent = 0;
@@ -158,11 +133,11 @@ struct Sending {
 };
 
 bool connect(Sending& sending, bool tls, const Identity& identity) {
-  auto pair = connected_pair();
+  auto pair = loopback_pair();
   if (!pair) return false;
   sending.pair = std::move(*pair);
-  const int fd = sending.pair.sender.get();
-  const int other = sending.pair.receiver.get();
+  const int fd = sending.pair.dialed.get();
+  const int other = sending.pair.accepted.get();
   sending.transport =
       tls ? make_tls_transport(fd, true, identity, false) : make_plain_transport(fd);
   const auto receiver =
@@ -178,7 +153,7 @@ bool connect(Sending& sending, bool tls, const Identity& identity) {
 void drain(const std::array<Sending, kConnections>& all) {
   std::array<pollfd, kConnections> polls{};
   for (std::size_t i = 0; i < polls.size(); ++i) {
-    polls[i] = {.fd = all[i].pair.receiver.get(), .events = POLLIN, .revents = 0};
+    polls[i] = {.fd = all[i].pair.accepted.get(), .events = POLLIN, .revents = 0};
   }
   for (std::size_t open = polls.size(); open > 0;) {
     if (::poll(polls.data(), polls.size(), -1) < 0) return;
@@ -196,7 +171,7 @@ void drain(const std::array<Sending, kConnections>& all) {
 std::vector<Sending*> with_room(std::array<Sending, kConnections>& all) {
   std::array<pollfd, kConnections> polls{};
   for (std::size_t i = 0; i < polls.size(); ++i) {
-    polls[i] = {.fd = all[i].pair.sender.get(), .events = POLLOUT, .revents = 0};
+    polls[i] = {.fd = all[i].pair.dialed.get(), .events = POLLOUT, .revents = 0};
   }
   (void)::poll(polls.data(), polls.size(), -1);
   std::vector<Sending*> ready;
@@ -246,7 +221,7 @@ void SendingToSeveral(benchmark::State& state) {
     }
   }
   state.SetBytesProcessed(bytes);
-  for (const Sending& to : all) (void)::shutdown(to.pair.sender.get(), SHUT_RDWR);
+  for (const Sending& to : all) (void)::shutdown(to.pair.dialed.get(), SHUT_RDWR);
   drainer.join();
 }
 BENCHMARK(SendingToSeveral)

@@ -1,6 +1,5 @@
 // TLS whose records the kernel makes. Where this kernel cannot, tests/e2e/test_kernel_tls.py starts
 // one that can and runs them there.
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "bench/micro/loopback.h"
 #include "node/openssl.h"
 #include "node/shardswarm.h"
 #include "node/transport.h"
@@ -25,23 +25,6 @@
 
 namespace shardswarm {
 namespace {
-
-// Two ends of a TCP connection over loopback, non-blocking.
-void connected_pair(Fd& one, Fd& other) {
-  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* plain = reinterpret_cast<sockaddr*>(&address);
-  ASSERT_EQ(::bind(listener.get(), plain, size), 0);
-  ASSERT_EQ(::listen(listener.get(), 1), 0);
-  ASSERT_EQ(::getsockname(listener.get(), plain, &size), 0);
-  one = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(::connect(one.get(), plain, size), 0);
-  other = Fd(::accept(listener.get(), nullptr, nullptr));
-  for (const Fd* fd : {&one, &other}) ASSERT_EQ(::fcntl(fd->get(), F_SETFL, O_NONBLOCK), 0);
-}
 
 bool wait_for(int fd, Wait wait) {
   pollfd poll{.fd = fd,
@@ -83,7 +66,10 @@ class KernelTls : public testing::TestWithParam<bool> {  // whether the dialer s
       GTEST_SKIP() << "this kernel has no TLS: test_kernel_tls runs it on one that has";
     ASSERT_TRUE(make_cluster_key(dir_ / "key"));
     identity_ = Identity::from_cluster_key(dir_ / "key").value();
-    connected_pair(from_, to_);
+    auto pair = loopback_pair();
+    ASSERT_TRUE(pair);
+    from_ = std::move(pair->dialed);
+    to_ = std::move(pair->accepted);
     sender_ = make_tls_transport(from_.get(), GetParam(), *identity_, true);
     receiver_ = make_tls_transport(to_.get(), !GetParam(), *identity_, false);
     (void)std::signal(SIGPIPE, SIG_IGN);
@@ -271,18 +257,19 @@ TEST(KernelTlsAsked, TheProcessEncryptsWhereTheKernelDoesNot) {
   test::TempDir dir;
   ASSERT_TRUE(make_cluster_key(dir / "key"));
   const Identity identity = Identity::from_cluster_key(dir / "key").value();
-  Fd one;
-  Fd other;
-  connected_pair(one, other);
-  const auto dialing = make_tls_transport(one.get(), true, identity, true);
-  const auto accepting = make_tls_transport(other.get(), false, identity, true);
-  shake_hands(*dialing, one.get(), *accepting, other.get());
+  const auto pair = loopback_pair();
+  ASSERT_TRUE(pair);
+  const int one = pair->dialed.get();
+  const int other = pair->accepted.get();
+  const auto dialing = make_tls_transport(one, true, identity, true);
+  const auto accepting = make_tls_transport(other, false, identity, true);
+  shake_hands(*dialing, one, *accepting, other);
   EXPECT_FALSE(dialing->can_send_file());
   EXPECT_FALSE(accepting->can_send_file());
-  exchange(*dialing, *accepting, other.get(), std::byte{1});
-  exchange(*accepting, *dialing, one.get(), std::byte{2});
+  exchange(*dialing, *accepting, other, std::byte{1});
+  exchange(*accepting, *dialing, one, std::byte{2});
   EXPECT_EQ(dialing->shutdown(), Wait::kNone);
-  ASSERT_TRUE(wait_for(other.get(), Wait::kReadable));
+  ASSERT_TRUE(wait_for(other, Wait::kReadable));
   std::vector<std::byte> rest(1);
   const std::span<std::byte> into[] = {rest};
   const auto end = accepting->read(into);
