@@ -1,11 +1,15 @@
 // What this machine holds: `list` and `forget`.
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
+#include <memory>
 
 #include "cli/commands.h"
+#include "cli/context.h"
 #include "cli/exit_code.h"
 #include "cli/format.h"
+#include "cli/json.h"
+#include "cli/options.h"
+#include "cli/unfinished.h"
 #include "node/directory.h"
 
 namespace shardswarm::cli {
@@ -13,13 +17,13 @@ namespace {
 
 constexpr std::size_t kShortId = 12;  // digits; enough for a person to tell models apart
 
-// Changed first: whether it was complete once does not matter then.
+// A directory that changed is no longer what it was recorded as, complete or not.
 std::string_view state_name(const HeldDirectory& held) {
   if (held.changed) return "changed";
   return held.complete ? "complete" : "partial";
 }
 
-void print_table(const std::vector<HeldDirectory>& directories) {
+void print_table(const std::vector<HeldDirectory>& directories, Terminal& terminal) {
   if (directories.empty()) return;
   std::vector<std::vector<std::string>> rows = {
       {"directory", "model", "layout", "here", "of", "state"}};
@@ -28,11 +32,12 @@ void print_table(const std::vector<HeldDirectory>& directories) {
                     std::string(layout_name(held.layout)), bytes_text(held.present_bytes),
                     bytes_text(held.total_bytes), std::string(state_name(held))});
   }
-  fmt::print("{}", table(rows));
+  terminal.results(table(rows));
 }
 
-void print_json(const std::vector<HeldDirectory>& directories) {
-  auto list = nlohmann::ordered_json::array();
+void print_json(const std::vector<HeldDirectory>& directories,
+                const std::vector<UnfinishedFetch>& unfinished, Terminal& terminal) {
+  Json list = Json::array();
   for (const HeldDirectory& held : directories) {
     list.push_back({{"directory", held.directory.string()},
                     {"id", to_hex(held.model)},
@@ -42,41 +47,70 @@ void print_json(const std::vector<HeldDirectory>& directories) {
                     {"complete", held.complete},
                     {"changed", held.changed}});
   }
-  // Paths may hold any bytes, JSON may not.
-  fmt::print("{}\n", list.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  for (const UnfinishedFetch& fetch : unfinished) {
+    list.push_back({{"directory", fetch.directory},
+                    {"complete", false},
+                    {"interrupted", true},
+                    {"resume", fetch.command}});
+  }
+  terminal.raw_result(json_text(list));
 }
 
-int list(bool json, const Context& context) {
-  const auto directories = list_directories(context.common.state_directory());
-  if (!directories) return report_error(directories.error());
+int list(bool json, const State& state, Context& context) {
+  const auto directories = list_directories(state.path());
+  if (!directories) return report_error(context, directories.error());
+  const auto unfinished = UnfinishedFetches(state.path()).all();
   if (json) {
-    print_json(*directories);
-  } else {
-    print_table(*directories);
+    print_json(*directories, unfinished, context.terminal);
+    return kExitDone;
+  }
+  print_table(*directories, context.terminal);
+  for (const UnfinishedFetch& fetch : unfinished) {
+    context.terminal.result("interrupted: " + fetch.directory + "; to go on:");
+    context.terminal.result("  " + fetch.command);
   }
   return kExitDone;
 }
 
 }  // namespace
 
-void add_list(CLI::App& app, Context& context) {
-  auto json = std::make_shared<bool>(false);
-  auto* command = app.add_subcommand("list", "The directories with models on this machine");
-  command->add_flag("--json", *json, "One JSON array");
-  add_state(*command, context.common);
-  command->callback([json, &context] { context.exit_code = list(*json, context); });
+CommandSpec list_command() {
+  struct Arguments {
+    bool json = false;
+    State state;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CommandSpec command{
+      .name = "list",
+      .summary = "The directories with models on this machine",
+      .text = "Fetches take equal pieces from these directories instead of the network.",
+      .options = {json_option(arguments->json, "One JSON array")},
+      .run = [arguments](Context& context) {
+        return list(arguments->json, arguments->state, context);
+      }};
+  add_state(command, arguments->state);
+  return command;
 }
 
-void add_forget(CLI::App& app, Context& context) {
-  auto directory = std::make_shared<std::string>();
-  auto* command = app.add_subcommand(
-      "forget", "Take a directory out of the list; the directory itself is not touched");
-  command->add_option("DIR", *directory, "A directory of the list, which may be gone")->required();
-  add_state(*command, context.common);
-  command->callback([directory, &context] {
-    const auto forgotten = forget_directory(*directory, context.common.state_directory());
-    context.exit_code = forgotten ? kExitDone : report_error(forgotten.error());
-  });
+CommandSpec forget_command() {
+  struct Arguments {
+    std::string directory;
+    State state;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CommandSpec command{
+      .name = "forget",
+      .summary = "Take a directory out of the list; the directory itself is not touched",
+      .positionals = {{.name = "DIR",
+                       .text = "A directory of the list, which may be gone",
+                       .set = into(arguments->directory),
+                       .path = true}},
+      .run = [arguments](Context& context) {
+        const auto forgotten = forget_directory(arguments->directory, arguments->state.path());
+        return forgotten ? kExitDone : report_error(context, forgotten.error());
+      }};
+  add_state(command, arguments->state);
+  return command;
 }
 
 }  // namespace shardswarm::cli

@@ -1,8 +1,10 @@
 // drop and convert: what changes a fetched directory without the network.
-#include <fmt/format.h>
+#include <memory>
 
 #include "cli/commands.h"
+#include "cli/context.h"
 #include "cli/exit_code.h"
+#include "cli/options.h"
 #include "node/directory.h"
 
 namespace shardswarm::cli {
@@ -14,50 +16,62 @@ struct ChangeArguments {
   SelectionFlags selection;
 };
 
-int drop(const ChangeArguments& arguments) {
+int drop(const ChangeArguments& arguments, Context& context) {
   const auto selection = selection_of(arguments.selection);
-  if (!selection) return report_error(selection.error());
+  if (!selection) return report_error(context, selection.error());
   // Filters and further files alone leave every tensor selected: nobody means that.
   const bool parts = !selection->layers.empty() || !selection->stages.empty() ||
                      !selection->tensors.empty() || !selection->stacks.empty();
   if (!parts || !selection->files.empty()) {
-    return report_error({Errc::kUsage,
+    return report_error(context,
+                        {Errc::kUsage,
                          "say what to drop with --layers, --stage, --stack or --tensors; to drop "
                          "everything, or other files, remove them"});
   }
   const auto dropped = drop_from_directory(arguments.directory, *selection);
-  if (!dropped) return report_error(dropped.error());
-  return kExitDone;
+  return dropped ? kExitDone : report_error(context, dropped.error());
 }
 
 int convert(const ChangeArguments& arguments, Context& context) {
-  const auto converted = convert_directory(arguments.directory, *layout_from_name(arguments.layout),
-                                           &context.signals.interrupted());
-  if (!converted) {
-    const int code = report_error(converted.error());
-    return context.signals.exit_code() != 0 ? context.signals.exit_code() : code;
+  const auto layout = layout_from_name(arguments.layout);
+  if (!layout) {
+    return report_error(
+        context, {Errc::kUsage, "say which layout with --layout: original, compact or mirror"});
   }
-  return kExitDone;
+  const auto converted =
+      convert_directory(arguments.directory, *layout, &context.signals.interrupted());
+  return converted ? kExitDone : report_end(context, converted.error());
 }
 
 }  // namespace
 
-void add_drop(CLI::App& app, Context& context) {
+CommandSpec drop_command() {
   auto arguments = std::make_shared<ChangeArguments>();
-  auto* command = app.add_subcommand(
-      "drop", "Take layers or tensors away from a fetched directory; frees their space");
-  command->add_option("DIR", arguments->directory, "A fetched directory")->required();
-  add_selection(*command, arguments->selection);
-  command->callback([arguments, &context] { context.exit_code = drop(*arguments); });
+  CommandSpec command{
+      .name = "drop",
+      .summary = "Take layers or tensors away from a fetched directory and free their space",
+      .positionals = {{.name = "DIR",
+                       .text = "A fetched directory",
+                       .set = into(arguments->directory),
+                       .path = true}},
+      .examples = {{"shardswarm drop ./llama --layers 24-31", "This machine needs them no more"}},
+      .run = [arguments](Context& context) { return drop(*arguments, context); }};
+  add_selection(command, arguments->selection);
+  return command;
 }
 
-void add_convert(CLI::App& app, Context& context) {
+CommandSpec convert_command() {
   auto arguments = std::make_shared<ChangeArguments>();
-  auto* command = app.add_subcommand(
-      "convert", "Change the layout of a fetched directory, without the network");
-  command->add_option("DIR", arguments->directory, "A fetched directory")->required();
-  add_layout(*command, arguments->layout)->required();
-  command->callback([arguments, &context] { context.exit_code = convert(*arguments, context); });
+  return {.name = "convert",
+          .summary = "Change the layout of a fetched directory, without the network",
+          .positionals = {{.name = "DIR",
+                           .text = "A fetched directory",
+                           .set = into(arguments->directory),
+                           .path = true}},
+          .options = {layout_option(arguments->layout)},
+          .examples = {{"shardswarm convert ./llama --layout original",
+                        "For an engine that wants the files as they were"}},
+          .run = [arguments](Context& context) { return convert(*arguments, context); }};
 }
 
 }  // namespace shardswarm::cli

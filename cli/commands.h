@@ -1,25 +1,19 @@
-// The commands. Each function adds one to the application; its callback sets `exit_code`.
+// The commands, each in a file of its own name.
 #pragma once
 
-#include "cli/options.h"
+#include "cli/command.h"
 
 namespace shardswarm::cli {
 
-struct Context {
-  Common common;
-  Signals& signals;
-  int exit_code = 0;
-};
-
-void add_index(CLI::App& app, Context& context);
-void add_seed(CLI::App& app, Context& context);
-void add_fetch(CLI::App& app, Context& context);
-void add_inspect(CLI::App& app, Context& context);
-void add_verify(CLI::App& app, Context& context);
-void add_drop(CLI::App& app, Context& context);
-void add_convert(CLI::App& app, Context& context);
-void add_list(CLI::App& app, Context& context);
-void add_forget(CLI::App& app, Context& context);
-void add_key(CLI::App& app, Context& context);
+CommandSpec index_command();
+CommandSpec seed_command();
+CommandSpec fetch_command();
+CommandSpec inspect_command();
+CommandSpec verify_command();
+CommandSpec drop_command();
+CommandSpec convert_command();
+CommandSpec list_command();
+CommandSpec forget_command();
+CommandSpec key_new_command();
 
 }  // namespace shardswarm::cli

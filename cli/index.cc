@@ -1,11 +1,13 @@
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <chrono>
-#include <nlohmann/json.hpp>
+#include <memory>
 
 #include "cli/commands.h"
+#include "cli/context.h"
 #include "cli/format.h"
+#include "cli/json.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "node/directory.h"
 
@@ -15,57 +17,69 @@ namespace {
 struct IndexArguments {
   std::string directory;
   bool json = false;
+  State state;
 };
 
 int run(const IndexArguments& arguments, Context& context) {
   const auto started = std::chrono::steady_clock::now();
-  ProgressView view(context.common.quiet);
+  const auto seconds = [started] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  };
   const auto report =
       index_directory({.directory = arguments.directory,
-                       .state_directory = context.common.state_directory(),
-                       .progress = [&](std::uint64_t done,
-                                       std::uint64_t total) { view.show_indexing(done, total); },
+                       .state_directory = arguments.state.path(),
+                       .progress =
+                           [&](std::uint64_t done, std::uint64_t total) {
+                             context.terminal.status(index_status(done, total, seconds()));
+                           },
                        .cancel = &context.signals.interrupted()});
-  view.finish();
-  if (!report) {
-    const int code = report_error(report.error());
-    return context.signals.exit_code() != 0 ? context.signals.exit_code() : code;
+  context.terminal.end_status();
+  if (!report) return report_end(context, report.error());
+  for (const std::string& warning : report->warnings) {
+    context.terminal.message(LineKind::kWarning, warning);
   }
-  for (const std::string& warning : report->warnings) spdlog::warn("{}", warning);
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  const double took = seconds();
   const std::string id = to_hex(report->manifest->id());
-  if (!context.common.quiet) {
-    fmt::print(stderr, "{} files, {} tensors, {} in {} pieces; {} ({})\n", report->files,
-               report->tensors, bytes_text(report->bytes), report->pieces, seconds_text(seconds),
-               report->reused ? std::string("nothing had changed")
-                              : rate_text(static_cast<double>(report->bytes) / seconds));
-  }
+  context.terminal.note(
+      fmt::format("{} files, {} tensors, {} in {} pieces; {} ({})", report->files, report->tensors,
+                  bytes_text(report->bytes), report->pieces, seconds_text(took),
+                  report->reused ? std::string("nothing had changed")
+                                 : rate_text(static_cast<double>(report->bytes) / took)));
   if (arguments.json) {
-    const nlohmann::ordered_json object = {{"id", id},
+    context.terminal.raw_result(json_text({{"schema", kJsonSchema},
+                                           {"id", id},
                                            {"files", report->files},
                                            {"tensors", report->tensors},
                                            {"bytes", report->bytes},
                                            {"pieces", report->pieces},
-                                           {"seconds", seconds},
-                                           {"reused", report->reused}};
-    fmt::print("{}\n", object.dump());
+                                           {"seconds", took},
+                                           {"reused", report->reused},
+                                           {"warnings", report->warnings}}));
   } else {
-    fmt::print("{}\n", id);
+    context.terminal.result(id);
   }
   return 0;
 }
 
 }  // namespace
 
-void add_index(CLI::App& app, Context& context) {
+CommandSpec index_command() {
   auto arguments = std::make_shared<IndexArguments>();
-  auto* command = app.add_subcommand("index", "Hash a checkpoint directory and print its id");
-  command->add_option("DIR", arguments->directory, "Checkpoint directory; may be read-only")
-      ->required();
-  command->add_flag("--json", arguments->json, "One JSON object instead of the id");
-  add_state(*command, context.common);
-  command->callback([arguments, &context] { context.exit_code = run(*arguments, context); });
+  CommandSpec command{
+      .name = "index",
+      .summary = "Hash a checkpoint directory and print its id",
+      .text =
+          "`seed` does it by itself. Nothing is hashed again if nothing changed since the last "
+          "time.",
+      .positionals = {{.name = "DIR",
+                       .text = "A checkpoint; it may be read-only",
+                       .set = into(arguments->directory),
+                       .path = true}},
+      .options = {json_option(arguments->json, "One JSON object instead of the id")},
+      .examples = {{"shardswarm index /models/llama", "Prepare a checkpoint before it is seeded"}},
+      .run = [arguments](Context& context) { return run(*arguments, context); }};
+  add_state(command, arguments->state);
+  return command;
 }
 
 }  // namespace shardswarm::cli

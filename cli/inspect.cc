@@ -1,25 +1,28 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <nlohmann/json.hpp>
+#include <memory>
 
 #include "cli/commands.h"
+#include "cli/context.h"
 #include "cli/exit_code.h"
 #include "cli/format.h"
 #include "cli/inspect_selection.h"
+#include "cli/json.h"
+#include "cli/options.h"
 #include "node/directory.h"
+#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 struct InspectArguments {
   std::string place;
-  double timeout_seconds = 60;
+  std::chrono::milliseconds timeout{60'000};
   bool json = false;
   SelectionFlags selection;
   Network network;
+  State state;
 };
 
 // Sums over some of a model's tensors.
@@ -105,7 +108,7 @@ std::vector<std::string> sum_row(std::string name, const Sum& sum) {
 }
 
 // Layers that are alike stand in one row: "0-31".
-void print_layers(const Model& model) {
+std::string layers_table(const Model& model) {
   std::vector<std::vector<std::string>> rows = {{"layers", "tensors", "each", "pieces"}};
   for (std::size_t first = 0; first < model.layers.size();) {
     std::size_t last = first;
@@ -115,7 +118,7 @@ void print_layers(const Model& model) {
                 model.layers[first]));
     first = last + 1;
   }
-  fmt::print("{}\n", table(rows));
+  return table(rows) + "\n";
 }
 
 // "0-60" or, with layers for multi-token prediction behind the others, "0-60, MTP 61".
@@ -125,41 +128,48 @@ std::string layers_text(const Stack& stack) {
   return text;
 }
 
-void print_model(const Model& model) {
-  const Manifest& manifest = *model.manifest;
-  fmt::print("model   {}\nsize    {} in {} files, {} tensors, {} pieces\n\n", to_hex(manifest.id()),
-             bytes_text(manifest.total_bytes()), manifest.file_count(),
-             model.outline.tensors.size(), manifest.piece_count());
+std::string stacks_text(const Model& model) {
   std::vector<std::vector<std::string>> rows = {
       {"stack", "layers", "experts", "tensors", "bytes", "pieces"}};
   for (std::size_t i = 0; i < model.stacks.size(); ++i) {
-    auto row = sum_row(model.outline.stacks[i].name, model.stacks[i]);
     const Stack& stack = model.outline.stacks[i];
+    auto row = sum_row(printable(stack.name), model.stacks[i]);
     row.insert(row.begin() + 1, layers_text(stack));
     row.insert(row.begin() + 2, stack.experts > 0 ? std::to_string(stack.experts) : "-");
     rows.push_back(std::move(row));
   }
-  if (!model.stacks.empty()) {
-    fmt::print("{}--layers and --stage mean {}{}.\n\n", table(rows), model.outline.stacks[0].name,
-               model.stacks.size() > 1 ? "; --stack NAME picks another" : "");
-    print_layers(model);
+  return fmt::format("{}--layers and --stage mean {}{}.\n\n", table(rows),
+                     printable(model.outline.stacks[0].name),
+                     model.stacks.size() > 1 ? "; --stack NAME picks another" : "");
+}
+
+std::string outside_text(const Model& model) {
+  std::vector<std::vector<std::string>> rows = {
+      {"outside the layers", "side", "beside", "dtype and shape", "bytes"}};
+  for (const OutlineTensor* tensor : model.outside) {
+    const TensorInfo& info = model.entry(*tensor).info;
+    const Stack* beside = model.other_stack(*tensor);
+    rows.push_back({printable(info.name), std::string(side_name(tensor->main_side)),
+                    beside ? printable(beside->name) : "-", shape_text(info),
+                    bytes_text(info.bytes())});
   }
-  if (!model.outside.empty()) {
-    rows = {{"outside the layers", "side", "beside", "dtype and shape", "bytes"}};
-    for (const OutlineTensor* tensor : model.outside) {
-      const TensorInfo& info = model.entry(*tensor).info;
-      const Stack* beside = model.other_stack(*tensor);
-      rows.push_back({info.name, std::string(side_name(tensor->main_side)),
-                      beside ? beside->name : "-", shape_text(info), bytes_text(info.bytes())});
-    }
-    fmt::print("{}\n", table(rows));
-  }
-  rows = {{"file", "kind", "bytes", "pieces"}};
+  return table(rows) + "\n";
+}
+
+std::string model_text(const Model& model) {
+  const Manifest& manifest = *model.manifest;
+  std::string text =
+      fmt::format("model   {}\nsize    {} in {} files, {} tensors, {} pieces\n\n",
+                  to_hex(manifest.id()), bytes_text(manifest.total_bytes()), manifest.file_count(),
+                  model.outline.tensors.size(), manifest.piece_count());
+  if (!model.stacks.empty()) text += stacks_text(model) + layers_table(model);
+  if (!model.outside.empty()) text += outside_text(model);
+  std::vector<std::vector<std::string>> rows = {{"file", "kind", "bytes", "pieces"}};
   for (const FileEntry& file : manifest.root().files) {
-    rows.push_back({file.path, std::string(kind_name(file.kind)), bytes_text(file.size),
+    rows.push_back({printable(file.path), std::string(kind_name(file.kind)), bytes_text(file.size),
                     std::to_string(file.pieces)});
   }
-  fmt::print("{}", table(rows));
+  return text + table(rows);
 }
 
 Json sum_json(const Sum& sum) {
@@ -196,7 +206,8 @@ Json model_json(const Model& model) {
                      {"bytes", file.size},
                      {"pieces", file.pieces}});
   }
-  return {{"id", to_hex(model.manifest->id())},
+  return {{"schema", kJsonSchema},
+          {"id", to_hex(model.manifest->id())},
           {"bytes", model.manifest->total_bytes()},
           {"tensors", model.outline.tensors.size()},
           {"pieces", model.manifest->piece_count()},
@@ -207,68 +218,75 @@ Json model_json(const Model& model) {
 }
 
 Result<std::shared_ptr<const Manifest>> look_up(const InspectArguments& arguments,
-                                                const Context& context) {
-  const std::filesystem::path state = context.common.state_directory();
+                                                Context& context) {
+  const std::filesystem::path state = arguments.state.path();
   if (!arguments.place.starts_with("shardswarm:")) return find_manifest(arguments.place, state);
   const auto ticket = Ticket::parse(arguments.place);
   if (!ticket) return std::unexpected(ticket.error());
   if (auto known = find_manifest(to_hex(ticket->id), state)) return known;
-  NodeOptions only_looks = node_options(context.common, arguments.network);
+  NodeOptions only_looks = node_options(context, arguments.state, arguments.network);
   only_looks.share = false;
   auto node = Node::start(std::move(only_looks));
   if (!node) return std::unexpected(node.error());
-  return (*node)->learn(*ticket, std::chrono::milliseconds(
-                                     static_cast<std::int64_t>(arguments.timeout_seconds * 1000)));
+  return (*node)->learn(*ticket, arguments.timeout);
 }
 
 int run(const InspectArguments& arguments, Context& context) {
   const auto selection = selection_of(arguments.selection);
-  if (!selection) return report_error(selection.error());
+  if (!selection) return report_error(context, selection.error());
   const auto manifest = look_up(arguments, context);
-  if (!manifest) return report_error(manifest.error());
+  if (!manifest) return report_error(context, manifest.error());
   for (const FileIndex file : headers_needed(*selection, (*manifest)->root())) {
     if (!(*manifest)->needs_header(file)) continue;
-    return report_error({Errc::kNotFound, "this directory does not hold the header of " +
-                                              (*manifest)->file(file).path +
-                                              ": inspect the ticket instead"});
+    return report_error(context, {Errc::kNotFound, "this directory does not hold the header of " +
+                                                       (*manifest)->file(file).path +
+                                                       ": inspect the ticket instead"});
   }
   const Model model(*manifest);
+  Terminal& terminal = context.terminal;
   if (*selection == Selection{}) {
     if (arguments.json) {
-      fmt::print("{}\n", model_json(model).dump());
+      terminal.raw_result(json_text(model_json(model)));
     } else {
-      print_model(model);
+      terminal.results(model_text(model));
     }
     return kExitDone;
   }
   const auto chosen = resolve(*selection, **manifest, model.outline);
-  if (!chosen) return report_error(chosen.error());
+  if (!chosen) return report_error(context, chosen.error());
   if (arguments.json) {
-    fmt::print("{}\n", selection_report(*selection, *chosen, **manifest, model.outline).dump());
+    terminal.raw_result(selection_report(*selection, *chosen, **manifest, model.outline));
   } else {
-    print_selection(*selection, *chosen, **manifest, model.outline);
+    terminal.results(selection_text(*selection, *chosen, **manifest, model.outline));
   }
   return kExitDone;
 }
 
 }  // namespace
 
-void add_inspect(CLI::App& app, Context& context) {
+CommandSpec inspect_command() {
   auto arguments = std::make_shared<InspectArguments>();
-  auto* command = app.add_subcommand("inspect", "What a model consists of, or what a selection is");
-  command
-      ->add_option("DIR|TICKET|MANIFEST", arguments->place,
-                   "An indexed or fetched directory, a ticket, a manifest's root file, or an id")
-      ->required();
-  command
-      ->add_option("--timeout", arguments->timeout_seconds, "Seconds to look for peers of a ticket")
-      ->check(CLI::Range(0.1, 1e6))
-      ->capture_default_str();
-  command->add_flag("--json", arguments->json, "One JSON object");
-  add_selection(*command, arguments->selection);
-  add_trust(*command, arguments->network);
-  add_state(*command, context.common);
-  command->callback([arguments, &context] { context.exit_code = run(*arguments, context); });
+  CommandSpec command{
+      .name = "inspect",
+      .summary = "What a model consists of, or what a selection would bring",
+      .positionals = {{.name = "MODEL",
+                       .text = "An indexed or fetched directory, a ticket, a manifest's root file, "
+                               "or an id",
+                       .set = into(arguments->place),
+                       .path = true}},
+      .options = {{.names = "--timeout",
+                   .value = "DURATION",
+                   .text = "How long to look for peers of a ticket (default: 60s)",
+                   .group = heading::kNetwork,
+                   .set = duration(arguments->timeout, std::chrono::milliseconds(100))},
+                  json_option(arguments->json, "One JSON object")},
+      .examples = {{"shardswarm inspect ./llama", "Stacks, layers and files"},
+                   {"shardswarm inspect TICKET --stage 2/4", "What a fetch would bring"}},
+      .run = [arguments](Context& context) { return run(*arguments, context); }};
+  add_selection(command, arguments->selection);
+  add_trust(command, arguments->network);
+  add_state(command, arguments->state);
+  return command;
 }
 
 }  // namespace shardswarm::cli

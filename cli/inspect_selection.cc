@@ -6,11 +6,11 @@
 #include <set>
 
 #include "cli/format.h"
+#include "cli/json.h"
+#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // Of one layer, what a tensor-parallel engine splits by columns: a slice along dim 0 does not help,
 // every rank gets it whole.
@@ -72,20 +72,21 @@ std::vector<std::string> selected_files(const ResolvedSelection& chosen, const M
 
 }  // namespace
 
-void print_selection(const Selection& selection, const ResolvedSelection& chosen,
-                     const Manifest& manifest, const Outline& outline) {
+std::string selection_text(const Selection& selection, const ResolvedSelection& chosen,
+                           const Manifest& manifest, const Outline& outline) {
   const auto files = selected_files(chosen, manifest);
   const std::uint64_t pieces = bytes_of_pieces(chosen, manifest);
-  fmt::print("{}: {} of {} in {} pieces: {} tensors, {} files\n", describe(selection),
-             bytes_text(chosen.bytes), bytes_text(manifest.total_bytes()), chosen.pieces.count(),
-             tensor_count(chosen.tensors), files.size());
+  std::string text =
+      fmt::format("{}: {} of {} in {} pieces: {} tensors, {} files\n", describe(selection),
+                  bytes_text(chosen.bytes), bytes_text(manifest.total_bytes()),
+                  chosen.pieces.count(), tensor_count(chosen.tensors), files.size());
   if (pieces > chosen.bytes) {
-    fmt::print("slices cut through pieces: {} are fetched\n", bytes_text(pieces));
+    text += fmt::format("slices cut through pieces: {} are fetched\n", bytes_text(pieces));
   }
-  for (const std::string& file : files) fmt::print("  {}\n", file);
+  for (const std::string& file : files) text += fmt::format("  {}\n", printable(file));
   const auto layers = come_whole(chosen, manifest, outline);
-  if (layers.empty()) return;
-  fmt::print("\ncome whole to every tensor-parallel rank, as engines split them by columns:\n");
+  if (layers.empty()) return text;
+  text += "\ncome whole to every tensor-parallel rank, as engines split them by columns:\n";
   // Layers that are alike stand in one row.
   for (auto first = layers.begin(); first != layers.end();) {
     auto last = first;
@@ -96,15 +97,18 @@ void print_selection(const Selection& selection, const ResolvedSelection& chosen
       last = next;
     }
     const auto [stack, layer] = first->first;
-    fmt::print("  {}.{}{}: {} each: {}\n", outline.stacks[stack].name, layer,
-               last == first ? "" : fmt::format("-{}", last->first.second),
-               bytes_text(first->second.bytes), fmt::join(first->second.tensors, ", "));
+    text += printable(fmt::format("  {}.{}{}: {} each: {}", outline.stacks[stack].name, layer,
+                                  last == first ? "" : fmt::format("-{}", last->first.second),
+                                  bytes_text(first->second.bytes),
+                                  fmt::join(first->second.tensors, ", "))) +
+            "\n";
     first = std::next(last);
   }
+  return text;
 }
 
-Json selection_report(const Selection& selection, const ResolvedSelection& chosen,
-                      const Manifest& manifest, const Outline& outline) {
+std::string selection_report(const Selection& selection, const ResolvedSelection& chosen,
+                             const Manifest& manifest, const Outline& outline) {
   Json whole = Json::array();
   for (const auto& [key, layer] : come_whole(chosen, manifest, outline)) {
     whole.push_back({{"stack", outline.stacks[key.first].name},
@@ -112,14 +116,15 @@ Json selection_report(const Selection& selection, const ResolvedSelection& chose
                      {"bytes", layer.bytes},
                      {"tensors", layer.tensors}});
   }
-  return {{"id", to_hex(manifest.id())},
-          {"selection", describe(selection)},
-          {"selected_bytes", chosen.bytes},
-          {"wanted_bytes", bytes_of_pieces(chosen, manifest)},
-          {"tensors", tensor_count(chosen.tensors)},
-          {"pieces", chosen.pieces.count()},
-          {"files", selected_files(chosen, manifest)},
-          {"whole_by_columns", whole}};
+  return json_text({{"schema", kJsonSchema},
+                    {"id", to_hex(manifest.id())},
+                    {"selection", describe(selection)},
+                    {"selected_bytes", chosen.bytes},
+                    {"wanted_bytes", bytes_of_pieces(chosen, manifest)},
+                    {"tensors", tensor_count(chosen.tensors)},
+                    {"pieces", chosen.pieces.count()},
+                    {"files", selected_files(chosen, manifest)},
+                    {"whole_by_columns", whole}});
 }
 
 }  // namespace shardswarm::cli

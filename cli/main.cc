@@ -1,35 +1,22 @@
 // The shardswarm command.
-#include <fmt/format.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
-#include <cstdio>
+#include <string>
+#include <variant>
+#include <vector>
 
 #include "cli/commands.h"
+#include "cli/context.h"
 #include "cli/exit_code.h"
+#include "cli/options.h"
+#include "cli/parse.h"
 
 namespace {
 
-constexpr const char* kExamples = R"(Examples:
-  shardswarm key new                              # once; copy the file to the other machines
-  shardswarm seed /models/llama                   # prints a ticket
-  shardswarm fetch 'shardswarm:…?peer=…' --to ./llama --stage 1/4
-  shardswarm inspect ./llama
-)";
+using namespace shardswarm::cli;
 
-void set_up_log(const shardswarm::cli::Common& common) {
-  auto log = spdlog::stderr_color_mt("shardswarm");
-  log->set_pattern("%^%l%$: %v");
-  log->set_level(common.quiet          ? spdlog::level::err
-                 : common.verbose >= 2 ? spdlog::level::debug
-                 : common.verbose == 1 ? spdlog::level::info
-                                       : spdlog::level::warn);
-  spdlog::set_default_logger(std::move(log));
-}
-
-// A model's files stay open while it is fetched or served; one per layer in the compact layout. The
-// usual soft limit of 1024 is for programs that select().
+// A model's files stay open while it is fetched or served: in the compact layout one for each
+// layer. The usual soft limit of 1024 is for programs that use select().
 void allow_many_files() {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
@@ -37,42 +24,52 @@ void allow_many_files() {
   (void)::setrlimit(RLIMIT_NOFILE, &files);
 }
 
+CommandLine command_line(Common& common) {
+  CommandLine line;
+  line.groups.push_back({"Bring a model", {key_new_command(), seed_command(), fetch_command()}});
+  line.groups.push_back({"Look", {inspect_command(), verify_command(), list_command()}});
+  line.groups.push_back({"Change a directory",
+                         {index_command(), drop_command(), convert_command(), forget_command()}});
+  line.globals.push_back({.names = "-q,--quiet",
+                          .text = "Only errors",
+                          .group = heading::kGlobal,
+                          .set = into(common.quiet)});
+  line.globals.push_back({.names = "-v,--verbose",
+                          .text = "Say more; twice for all",
+                          .group = heading::kGlobal,
+                          .set = count(common.verbose)});
+  line.examples = {
+      {"shardswarm key new", "Once: make the cluster's key, and copy it to each machine"},
+      {"shardswarm seed /models/llama", "Where the checkpoint is; prints a ticket"},
+      {"shardswarm fetch TICKET ./llama --stage 1/4", "On another machine: a quarter of it"}};
+  return line;
+}
+
+int run(Context& context) {
+  const CommandLine line = command_line(context.common);
+  const auto parsed = parse(context.arguments, line, "shardswarm 0.1.0");
+  if (!parsed) return report_error(context, parsed.error());
+  if (const auto* shown = std::get_if<Shown>(&*parsed)) {
+    context.terminal.results(shown->text);
+    return kExitDone;
+  }
+  context.terminal.set_quiet(context.common.quiet);
+  return std::get<const CommandSpec*>(*parsed)->run(context);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  using namespace shardswarm::cli;
   allow_many_files();
+  Terminal terminal;
   Signals signals;
-  Context context{.common = {}, .signals = signals};
-  CLI::App app(
-      "Brings LLM checkpoints to the machines that run them, from all peers at once, and "
-      "only the tensors that each one needs.",
-      "shardswarm");
-  app.footer(kExamples);
-  app.require_subcommand(1);
-  app.set_version_flag("--version", "shardswarm 0.1.0");
-  app.add_flag("-q,--quiet", context.common.quiet, "Only errors");
-  app.add_flag("-v,--verbose", context.common.verbose, "Say more; twice for all");
-  app.fallthrough();
-  app.parse_complete_callback([&] { set_up_log(context.common); });
-  add_index(app, context);
-  add_seed(app, context);
-  add_fetch(app, context);
-  add_inspect(app, context);
-  add_verify(app, context);
-  add_drop(app, context);
-  add_convert(app, context);
-  add_list(app, context);
-  add_forget(app, context);
-  add_key(app, context);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // help, version
-    fmt::print(stderr, "shardswarm: error: {} (try --help)\n", error.what());
-    return kExitUsage;
-  }
-  // What is printed is what scripts rely on: a full disk or closed pipe is a failure.
-  if (std::fflush(stdout) != 0 && context.exit_code == 0) return kExitFailed;
-  return context.exit_code;
+  Context context{.terminal = terminal,
+                  .signals = signals,
+                  .arguments = std::vector<std::string>(argv + 1, argv + argc),
+                  .common = {}};
+  const int code = run(context);
+  terminal.end_status();
+  // What is printed is what scripts rely on: a full disk or a closed pipe is a failure.
+  if (terminal.lost_results() && code == kExitDone) return kExitFailed;
+  return code;
 }

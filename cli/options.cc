@@ -1,133 +1,193 @@
 #include "cli/options.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
-#include "cli/exit_code.h"
+#include "cli/quantity.h"
 #include "node/directory.h"
 
 namespace shardswarm::cli {
-
-void add_state(CLI::App& command, Common& common) {
-  command.add_option("--state", common.state,
-                     "State directory (default: $XDG_STATE_HOME/shardswarm)");
-}
-
 namespace {
 
-// "20MB", "50MiB", "200mbit", or plain bytes; a second. Whole numbers.
-void add_limit(CLI::App& command, const std::string& flag, std::uint64_t& limit, const char* text) {
-  const std::map<std::string, std::uint64_t> units = {{"B", 1},
-                                                      {"kB", 1000},
-                                                      {"MB", 1'000'000},
-                                                      {"GB", 1'000'000'000},
-                                                      {"KiB", 1ULL << 10},
-                                                      {"MiB", 1ULL << 20},
-                                                      {"GiB", 1ULL << 30},
-                                                      {"kbit", 125},
-                                                      {"mbit", 125'000},
-                                                      {"gbit", 125'000'000}};
-  // A function, so that an empty text is seen and refused.
-  const auto set = [units, flag, &limit](const std::string& value) {
-    std::string bytes = value;
-    const bool number = !value.empty() && value.front() >= '0' && value.front() <= '9';
-    try {
-      if (number &&
-          CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_INSENSITIVE)(bytes).empty() &&
-          CLI::detail::lexical_cast(bytes, limit) && limit >= RateLimits::kRateMin) {
-        return;
-      }
-    } catch (const CLI::ValidationError&) {
-      // Said below, with the flag.
+// The smallest limit that is kept to is RateLimits::kRateMin; 0 is no limit.
+OptionSpec limit_option(std::string name, std::uint64_t& limit, std::string text) {
+  const Setter set = [&limit](std::string_view value) -> Result<void> {
+    const auto rate = parse_rate(value);
+    if (!rate) return std::unexpected(rate.error());
+    if (*rate != 0 && *rate < RateLimits::kRateMin) {
+      return fail(Errc::kUsage, fmt::format("'{}' is too slow: the least is {}KiB, a second", value,
+                                            RateLimits::kRateMin / 1024));
     }
-    throw CLI::ValidationError(
-        flag,
-        fmt::format("'{}' is no limit: at least {} KiB a second, such as 20MB, 50MiB or 200mbit",
-                    value, RateLimits::kRateMin / 1024));
+    limit = *rate;
+    return {};
   };
-  command.add_option_function<std::string>(flag, set, text)
-      ->type_name("RATE")
-      ->group("Rate limits, a second: 20MB, 50MiB, 200mbit");
+  return {.names = std::move(name),
+          .value = "RATE",
+          .text = std::move(text),
+          .group = heading::kLimits,
+          .set = set};
+}
+
+Setter selection_value(SelectionFlags& flags, const std::string& flag) {
+  return into(flags.lists[flag]);
 }
 
 }  // namespace
 
-void add_network(CLI::App& command, Network& network) {
-  command.add_option("--listen", network.listen, "Address to listen on, HOST:PORT");
-  command.add_option("--advertise", network.advertise,
-                     "Address to tell others instead of the listening one (repeatable)");
-  command.add_option("--site", network.site,
-                     "Where this node is (rack1, fra/rack1): pieces come from nodes with the same "
-                     "label where they can");
-  add_trust(command, network);
-  command.add_flag("--no-share", network.no_share,
-                   "Serve no pieces of models that were neither seeded nor fetched here");
-  command.add_option("--io", network.io, "Disk engine: uring or posix")
-      ->check(CLI::IsMember({"uring", "posix"}));
-  command
-      .add_option("--network-threads", network.network_threads,
-                  "That may move bytes of several connections at once (default: one for every "
-                  "four cores, at most 8)")
-      ->check(CLI::Range(1U, kNetworkThreadsMax));
-  command.add_flag("--no-kernel-tls", network.no_kernel_tls,
-                   "Encrypt in this process, also where the kernel can");
-  command.add_option("--congestion-control", network.congestion_control,
-                     "TCP's: a name that the kernel knows, or 'system' (default: the system's, but "
-                     "cubic instead of bbr on the local network)");
-  command.add_option("--rules", network.rules, "Scheduling rules, to compare them")
-      ->check(CLI::IsMember(std::vector<std::string>(kRuleSetNames.begin(), kRuleSetNames.end())))
-      ->group("Measuring");
-  RateLimits& limits = network.limits;
-  add_limit(command, "--upload-limit", limits.upload, "To all peers together");
-  add_limit(command, "--download-limit", limits.download, "From all peers together");
-  add_limit(command, "--peer-upload-limit", limits.peer_upload, "To each peer");
-  add_limit(command, "--peer-download-limit", limits.peer_download, "From each peer");
+void add_state(CommandSpec& command, State& state) {
+  command.options.push_back({.names = "--state",
+                             .value = "DIR",
+                             .text = "Where this machine's record of models is kept "
+                                     "(default: $XDG_STATE_HOME/shardswarm)",
+                             .group = heading::kDirectory,
+                             .set = into(state.directory),
+                             .rare = true});
 }
 
-void add_trust(CLI::App& command, Network& network) {
-  auto* key = command.add_option("--key", network.key,
-                                 "Cluster key file (default: $SHARDSWARM_KEY, then "
-                                 "$XDG_CONFIG_HOME/shardswarm/cluster.key)");
-  command
-      .add_flag("--insecure", network.insecure,
-                "No encryption and no authentication, beyond this machine too")
-      ->excludes(key);
+void add_trust(CommandSpec& command, Network& network) {
+  command.options.push_back({.names = "--key",
+                             .value = "FILE",
+                             .text = "The cluster key (default: $SHARDSWARM_KEY, then "
+                                     "~/.config/shardswarm/cluster.key)",
+                             .group = heading::kTrust,
+                             .set = into(network.key)});
+  command.options.push_back(
+      {.names = "--insecure",
+       .text = "Without a key, serve and fetch beyond this machine: no encryption, no "
+               "authentication",
+       .group = heading::kTrust,
+       .set = into(network.insecure),
+       .conflicts = {"--key"}});
 }
 
-void add_selection(CLI::App& command, SelectionFlags& flags) {
-  // A function, so that an empty text is there, too.
-  auto* json = command.add_option_function<std::string>(
-      "--selection", [&flags](const std::string& text) { flags.json = text; },
-      "The selection as JSON, in place of the flags below");
-  json->group("Selection");
-  const auto add = [&](const std::string& flag, const char* text) {
-    command.add_option(flag, flags.lists[flag], text)->excludes(json)->group("Selection");
+void add_network(CommandSpec& command, Network& network) {
+  const auto add = [&](OptionSpec option) {
+    if (option.group.empty()) option.group = heading::kNetwork;
+    command.options.push_back(std::move(option));
   };
-  add("--layers", "Layers A-B, both inclusive, from 0 (repeatable)");
-  add("--stage", "Pipeline stage K/N, from 1 (repeatable)");
-  add("--tensors", "Tensors by name, a glob (repeatable)");
-  add("--stack",
-      "The stack that layers and stages count in, or all of it (repeatable; `inspect` lists them)");
-  add("--experts", "Of the experts only A-B, both inclusive, from 0 (repeatable)");
-  add("--slice", "GLOB:R/N: of these tensors rank R of N along dim 0, from 0 (repeatable)");
-  add("--exclude", "Not these tensors, a glob (repeatable)");
-  add("--files", "Further files by path, a glob (repeatable): large ones and other formats");
-  command
-      .add_option("--shared", flags.shared,
-                  "Tensors outside the layers: with the layers at their edge, or all with any")
-      ->excludes(json)
-      ->group("Selection")
-      ->check(CLI::IsMember({"edges", "all"}))
-      ->capture_default_str();
+  add({.names = "--listen",
+       .value = "HOST:PORT",
+       .text = "The address to listen on",
+       .set = into(network.listen)});
+  add({.names = "--advertise",
+       .value = "HOST:PORT",
+       .text = "An address to tell others instead of the listening one",
+       .set = into(network.advertise),
+       .list = true});
+  add({.names = "--site",
+       .value = "NAME",
+       .text = "Where this node is (rack1, fra/rack1): pieces come from nodes with the same name "
+               "where they can",
+       .set = into(network.site)});
+  add_trust(command, network);
+  add(limit_option("--upload-limit", network.limits.upload, "To all peers together"));
+  add(limit_option("--download-limit", network.limits.download, "From all peers together"));
+  add(limit_option("--peer-upload-limit", network.limits.peer_upload, "To each peer"));
+  add(limit_option("--peer-download-limit", network.limits.peer_download, "From each peer"));
+  add({.names = "--no-share",
+       .text = "Serve no pieces of models that were neither seeded nor fetched here",
+       .set = into(network.no_share),
+       .rare = true});
+  add({.names = "--io",
+       .value = "ENGINE",
+       .text = "What reads and writes the disk",
+       .set = into(network.io),
+       .rare = true,
+       .choices = {"uring", "posix"}});
+  add({.names = "--network-threads",
+       .value = "N",
+       .text = "Threads that may move bytes of several connections at once (default: one for every "
+               "four cores, at most 8)",
+       .set = [&network](std::string_view value) -> Result<void> {
+         const auto number = parse_whole(value, 1, kNetworkThreadsMax);
+         if (!number) return std::unexpected(number.error());
+         network.network_threads = static_cast<unsigned>(*number);
+         return {};
+       },
+       .rare = true});
+  add({.names = "--no-kernel-tls",
+       .text = "Encrypt in this process, also where the kernel can",
+       .set = into(network.no_kernel_tls),
+       .rare = true});
+  add({.names = "--congestion-control",
+       .value = "NAME",
+       .text = "TCP's: a name that the kernel knows, or 'system' (default: the system's, but cubic "
+               "instead of bbr on the local network)",
+       .set = into(network.congestion_control),
+       .rare = true});
+  add({.names = "--rules",
+       .value = "NAME",
+       .text = "Scheduling rules, to compare them",
+       .group = heading::kMeasuring,
+       .set = into(network.rules),
+       .rare = true,
+       .choices = {kRuleSetNames.begin(), kRuleSetNames.end()}});
 }
 
-CLI::Option* add_layout(CLI::App& command, std::string& layout) {
-  return command
-      .add_option(
-          "--layout", layout,
-          "original: the files as they were; compact: one file per layer, with just what is "
-          "selected; mirror: original names and offsets, sparse")
-      ->check(CLI::IsMember({"original", "compact", "mirror"}));
+void add_selection(CommandSpec& command, SelectionFlags& flags) {
+  const auto add = [&](std::string name, std::string value, std::string text, bool list,
+                       bool rare) -> OptionSpec& {
+    command.options.push_back({.names = name,
+                               .value = std::move(value),
+                               .text = std::move(text),
+                               .group = heading::kSelection,
+                               .set = selection_value(flags, name),
+                               .rare = rare,
+                               .repeatable = true,
+                               .list = list,
+                               .conflicts = {"--selection"}});
+    return command.options.back();
+  };
+  add("--layers", "A-B", "Layers A to B, both included, counted from 0", true, false);
+  add("--stage", "K/N", "The Kth of N pipeline stages, counted from 1", true, false);
+  add("--tensors", "GLOB", "Tensors by name", false, false);
+  add("--files", "GLOB", "Further files by path", false, false);
+  add("--stack", "NAME",
+      "The stack that layers and stages count in, or all of it; `inspect` lists them", false, true);
+  add("--experts", "A-B", "Of the experts only A to B, both included, counted from 0", true, true);
+  add("--slice", "GLOB:R/N", "Of these tensors only rank R of N along dimension 0, from 0", false,
+      true);
+  add("--exclude", "GLOB", "Leave these tensors out", false, true);
+  OptionSpec& shared =
+      add("--shared", "WHICH",
+          "Tensors outside the layers: at the edge they belong to (the default), or all of them",
+          false, true);
+  shared.choices = {"edges", "all"};
+  shared.repeatable = false;
+  command.options.push_back({.names = "--selection",
+                             .value = "JSON",
+                             .text = "The selection as JSON, in place of the options above",
+                             .group = heading::kSelection,
+                             .set = into(flags.json),
+                             .rare = true});
+}
+
+OptionSpec layout_option(std::string& layout) {
+  return {.names = "--layout",
+          .value = "LAYOUT",
+          .text =
+              "original: the files as they were (the default for everything); compact: one "
+              "file for each layer, with just what is selected (the default for a part); "
+              "mirror: original names and offsets, sparse",
+          .group = heading::kDirectory,
+          .set = into(layout),
+          .choices = {"original", "compact", "mirror"}};
+}
+
+OptionSpec json_option(bool& json, std::string text) {
+  return {.names = "--json", .text = std::move(text), .group = heading::kOutput, .set = into(json)};
+}
+
+Setter duration(std::chrono::milliseconds& target, std::chrono::milliseconds least) {
+  return [&target, least](std::string_view value) -> Result<void> {
+    const auto parsed = parse_duration(value);
+    if (!parsed) return std::unexpected(parsed.error());
+    if (*parsed < least) {
+      return fail(Errc::kUsage,
+                  fmt::format("'{}' is too short: the least is {} ms", value, least.count()));
+    }
+    target = *parsed;
+    return {};
+  };
 }
 
 Result<Selection> selection_of(const SelectionFlags& flags) {
@@ -143,12 +203,10 @@ Result<Selection> selection_of(const SelectionFlags& flags) {
       if (!added) return std::unexpected(added.error());
     }
   }
-  auto added = add_to_selection(selection, "--shared", flags.shared);
-  if (!added) return std::unexpected(added.error());
   return selection;
 }
 
-NodeOptions node_options(const Common& common, const Network& network) {
+NodeOptions node_options(Context& context, const State& state, const Network& network) {
   NodeOptions options;
   options.listen = network.listen;
   options.advertise = network.advertise;
@@ -160,31 +218,27 @@ NodeOptions node_options(const Common& common, const Network& network) {
   options.limits = network.limits;
   options.network_threads = network.network_threads;
   options.congestion_control = network.congestion_control;
-  options.state_directory = common.state_directory();
+  options.state_directory = state.path();
   options.io = engine_kind_from_name(network.io).value_or(EngineKind::kAuto);
   options.rules = rule_set_from_name(network.rules).value_or(RuleSet::kLateBinding);
-  options.log = [](LogLevel level, std::string_view text) {
+  options.log = [&terminal = context.terminal, verbose = context.common.verbose](
+                    LogLevel level, std::string_view text) {
     switch (level) {
       case LogLevel::kDebug:
-        spdlog::debug("{}", text);
+        if (verbose >= 2) terminal.message(LineKind::kDebug, text);
         break;
       case LogLevel::kInfo:
-        spdlog::info("{}", text);
+        if (verbose >= 1) terminal.message(LineKind::kInfo, text);
         break;
       case LogLevel::kWarning:
-        spdlog::warn("{}", text);
+        terminal.message(LineKind::kWarning, text);
         break;
       case LogLevel::kError:
-        spdlog::error("{}", text);
+        terminal.message(LineKind::kError, text);
         break;
     }
   };
   return options;
-}
-
-int report_error(const Error& error) {
-  fmt::print(stderr, "shardswarm: error: {}\n", error.message);
-  return exit_code(error.code);
 }
 
 }  // namespace shardswarm::cli

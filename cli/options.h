@@ -1,23 +1,33 @@
-// Options that several commands share.
+// Options that several commands share: what they set, and their rows in the tables.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include <chrono>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "cli/signals.h"
-#include "node/shardswarm.h"
+#include "cli/command.h"
+#include "cli/context.h"
 
 namespace shardswarm::cli {
 
-struct Common {
-  bool quiet = false;
-  int verbose = 0;
-  std::string state;
-  std::filesystem::path state_directory() const {
-    return state.empty() ? default_state_directory() : std::filesystem::path(state);
+// Headings of the help, in the order in which commands use them.
+namespace heading {
+inline constexpr const char* kSelection = "What to bring";
+inline constexpr const char* kDirectory = "The directory";
+inline constexpr const char* kNetwork = "Network";
+inline constexpr const char* kTrust = "Keys";
+inline constexpr const char* kLimits = "Rate limits, a second (20M, 50MiB, 200mbit, off)";
+inline constexpr const char* kOutput = "Output";
+inline constexpr const char* kGlobal = "Every command";
+inline constexpr const char* kMeasuring = "Measuring";
+}  // namespace heading
+
+struct State {
+  std::string directory;
+  std::filesystem::path path() const {
+    return directory.empty() ? default_state_directory() : std::filesystem::path(directory);
   }
 };
 
@@ -38,20 +48,20 @@ struct Network {
 
 struct SelectionFlags {
   std::map<std::string, std::vector<std::string>> lists;  // by flag, "--layers"
-  std::string shared = "edges";
-  std::optional<std::string> json;  // in place of the others
+  std::optional<std::string> json;                        // in place of the others
 };
 
-void add_state(CLI::App& command, Common& common);
-void add_network(CLI::App& command, Network& network);
-void add_trust(CLI::App& command, Network& network);  // of it, --key and --insecure alone
-void add_selection(CLI::App& command, SelectionFlags& flags);
-CLI::Option* add_layout(CLI::App& command, std::string& layout);
+void add_state(CommandSpec& command, State& state);
+void add_network(CommandSpec& command, Network& network);
+void add_trust(CommandSpec& command, Network& network);  // --key and --insecure
+void add_selection(CommandSpec& command, SelectionFlags& flags);
+OptionSpec layout_option(std::string& layout);
+OptionSpec json_option(bool& json, std::string text);
+
+// A setter of a duration, as cli/quantity.h reads it; at least `least`.
+Setter duration(std::chrono::milliseconds& target, std::chrono::milliseconds least);
 
 Result<Selection> selection_of(const SelectionFlags& flags);
-NodeOptions node_options(const Common& common, const Network& network);
-
-// Prints "shardswarm: error: ..." and returns the exit code.
-int report_error(const Error& error);
+NodeOptions node_options(Context& context, const State& state, const Network& network);
 
 }  // namespace shardswarm::cli

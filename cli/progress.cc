@@ -1,26 +1,22 @@
 #include "cli/progress.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cstdio>
 
 #include "cli/format.h"
 
 namespace shardswarm::cli {
 namespace {
 
-constexpr auto kRedraw = std::chrono::milliseconds(100);
-constexpr auto kLineEvery = std::chrono::seconds(5);
-constexpr std::size_t kBarMin = 10;
-constexpr std::size_t kBarMax = 40;
+// Shorter pauses are usual: a slow disk, a peer that serves others first.
+constexpr double kQuietSeconds = 3;
 
-std::size_t terminal_width() {
-  winsize size{};
-  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
-  return size.ws_col;
+bool waits(const FetchProgress& progress) {
+  const bool asks = progress.phase == FetchPhase::kFetching ||
+                    progress.phase == FetchPhase::kManifest ||
+                    progress.phase == FetchPhase::kConnecting;
+  if (!asks) return false;
+  return progress.peers == 0 ? progress.stalled_seconds >= 1
+                             : progress.stalled_seconds >= kQuietSeconds;
 }
 
 }  // namespace
@@ -45,70 +41,67 @@ std::string_view phase_name(FetchPhase phase) {
   return "?";
 }
 
-ProgressView::ProgressView(bool quiet)
-    : quiet_(quiet),
-      terminal_(::isatty(STDERR_FILENO) == 1),
-      started_(std::chrono::steady_clock::now()) {}
-
-ProgressView::~ProgressView() { finish(); }
-
-void ProgressView::finish() {
-  const std::scoped_lock lock(mutex_);
-  if (drawn_ && terminal_) (void)std::fputs("\n", stderr);
-  drawn_ = false;
-  quiet_ = true;
+double seconds_left(const FetchProgress& progress) {
+  if (progress.wanted_bytes == 0 || progress.bytes_per_second <= 0 || waits(progress)) return -1;
+  return static_cast<double>(progress.wanted_bytes - progress.present_bytes) /
+         progress.bytes_per_second;
 }
 
-void ProgressView::show(const FetchProgress& progress) {
-  const double fraction = progress.wanted_bytes == 0
-                              ? 0
-                              : static_cast<double>(progress.present_bytes) /
-                                    static_cast<double>(progress.wanted_bytes);
-  std::string text(phase_name(progress.phase));
+std::string waiting_text(const FetchProgress& progress) {
+  std::string why;
+  if (!progress.lost_address.empty() && progress.peers == 0) {
+    why = fmt::format("last: {}, lost {:.0f} s ago: {}", progress.lost_address,
+                      progress.lost_seconds, progress.lost_why);
+  } else if (!progress.unreachable.empty()) {
+    why = progress.unreachable;
+  } else if (progress.peers > 0) {
+    why = fmt::format("nothing came for {:.0f} s", progress.stalled_seconds);
+  }
+  const std::string what = progress.peers == 0 ? "waiting for a peer" : "waiting for pieces";
+  const std::string end = fmt::format("giving up in {:.0f} s", progress.gives_up_seconds);
+  return why.empty() ? fmt::format("{} ({})", what, end)
+                     : fmt::format("{} ({}; {})", what, why, end);
+}
+
+Status fetch_status(const FetchProgress& progress) {
+  Status status;
+  status.state = phase_name(progress.phase);
   if (progress.wanted_bytes > 0) {
-    const auto left = static_cast<double>(progress.wanted_bytes - progress.present_bytes);
-    text = fmt::format("{} of {}  {}", bytes_text(progress.present_bytes),
-                       bytes_text(progress.wanted_bytes), rate_text(progress.bytes_per_second));
-    if (left > 0 && progress.bytes_per_second > 0) {
-      text += fmt::format("  {} left", seconds_text(left / progress.bytes_per_second));
+    status.fraction =
+        static_cast<double>(progress.present_bytes) / static_cast<double>(progress.wanted_bytes);
+    status.amount = fmt::format("{} of {}", bytes_text(progress.present_bytes),
+                                bytes_text(progress.wanted_bytes));
+  }
+  status.peers = fmt::format("{} peer{}", progress.peers, progress.peers == 1 ? "" : "s");
+  if (waits(progress)) {
+    status.state = waiting_text(progress);
+    status.short_state = fmt::format("no peer, {:.0f} s left", progress.gives_up_seconds);
+    if (progress.peers > 0) {
+      status.short_state = fmt::format("waiting, {:.0f} s left", progress.gives_up_seconds);
+    }
+    return status;
+  }
+  if (progress.phase == FetchPhase::kFetching) {
+    status.rate = rate_text(progress.bytes_per_second);
+    if (const double left = seconds_left(progress); left > 0) {
+      status.time_left = seconds_text(left) + " left";
     }
   }
-  text += fmt::format("  {} peer{}", progress.peers, progress.peers == 1 ? "" : "s");
-  draw(fraction, text);
+  return status;
 }
 
-void ProgressView::show_indexing(std::uint64_t done, std::uint64_t total) {
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
-  draw(total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total),
-       fmt::format("hashing {} of {}  {}", bytes_text(done), bytes_text(total), rate_text(rate)));
-}
-
-void ProgressView::draw(double fraction, const std::string& text) {
-  const std::scoped_lock lock(mutex_);
-  if (quiet_) return;
-  const auto now = std::chrono::steady_clock::now();
-  if (!terminal_) {
-    if (now - std::max(last_, started_) < kLineEvery) return;
-    last_ = now;
-    fmt::print(stderr, "{:3.0f} %  {}\n", fraction * 100, text);
-    return;
+Status index_status(std::uint64_t done_bytes, std::uint64_t total_bytes, double seconds) {
+  Status status;
+  status.state = "hashing";
+  status.fraction =
+      total_bytes == 0 ? 1 : static_cast<double>(done_bytes) / static_cast<double>(total_bytes);
+  status.amount = fmt::format("{} of {}", bytes_text(done_bytes), bytes_text(total_bytes));
+  if (seconds > 0 && done_bytes > 0) {
+    const double rate = static_cast<double>(done_bytes) / seconds;
+    status.rate = rate_text(rate);
+    status.time_left = seconds_text(static_cast<double>(total_bytes - done_bytes) / rate) + " left";
   }
-  if (now - last_ < kRedraw && fraction < 1) return;
-  last_ = now;
-  drawn_ = true;
-  const std::size_t width = terminal_width();
-  const std::size_t room = width > text.size() + 10 ? width - text.size() - 10 : 0;
-  std::string line;
-  if (room >= kBarMin) {
-    const std::size_t bar = std::min(room, kBarMax);
-    const auto full =
-        static_cast<std::size_t>(std::clamp(fraction, 0.0, 1.0) * static_cast<double>(bar));
-    line = fmt::format("{:3.0f} % [{:#<{}}{:.<{}}] ", fraction * 100, "", full, "", bar - full);
-  }
-  fmt::print(stderr, "\r{}\x1b[K", (line + text).substr(0, width - 1));
-  (void)std::fflush(stderr);
+  return status;
 }
 
 }  // namespace shardswarm::cli

@@ -1,38 +1,25 @@
-// Progress for people: a bar redrawn in place on a terminal, a line every few seconds elsewhere.
+// Status lines of fetching and indexing.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
-#include <mutex>
-#include <string>
 
+#include "cli/status_line.h"
 #include "node/shardswarm.h"
 
 namespace shardswarm::cli {
 
-// Thread-safe: progress comes on the network thread, the end on the main thread.
-class ProgressView {
- public:
-  explicit ProgressView(bool quiet);
-  ~ProgressView();  // ends the line
-  ProgressView(const ProgressView&) = delete;
-  ProgressView& operator=(const ProgressView&) = delete;
-
-  void show(const FetchProgress& progress);
-  void show_indexing(std::uint64_t done, std::uint64_t total);
-  void finish();
-
- private:
-  void draw(double fraction, const std::string& text);
-
-  std::mutex mutex_;
-  bool quiet_;
-  bool terminal_;
-  bool drawn_ = false;
-  std::chrono::steady_clock::time_point last_{};
-  std::chrono::steady_clock::time_point started_;
-};
-
+// A name for people and for JSON: "fetching".
 std::string_view phase_name(FetchPhase phase);
+
+// While nothing comes for a while the state says what is waited for, since when, and when the fetch
+// gives up; the rate, which would only fall, is left out then.
+Status fetch_status(const FetchProgress& progress);
+Status index_status(std::uint64_t done_bytes, std::uint64_t total_bytes, double seconds);
+
+// Seconds until all is here at the present rate; negative if it is not known.
+double seconds_left(const FetchProgress& progress);
+
+// "waiting for a peer: the last, 10.0.0.5:7000, was lost 8 s ago (it closed the connection)"
+std::string waiting_text(const FetchProgress& progress);
 
 }  // namespace shardswarm::cli

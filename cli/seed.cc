@@ -1,8 +1,14 @@
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <fstream>
+#include <memory>
 
 #include "cli/commands.h"
+#include "cli/context.h"
+#include "cli/exit_code.h"
 #include "cli/format.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 
 namespace shardswarm::cli {
@@ -11,49 +17,113 @@ namespace {
 struct SeedArguments {
   std::string directory;
   std::string name;
+  std::string ready_file;
   Network network;
+  State state;
+};
+
+std::string serving_text(const Seed& seed) {
+  const auto peers = seed.peers();
+  const auto connected = std::ranges::count_if(peers, &PeerReport::connected);
+  return fmt::format("{} peers now, {} in all; {} sent", connected, peers.size(),
+                     bytes_text(seed.sent_bytes()));
+}
+
+// A file that says, by being there, that the seed serves: for scripts and service managers. It
+// holds the ticket, and goes when the seed ends.
+class ReadyFile {
+ public:
+  ~ReadyFile() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove(path_, ignored);
+  }
+  Result<void> write(const std::string& path, const std::string& ticket) {
+    // Under another name first: whoever finds the file finds it whole.
+    const std::string part = path + ".part";
+    std::ofstream file(part, std::ios::trunc);
+    file << ticket << "\n";
+    file.close();
+    std::error_code error;
+    if (file) std::filesystem::rename(part, path, error);
+    if (!file || error) {
+      return fail(Errc::kIo, "cannot write the ready file " + path +
+                                 (error ? ": " + error.message() : std::string()));
+    }
+    path_ = path;
+    return {};
+  }
+
+ private:
+  std::string path_;
 };
 
 int run(const SeedArguments& arguments, Context& context) {
-  auto node = Node::start(node_options(context.common, arguments.network));
-  if (!node) return report_error(node.error());
-  ProgressView view(context.common.quiet);
-  const auto seed = (*node)->seed(
-      {.directory = arguments.directory,
-       .index_progress = [&](std::uint64_t done,
-                             std::uint64_t total) { view.show_indexing(done, total); },
-       .cancel = &context.signals.interrupted()});
-  view.finish();
-  if (!seed) {
-    const int code = report_error(seed.error());
-    return context.signals.exit_code() != 0 ? context.signals.exit_code() : code;
+  Terminal& terminal = context.terminal;
+  auto node = Node::start(node_options(context, arguments.state, arguments.network));
+  if (!node) return report_error(context, node.error());
+  const auto started = std::chrono::steady_clock::now();
+  const auto seed = (*node)->seed({.directory = arguments.directory,
+                                   .index_progress =
+                                       [&](std::uint64_t done, std::uint64_t total) {
+                                         const std::chrono::duration<double> took =
+                                             std::chrono::steady_clock::now() - started;
+                                         terminal.status(index_status(done, total, took.count()));
+                                       },
+                                   .cancel = &context.signals.interrupted()});
+  terminal.end_status();
+  if (!seed) return report_end(context, seed.error());
+  const std::string ticket = (*seed)->ticket().to_string();
+  terminal.raw_result(ticket);
+  if (terminal.lost_results()) {
+    return report_error(context, {Errc::kIo, "cannot write the ticket to stdout"});
   }
-  fmt::print("{}\n", (*seed)->ticket().to_string());
-  if (std::fflush(stdout) != 0) return report_error({Errc::kIo, "cannot write to stdout"});
+  ReadyFile ready;
+  if (!arguments.ready_file.empty()) {
+    if (auto written = ready.write(arguments.ready_file, ticket); !written) {
+      return report_error(context, written.error());
+    }
+  }
   const std::string label = arguments.name.empty() ? arguments.directory : arguments.name;
-  if (!context.common.quiet) {
-    fmt::print(stderr, "serving {}: {} of {}; Ctrl-C ends it\n", label,
-               bytes_text((*seed)->present_bytes()), bytes_text((*seed)->total_bytes()));
-  }
+  terminal.note(fmt::format("serving {}: {} of {}; Ctrl-C ends it", label,
+                            bytes_text((*seed)->present_bytes()),
+                            bytes_text((*seed)->total_bytes())));
+  context.signals.on_status([&terminal, seed = *seed] { terminal.note(serving_text(*seed)); });
   context.signals.wait();
-  if (!context.common.quiet) {
-    fmt::print(stderr, "sent {} to {} peers\n", bytes_text((*seed)->sent_bytes()),
-               (*seed)->peers().size());
-  }
-  return context.signals.exit_code();
+  context.signals.forget_callbacks();
+  terminal.note(serving_text(**seed));
+  return kExitDone;
 }
 
 }  // namespace
 
-void add_seed(CLI::App& app, Context& context) {
+CommandSpec seed_command() {
   auto arguments = std::make_shared<SeedArguments>();
-  auto* command = app.add_subcommand("seed", "Serve a checkpoint; prints its ticket");
-  command->add_option("DIR", arguments->directory, "Checkpoint, or a fetched directory")
-      ->required();
-  command->add_option("--name", arguments->name, "What to call it in messages");
-  add_network(*command, arguments->network);
-  add_state(*command, context.common);
-  command->callback([arguments, &context] { context.exit_code = run(*arguments, context); });
+  CommandSpec command{
+      .name = "seed",
+      .summary = "Serve a checkpoint; prints its ticket",
+      .text =
+          "A checkpoint that is not indexed yet is hashed first. A signal (Ctrl-C, SIGTERM) "
+          "ends the seed with exit code 0; SIGUSR1 makes it say whom it serves.",
+      .positionals = {{.name = "DIR",
+                       .text = "A checkpoint, or a fetched directory",
+                       .set = into(arguments->directory),
+                       .path = true}},
+      .options = {{.names = "--name",
+                   .value = "NAME",
+                   .text = "What to call it in messages",
+                   .group = heading::kOutput,
+                   .set = into(arguments->name)},
+                  {.names = "--ready-file",
+                   .value = "FILE",
+                   .text = "Write the ticket into this file when the seed serves; it goes with the "
+                           "seed",
+                   .group = heading::kOutput,
+                   .set = into(arguments->ready_file)}},
+      .examples = {{"shardswarm seed /models/llama", "Prints the ticket for the others"}},
+      .run = [arguments](Context& context) { return run(*arguments, context); }};
+  add_network(command, arguments->network);
+  add_state(command, arguments->state);
+  return command;
 }
 
 }  // namespace shardswarm::cli

@@ -14,7 +14,7 @@ sigset_t handled() {
   ::sigemptyset(&set);
   ::sigaddset(&set, SIGINT);
   ::sigaddset(&set, SIGTERM);
-  ::sigaddset(&set, SIGUSR1);  // ends the thread
+  ::sigaddset(&set, SIGUSR1);
   return set;
 }
 
@@ -40,26 +40,38 @@ void Signals::run() {
     int signal = 0;
     if (::sigwait(&set, &signal) != 0) continue;
     if (ending_) return;
-    if (signal == SIGUSR1) continue;
+    if (signal == SIGUSR1) {
+      call(on_status_);
+      continue;
+    }
     const int code = 128 + signal;
     if (interrupted_.exchange(true)) ::_exit(code);  // the second: now
     exit_code_ = code;
-    std::function<void()> callback;
-    {
-      const std::scoped_lock lock(mutex_);
-      callback = callback_;
-    }
+    call(on_end_);
     came_.notify_all();
-    if (callback) callback();
   }
 }
 
-void Signals::on_signal(const std::function<void()>& callback) {
-  {
-    const std::scoped_lock lock(mutex_);
-    callback_ = callback;
-  }
-  if (interrupted_ && callback) callback();
+void Signals::call(std::function<void()>& callback) {
+  const std::scoped_lock lock(mutex_);
+  if (callback) callback();
+}
+
+void Signals::on_end(std::function<void()> callback) {
+  const std::scoped_lock lock(mutex_);
+  on_end_ = std::move(callback);
+  if (interrupted_ && on_end_) on_end_();
+}
+
+void Signals::on_status(std::function<void()> callback) {
+  const std::scoped_lock lock(mutex_);
+  on_status_ = std::move(callback);
+}
+
+void Signals::forget_callbacks() {
+  const std::scoped_lock lock(mutex_);
+  on_end_ = nullptr;
+  on_status_ = nullptr;
 }
 
 void Signals::wait() {

@@ -84,12 +84,13 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
   if (link->alive_due) alive_dues_.erase({*link->alive_due, connection});
   end_receive(*link, true);
   if (link->upload_busy) --busy_uploads_;
+  if (!link->error && error) link->error = std::move(error);
+  const std::string why = link->error ? link->error->message : "it closed the connection";
   for (auto& [key, at] : link->models) {
     Model* model = find_model(key);
     if (model == nullptr) continue;
-    part(*link, *model, at);
+    part(*link, *model, at, why, now);
   }
-  if (!link->error && error) link->error = std::move(error);
   for (const std::string& address : link->dialed_addresses) {
     if (link->hello) {
       addresses_.disconnected(address, now);

@@ -118,6 +118,7 @@ struct PeerTally {
   std::uint64_t fetched_bytes = 0;
   std::uint64_t sent_bytes = 0;
   std::uint32_t connections = 0;
+  std::string lost_why;  // why the last connection ended; empty while there is one
 };
 
 struct ModelStatus {
@@ -134,6 +135,15 @@ struct ModelStatus {
   std::uint64_t manifest_bytes = 0;  // of the blobs received, as they came over the wire
   std::uint32_t peers = 0;           // connected, with this model
   std::uint64_t undurable_peak_bytes = 0;
+  // Of a fetch: when something came last, and when it gives up if nothing comes until then.
+  Time last_progress{};
+  Time gives_up_at{};
+  // The peer with this model whose last connection ended most recently; empty if there was none.
+  std::string lost_address;
+  std::string lost_why;
+  Time lost_at{};
+  // Why no peer is connected, where every given address failed the last time it was tried.
+  std::string unreachable;
 };
 
 class Core {
@@ -269,7 +279,7 @@ class Core {
   void open_on(Link& link, Model& model);
   void meet_everybody(Model& model, Time now);
   void introduce(Link& link, Model& model, LinkModel& at, Time now);
-  void part(Link& link, Model& model, LinkModel& at);
+  void part(Link& link, Model& model, LinkModel& at, std::string_view why, Time now);
   void learn(Model& model, Time now);
   void manifest_known(Model& model);
   void activate(Model& model, const PieceSet& have);

@@ -120,12 +120,12 @@ void Core::on(Link& link, event::Opened&& e, Time now) {
   }
 }
 
-void Core::on(Link& link, event::UnknownModel&& e, Time /*now*/) {
+void Core::on(Link& link, event::UnknownModel&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr) return;
   LinkModel& at = link.models.at(model->key);
   at.answered = neighbours_changed_ = true;
-  part(link, *model, at);
+  part(link, *model, at, "it does not have the model any more", now);
 }
 
 void Core::on(Link& link, event::Have&& e, Time now) {

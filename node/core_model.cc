@@ -105,6 +105,11 @@ ModelStatus Core::status(ModelKey key) const {
   status.peers = static_cast<std::uint32_t>(
       std::count_if(model->tallies.begin(), model->tallies.end(),
                     [](const auto& entry) { return entry.second.connections > 0; }));
+  status.last_progress = model->last_progress;
+  status.gives_up_at = model->stalled_at();
+  if (status.peers == 0) {
+    if (const auto error = addresses_.all_given_failed()) status.unreachable = error->message;
+  }
   return status;
 }
 
@@ -149,7 +154,7 @@ void Core::meet_everybody(Model& model, Time now) {
 }
 
 // The peer is gone, or knows the model no more.
-void Core::part(Link& link, Model& model, LinkModel& at) {
+void Core::part(Link& link, Model& model, LinkModel& at, std::string_view why, Time now) {
   if (model.learning) model.learning->remove_peer(link.id);
   model.left = true;
   at.wants = false;
@@ -160,7 +165,12 @@ void Core::part(Link& link, Model& model, LinkModel& at) {
   if (model.download) model.download->remove_peer(link.id);
   model.upload->remove_peer(link.id);
   model.to_peers_changed = true;
-  --std::exchange(at.tally, nullptr)->connections;
+  PeerTally& tally = *std::exchange(at.tally, nullptr);
+  if (--tally.connections > 0) return;
+  tally.lost_why = why;
+  model.counters.lost_address = tally.address;
+  model.counters.lost_why = why;
+  model.counters.lost_at = now;
 }
 
 // The peer knows the model too: from now on they may exchange what they have.
@@ -184,6 +194,7 @@ void Core::introduce(Link& link, Model& model, LinkModel& at, Time now) {
   at.tally = &tally;
   tally.address = link.told_addresses.empty() ? link.address : link.told_addresses.front();
   ++tally.connections;
+  tally.lost_why.clear();
   model.to_peers_changed = true;
 
   model.upload->add_peer(link.id, link.hello->node_id, now);

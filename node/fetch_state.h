@@ -5,12 +5,12 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <optional>
 #include <utility>
 
 #include "node/core.h"
+#include "node/progress_meter.h"
 #include "node/shardswarm.h"
 
 namespace shardswarm {
@@ -27,8 +27,7 @@ struct FetchState {
   // Network thread.
   std::optional<ModelKey> model;
   std::chrono::steady_clock::time_point started;
-  std::deque<std::pair<std::chrono::steady_clock::time_point, std::uint64_t>> rate_samples;
-  FetchPhase phase = FetchPhase::kConnecting;
+  ProgressMeter meter;
   bool opening = false;  // a worker is opening the store
   std::optional<Error> ended_while_opening;
   std::atomic<bool> cancel_opening{false};  // read by that worker

@@ -100,8 +100,32 @@ struct FetchProgress {
   std::uint64_t wanted_bytes = 0;   // of the pieces that hold the selection; 0 until it is known
   std::uint64_t present_bytes = 0;  // of these, verified and written; never goes down
   std::uint64_t fetched_bytes = 0;  // piece payload received, duplicates included
-  double bytes_per_second = 0;      // over the last seconds
+  double bytes_per_second = 0;      // over the last three seconds
   std::uint32_t peers = 0;          // connected
+  // While pieces or the manifest are waited for: seconds since something came, and seconds until
+  // the fetch gives up if nothing comes. 0 otherwise.
+  double stalled_seconds = 0;
+  double gives_up_seconds = 0;
+  // Why no peer is connected, if every address that was given failed the last time it was tried.
+  std::string unreachable;
+  // The peer that was lost last, why, and how many seconds ago. Empty if none was.
+  std::string lost_address;
+  std::string lost_why;
+  double lost_seconds = 0;
+};
+
+// What happens in a fetch beside its progress.
+struct FetchEvent {
+  enum class Kind : std::uint8_t {
+    kPeerJoined,  // a peer with this model is connected
+    kPeerLost,    // its last connection ended
+    kFileDone,    // a file is complete and durable, and has its final name
+  };
+  Kind kind = Kind::kPeerJoined;
+  NodeId peer{};        // of peers
+  std::string address;  // of peers
+  std::string reason;   // why the peer was lost
+  std::string path;     // of files, below the directory
 };
 
 // Where memory went, each part with what bounds it. Page cache is not part of it.
@@ -145,6 +169,7 @@ struct FetchOptions {
   std::vector<std::string> peers;  // beside the ticket's
   std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable
   std::function<void(const FetchProgress&)> on_progress;  // about ten times a second
+  std::function<void(const FetchEvent&)> on_event;        // at most a tenth of a second late
 };
 
 struct SeedOptions {

@@ -238,8 +238,8 @@ void Shell::end_fetch(const std::shared_ptr<FetchState>& fetch, std::optional<Er
     return;
   }
   const auto resolve = [this, fetch, error] {
-    fetch->phase = error ? FetchPhase::kFailed : FetchPhase::kDone;
-    progress(*fetch);
+    fetch->meter.end(error ? FetchPhase::kFailed : FetchPhase::kDone);
+    publish(*fetch);
     if (error) {
       fetch->resolve(std::unexpected(*error));
     } else {
@@ -305,48 +305,31 @@ FetchReport Shell::report(const FetchState& fetch) const {
   return report;
 }
 
-// Takes a sample and publishes it.
-FetchProgress Shell::progress(FetchState& fetch) {
-  constexpr auto kRateWindow = std::chrono::seconds(3);
-  const auto at = std::chrono::steady_clock::now();
-  const ModelStatus status = core_->status(*fetch.model);
-  FetchProgress progress;
-  progress.wanted_bytes = status.wanted_bytes;
-  progress.present_bytes = status.present_bytes;
-  progress.fetched_bytes = status.fetched_bytes;
-  progress.peers = status.peers;
-  fetch.rate_samples.emplace_back(at, status.fetched_bytes);
-  while (fetch.rate_samples.size() > 2 && at - fetch.rate_samples.front().first > kRateWindow) {
-    fetch.rate_samples.pop_front();
-  }
-  const auto& [since, bytes] = fetch.rate_samples.front();
-  if (const double seconds = std::chrono::duration<double>(at - since).count(); seconds > 0) {
-    progress.bytes_per_second = static_cast<double>(status.fetched_bytes - bytes) / seconds;
-  }
-  if (fetch.phase < FetchPhase::kDone) {
-    if (status.active) {
-      const bool all = status.present_bytes == status.wanted_bytes;
-      fetch.phase = all ? FetchPhase::kFinishing : FetchPhase::kFetching;
-    } else if (status.learned) {
-      fetch.phase = FetchPhase::kChecking;
-    } else {
-      fetch.phase = core_->manifest(*fetch.model) ? FetchPhase::kManifest : FetchPhase::kConnecting;
-    }
-  }
-  progress.phase = fetch.phase;
+// Takes a sample and publishes it, with what happened since the last one.
+void Shell::publish(FetchState& fetch) {
+  const FetchProgress progress = fetch.meter.sample(
+      core_->status(*fetch.model), core_->manifest(*fetch.model) != nullptr, now());
   {
     const std::scoped_lock lock(fetch.mutex);
     fetch.progress = progress;
   }
+  std::vector<FetchEvent> events = fetch.meter.peer_events(core_->tallies(*fetch.model));
+  if (const auto store = stores_.find(*fetch.model); store != stores_.end()) {
+    for (std::string& path : store->second->take_named()) {
+      events.push_back({.kind = FetchEvent::Kind::kFileDone, .path = std::move(path)});
+    }
+  }
+  if (fetch.options.on_event) {
+    for (const FetchEvent& event : events) fetch.options.on_event(event);
+  }
   if (fetch.options.on_progress) fetch.options.on_progress(progress);
-  return progress;
 }
 
 // --- time ---
 
 void Shell::every_tick() {
   peak_private_bytes_ = std::max(peak_private_bytes_, private_bytes());
-  for (auto& [key, fetch] : fetches_) progress(*fetch);
+  for (auto& [key, fetch] : fetches_) publish(*fetch);
   let_leave();  // whose deadline has come
   tick_.expires_after(kTick);
   tick_.async_wait([this](asio::error_code ec) {

@@ -107,7 +107,7 @@ class Shell {
   void end_fetch(const std::shared_ptr<FetchState>& fetch, std::optional<Error> error);
   FetchReport report(const FetchState& fetch) const;
   MemoryReport memory(ModelKey model, std::size_t peers) const;
-  FetchProgress progress(FetchState& fetch);
+  void publish(FetchState& fetch);
   void stop_if_quiet();
 
   NodeOptions options_;

@@ -23,6 +23,7 @@ class ServedStore : public Store {
   }
   std::uint64_t undurable_bytes() const override { return 0; }
   void on_durable(std::function<void()>) override {}
+  std::vector<std::string> take_named() override { return {}; }
   void finish(std::function<void(Result<void>)> done) override {
     environment_.post([done = std::move(done)] { done({}); });
   }

@@ -116,6 +116,10 @@ class Store {
   virtual std::uint64_t undurable_bytes() const = 0;
   virtual void on_durable(std::function<void()> callback) = 0;
 
+  // Files of a target that got their final names since the last call, by their paths below the
+  // directory.
+  virtual std::vector<std::string> take_named() = 0;
+
   // Where a piece that is here lies; nothing if it is not.
   virtual std::optional<FileRange> range(PieceIndex piece) const = 0;
   // Makes a piece ready to be sent: read-ahead for `kRange`, its bytes in `buffer` for `kBuffer`.

@@ -88,6 +88,7 @@ void TargetStore::maybe_finish() {
 // The worker gave ledger and slots back.
 void TargetStore::named() {
   naming_ = false;
+  std::ranges::move(std::exchange(being_named_, {}), std::back_inserter(named_));
   // If this cannot be written the next run finds them by their identity, or is told again.
   if (ledger_ && !lost_while_naming_.empty()) (void)ledger_->append_lost(lost_while_naming_);
   lost_while_naming_.clear();
@@ -158,6 +159,7 @@ Result<void> TargetStore::name_file(PlacedIndex file) {
     return fail_errno(errno, "cannot sync the folder of " + name_of(file));
   }
   slots_[file.value].named = true;
+  being_named_.push_back(path.string());
   return {};
 }
 

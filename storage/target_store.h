@@ -23,6 +23,7 @@ class TargetStore final : public DirectoryStore {
   void put(PieceIndex piece, PieceBuffer buffer, PutDone done) override;
   std::uint64_t undurable_bytes() const override { return undurable_bytes_; }
   void on_durable(std::function<void()> callback) override { on_durable_ = std::move(callback); }
+  std::vector<std::string> take_named() override { return std::exchange(named_, {}); }
   void finish(std::function<void(Result<void>)> done) override;
   void forget(PieceIndex piece) override;
 
@@ -128,10 +129,12 @@ class TargetStore final : public DirectoryStore {
   PieceSet wanted_;          // of this selection, and what of required_ was not in the directory
   std::vector<bool> plain_;  // by FileIndex: files that are no tensors files, to be made
   std::vector<Slot> slots_;
-  Placement before_;                   // compact: as the directory's files were planned
-  std::set<std::string> own_indexes_;  // compact: of its components
-  std::vector<PieceIndex> moved_;      // compact: recorded where they are not looked for any more
-  PieceSet dropped_;                   // mirror: recorded, and not to be held any more
+  std::vector<std::string> being_named_;  // by the worker that has the slots
+  std::vector<std::string> named_;        // for take_named()
+  Placement before_;                      // compact: as the directory's files were planned
+  std::set<std::string> own_indexes_;     // compact: of its components
+  std::vector<PieceIndex> moved_;  // compact: recorded where they are not looked for any more
+  PieceSet dropped_;               // mirror: recorded, and not to be held any more
 
   PieceSet writing_;
   Fd root_;

@@ -71,7 +71,17 @@ class ContractTest(CliTest):
         ended = self.start_fetch(ticket, self.dir / "copy").end()
         events = [json.loads(line) for line in ended.stdout.splitlines()]
         self.assertEqual(events[-1]["event"], "done")
-        self.assertLessEqual({event["event"] for event in events}, {"progress", "done"})
+        self.assertLessEqual({event["event"] for event in events},
+                             {"progress", "peer_joined", "peer_lost", "file_done", "done"})
+        for event in events:
+            self.assertEqual(event["schema"], 1)
+            self.assertEqual(event["host"], socket.gethostname())
+            self.assertRegex(event["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        joined = [event["address"] for event in events if event["event"] == "peer_joined"]
+        self.assertEqual(joined, [peer_of(ticket)])
+        self.assertEqual(sorted(event["path"] for event in events if event["event"] == "file_done"),
+                         sorted(str(path.relative_to(source)) for path in source.rglob("*")
+                                if path.is_file()))
         for field in ("seconds", "wanted_bytes", "fetched_bytes", "duplicate_bytes", "control_bytes",
                       "manifest_bytes", "reused_bytes", "sent_bytes", "peak_private_bytes", "memory", "peers"):
             self.assertIn(field, events[-1])
@@ -119,12 +129,12 @@ class ContractTest(CliTest):
         self.fetch(ticket, self.dir / "copy", "--layers", "1-2")
         self.assert_has_tensors(source, self.dir / "copy", in_layers(1, 2, 4))
 
-    def test_seed_waits_and_ends_with_the_signals_code(self):
+    def test_seed_waits_and_ends_cleanly_at_a_signal(self):
         source = self.checkpoint(size="4MiB", layers=2)
         seed, ticket = self.seed(source, "--advertise", "192.0.2.7:7000", "--name", "tiny")
         self.assertRegex(ticket, r"^shardswarm:[0-9a-f]{64}\?peer=192\.0\.2\.7:7000$")
         ended = seed.signal(15)
-        self.assertEqual(ended.code, 143)
+        self.assertEqual(ended.code, 0)
         self.assertEqual(len(ended.stdout.splitlines()), 1)
 
     def test_seed_indexes_again_what_changed(self):
