@@ -34,6 +34,27 @@ std::string seconds_text(double seconds) {
   return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
+std::string short_rate_text(double bytes_per_second) {
+  constexpr std::array kUnits = {"B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s"};
+  double value = bytes_per_second;
+  std::size_t unit = 0;
+  while (value >= 999.5 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  const int digits = value >= 99.95 || unit == 0 ? 0 : value >= 9.995 ? 1 : 2;
+  return fmt::format("{:.{}f} {}", value, digits, kUnits[unit]);
+}
+
+std::string time_left_text(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0) return "";
+  constexpr double kDaysMax = 99 * 86400.0;
+  const auto whole = static_cast<std::uint64_t>(std::llround(std::min(seconds, kDaysMax)));
+  if (whole < 3600) return fmt::format("{}:{:02} left", whole / 60, whole % 60);
+  if (whole < 86400) return fmt::format("{}h{:02} left", whole / 3600, whole / 60 % 60);
+  return fmt::format("{}d{:02} left", whole / 86400, whole / 3600 % 24);
+}
+
 std::string table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {

@@ -82,10 +82,8 @@ Status fetch_status(const FetchProgress& progress) {
     return status;
   }
   if (progress.phase == FetchPhase::kFetching) {
-    status.rate = rate_text(progress.bytes_per_second);
-    if (const double left = seconds_left(progress); left > 0) {
-      status.time_left = seconds_text(left) + " left";
-    }
+    status.rate = short_rate_text(progress.bytes_per_second);
+    status.time_left = time_left_text(seconds_left(progress));
   }
   return status;
 }
@@ -98,8 +96,8 @@ Status index_status(std::uint64_t done_bytes, std::uint64_t total_bytes, double 
   status.amount = fmt::format("{} of {}", bytes_text(done_bytes), bytes_text(total_bytes));
   if (seconds > 0 && done_bytes > 0) {
     const double rate = static_cast<double>(done_bytes) / seconds;
-    status.rate = rate_text(rate);
-    status.time_left = seconds_text(static_cast<double>(total_bytes - done_bytes) / rate) + " left";
+    status.rate = short_rate_text(rate);
+    status.time_left = time_left_text(static_cast<double>(total_bytes - done_bytes) / rate);
   }
   return status;
 }

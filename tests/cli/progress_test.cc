@@ -19,8 +19,8 @@ TEST(FetchStatus, TellsHowFarItIs) {
   const Status status = fetch_status(fetching());
   EXPECT_EQ(status.state, "fetching");
   EXPECT_DOUBLE_EQ(*status.fraction, 0.4);
-  EXPECT_EQ(status.rate, "10.00 MiB/s");
-  EXPECT_EQ(status.time_left, "6.0 s left");
+  EXPECT_EQ(status.rate, "10.0 MiB/s");
+  EXPECT_EQ(status.time_left, "0:06 left");
   EXPECT_EQ(status.peers, "2 peers");
 }
 

@@ -9,19 +9,19 @@ const Status kFetching{.fraction = 0.437,
                        .state = "fetching",
                        .short_state = "",
                        .time_left = "0:03 left",
-                       .rate = "156.2 MiB/s",
+                       .rate = "156 MiB/s",
                        .amount = "420.1 MiB of 962.0 MiB",
                        .peers = "3 peers"};
 
 TEST(StatusLine, AWideTerminalShowsAllAndABar) {
   EXPECT_EQ(status_line(kFetching, 100),
-            " 43 %  [##########.............]  fetching  420.1 MiB of 962.0 MiB  156.2 MiB/s  0:03 "
+            " 43 %  [##########...............]  fetching  420.1 MiB of 962.0 MiB  156 MiB/s  0:03 "
             "left  3 "
             "peers");
 }
 
 TEST(StatusLine, PercentTimeLeftAndStateStayInNarrowOnes) {
-  EXPECT_EQ(status_line(kFetching, 40), " 43 %  fetching  156.2 MiB/s  0:03 left");
+  EXPECT_EQ(status_line(kFetching, 40), " 43 %  fetching  156 MiB/s  0:03 left");
   EXPECT_EQ(status_line(kFetching, 25), " 43 % fetching 0:03 left");
   EXPECT_EQ(status_line(kFetching, 24), " 43 % fetching 3 peers");
   EXPECT_EQ(status_line(kFetching, 12), "fetching");
@@ -58,7 +58,7 @@ TEST(StatusLine, AHundredPercentIsSaidOnlyWhenAllIsHere) {
 
 TEST(StatusText, HasEverythingButTheBar) {
   EXPECT_EQ(status_text(kFetching),
-            " 43 %  fetching  420.1 MiB of 962.0 MiB  156.2 MiB/s  0:03 left  3 peers");
+            " 43 %  fetching  420.1 MiB of 962.0 MiB  156 MiB/s  0:03 left  3 peers");
 }
 
 }  // namespace
