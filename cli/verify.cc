@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/context.h"
@@ -8,6 +10,8 @@
 #include "cli/format.h"
 #include "cli/json.h"
 #include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/unfinished.h"
 #include "node/directory.h"
 
 namespace shardswarm::cli {
@@ -17,26 +21,66 @@ struct VerifyArguments {
   std::string directory;
   bool full = false;
   bool json = false;
+  bool repair = false;
+  std::vector<std::string> peers;
+  Network network;
   State state;
 };
 
+void print_report(const VerifyReport& report, const VerifyArguments& arguments,
+                  Terminal& terminal) {
+  if (arguments.json) {
+    terminal.raw_result(json_text({{"schema", kJsonSchema},
+                                   {"pieces", report.pieces},
+                                   {"bytes", report.bytes},
+                                   {"missing_pieces", report.missing_pieces},
+                                   {"wrong", report.wrong}}));
+  } else {
+    for (const std::string& line : report.wrong) terminal.result(line);
+  }
+  terminal.note(fmt::format("{} pieces ({}) checked with {}, {} wrong, {} not here", report.pieces,
+                            bytes_text(report.bytes), arguments.full ? "SHA-256" : "XXH3",
+                            report.wrong.size(), report.missing_pieces));
+}
+
+// Fetches what is wrong again, from the peers.
+int repair(const VerifyReport& report, const VerifyArguments& arguments, Context& context) {
+  const auto plan = forget_pieces(arguments.directory, report.wrong_pieces);
+  if (!plan) return report_error(context, plan.error());
+  const auto node = Node::start(node_options(context, arguments.state, arguments.network));
+  if (!node) return report_error(context, node.error());
+  const auto fetch = (*node)->fetch(Ticket{.id = plan->model, .peers = {}},
+                                    {.directory = arguments.directory,
+                                     .selection = plan->selection,
+                                     .peers = arguments.peers,
+                                     .on_progress = [&context](const FetchProgress& progress) {
+                                       context.terminal.status(fetch_status(progress));
+                                     }});
+  context.signals.on_end([fetch] { fetch->cancel(); });
+  const auto done = fetch->wait();
+  context.signals.forget_callbacks();
+  context.terminal.end_status();
+  if (!done) return report_end(context, done.error());
+  context.terminal.note(fmt::format("repaired: {} fetched in {}", bytes_text(done->fetched_bytes),
+                                    seconds_text(done->seconds)));
+  return kExitDone;
+}
+
 int run(const VerifyArguments& arguments, Context& context) {
+  if (arguments.repair && arguments.peers.empty()) {
+    return report_error(
+        context, {Errc::kUsage, "--repair needs a node that has the model: add --peer HOST:PORT"});
+  }
   const auto report = verify_directory(arguments.directory, arguments.state.path(), arguments.full);
   if (!report) return report_error(context, report.error());
-  if (arguments.json) {
-    context.terminal.raw_result(json_text({{"schema", kJsonSchema},
-                                           {"pieces", report->pieces},
-                                           {"bytes", report->bytes},
-                                           {"missing_pieces", report->missing_pieces},
-                                           {"wrong", report->wrong}}));
-  } else {
-    for (const std::string& line : report->wrong) context.terminal.result(line);
-  }
-  context.terminal.note(fmt::format("{} pieces ({}) checked with {}, {} wrong, {} not here",
-                                    report->pieces, bytes_text(report->bytes),
-                                    arguments.full ? "SHA-256" : "XXH3", report->wrong.size(),
-                                    report->missing_pieces));
-  return report->wrong.empty() ? kExitDone : kExitWrong;
+  print_report(*report, arguments, context.terminal);
+  if (report->wrong.empty()) return kExitDone;
+  if (arguments.repair) return repair(*report, arguments, context);
+  context.terminal.note("To repair it: `shardswarm verify " + shell_line({arguments.directory}) +
+                        " --repair --peer HOST:PORT`, with the address of a node that serves the "
+                        "model. A directory that was indexed and not fetched is repaired by "
+                        "copying the right files there.");
+  return kExitWrong;
 }
 
 }  // namespace
@@ -54,9 +98,22 @@ CommandSpec verify_command() {
                    .text = "Compare SHA-256 with the manifest, not XXH3 with this machine's record",
                    .group = heading::kDirectory,
                    .set = into(arguments->full)},
+                  {.names = "--repair",
+                   .text = "Fetch what is wrong again, from the peers named with --peer",
+                   .group = heading::kDirectory,
+                   .set = into(arguments->repair)},
+                  {.names = "--peer",
+                   .value = "HOST:PORT",
+                   .text = "A node that has the model",
+                   .group = heading::kNetwork,
+                   .set = into(arguments->peers),
+                   .list = true},
                   json_option(arguments->json, "One JSON object")},
-      .examples = {{"shardswarm verify ./llama", "After a disk gave errors"}},
+      .examples = {{"shardswarm verify ./llama", "After a disk gave errors"},
+                   {"shardswarm verify ./llama --repair --peer node7:7000",
+                    "Bring what is wrong again"}},
       .run = [arguments](Context& context) { return run(*arguments, context); }};
+  add_trust(command, arguments->network);
   add_state(command, arguments->state);
   return command;
 }

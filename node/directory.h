@@ -15,6 +15,7 @@
 #include "piece/selection.h"
 #include "piece/selection_text.h"
 #include "storage/indexer.h"
+#include "storage/repair.h"
 #include "storage/store.h"
 
 namespace shardswarm {

@@ -141,8 +141,9 @@ class Store {
 struct VerifyReport {
   std::uint64_t pieces = 0;  // checked
   std::uint64_t bytes = 0;
-  std::uint64_t missing_pieces = 0;  // not here (partial directory): not an error
-  std::vector<std::string> wrong;    // one line each: file, tensor, piece, what is wrong
+  std::uint64_t missing_pieces = 0;      // not here (partial directory): not an error
+  std::vector<std::string> wrong;        // one line each: file, tensor, piece, what is wrong
+  std::vector<PieceIndex> wrong_pieces;  // of these, the pieces: forget_pieces() repairs them
 };
 // Re-checks every present piece of a fetched or indexed directory: XXH3 against the ledger, or
 // SHA-256 against the manifest with `full`. Reads only.

@@ -129,6 +129,44 @@ class ContractTest(CliTest):
         self.fetch(ticket, self.dir / "copy", "--layers", "1-2")
         self.assert_has_tensors(source, self.dir / "copy", in_layers(1, 2, 4))
 
+    def test_verify_repairs_rot_from_a_peer(self):
+        source = self.checkpoint(size="16MiB", layers=4, files=2)
+        _, ticket = self.seed(source)
+        for name, flags in (("whole", ()), ("part", ("--layers", "1-2")),
+                            ("dropped", ("--layers", "0-2"))):
+            with self.subTest(name):
+                copy = self.dir / name
+                self.fetch(ticket, copy, *flags)
+                if name == "dropped":
+                    self.assertEqual(self.run_command("drop", copy, "--layers", "0").code, 0)
+                before = tree(copy)
+                victim = sorted(copy.glob("*.safetensors"))[0]
+                self.rot(victim)
+                self.rot(copy / "config.json", -2)
+                ended = self.run_command("verify", copy)
+                self.assertEqual(ended.code, 4, ended.stderr)
+                self.assertIn("--repair --peer", ended.stderr)
+                self.assert_refused(self.run_command("verify", copy, "--repair"), 2, "--peer")
+                ended = self.run_command("verify", copy, "--repair", "--peer", peer_of(ticket))
+                self.assertEqual(ended.code, 0, ended.stderr)
+                self.assertIn("repaired: ", ended.stderr)
+                self.assertEqual(tree(copy), before)
+                self.assertEqual(self.run_command("verify", copy, "--full").code, 0)
+                ended = self.run_command("verify", copy, "--repair", "--peer", peer_of(ticket))
+                self.assertEqual(ended.code, 0, ended.stderr)
+                self.assertNotIn("repaired", ended.stderr)
+
+    @staticmethod
+    def rot(path, at=-1):
+        """Changes a byte as a disk would: size and times stay."""
+        times = os.stat(path)
+        with open(path, "r+b") as file:
+            file.seek(at, 2)
+            byte = file.read(1)
+            file.seek(at, 2)
+            file.write(bytes([byte[0] ^ 1]))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
     def test_seed_waits_and_ends_cleanly_at_a_signal(self):
         source = self.checkpoint(size="4MiB", layers=2)
         seed, ticket = self.seed(source, "--advertise", "192.0.2.7:7000", "--name", "tiny")
