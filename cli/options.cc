@@ -124,7 +124,7 @@ void add_network(CommandSpec& command, Network& network) {
 }
 
 void add_selection(CommandSpec& command, SelectionFlags& flags) {
-  const auto add = [&](std::string name, std::string value, std::string text, bool list,
+  const auto add = [&](const std::string& name, std::string value, std::string text, bool list,
                        bool rare) -> OptionSpec& {
     command.options.push_back({.names = name,
                                .value = std::move(value),

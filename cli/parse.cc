@@ -100,7 +100,8 @@ Named find_command(const std::vector<std::string>& words, const CommandLine& lin
   for (const std::string& word : words) {
     named.words += (named.words.empty() ? "" : " ") + word;
     ++named.used;
-    if ((named.command = line.find(named.words)) != nullptr) return named;
+    named.command = line.find(named.words);
+    if (named.command != nullptr) return named;
     const auto names = line.names();
     const bool begins = std::ranges::any_of(
         names, [&](const std::string& name) { return name.starts_with(named.words + " "); });

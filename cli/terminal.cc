@@ -65,8 +65,9 @@ Prefix prefix_of(LineKind kind) {
 
 Terminal::Terminal()
     : terminal_(::isatty(STDERR_FILENO) == 1), last_(std::chrono::steady_clock::now()) {
-  (void)std::setlocale(LC_CTYPE, "");  // NOLINT(concurrency-mt-unsafe): before threads
-  utf8_ = std::string_view(::nl_langinfo(CODESET)) == "UTF-8";
+  (void)std::setlocale(LC_CTYPE, "");            // NOLINT(concurrency-mt-unsafe): before threads
+  const char* codeset = ::nl_langinfo(CODESET);  // NOLINT(concurrency-mt-unsafe): before threads
+  utf8_ = std::string_view(codeset) == "UTF-8";
   redraws_ = terminal_ && !dumb_terminal();
   colours_ = redraws_ && !set_in_environment("NO_COLOR");
 }

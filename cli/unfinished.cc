@@ -43,8 +43,8 @@ std::string shell_word(std::string_view word) {
 
 }  // namespace
 
-UnfinishedFetches::UnfinishedFetches(fs::path state_directory)
-    : folder_(std::move(state_directory) / "unfinished") {}
+UnfinishedFetches::UnfinishedFetches(const fs::path& state_directory)
+    : folder_(state_directory / "unfinished") {}
 
 fs::path UnfinishedFetches::file_of(const fs::path& directory) const {
   const std::string path = settled(directory).string();

@@ -20,7 +20,7 @@ struct UnfinishedFetch {
 // a fetch to fail, so the calls report no errors: the fetch goes on by the same command without it.
 class UnfinishedFetches {
  public:
-  explicit UnfinishedFetches(std::filesystem::path state_directory);
+  explicit UnfinishedFetches(const std::filesystem::path& state_directory);
 
   void add(const std::filesystem::path& directory, const std::vector<std::string>& arguments) const;
   void remove(const std::filesystem::path& directory) const;

@@ -48,11 +48,9 @@ std::string escaped(std::string_view text, bool ascii) {
   while (!text.empty()) {
     const Character character = decode(text);
     const auto first = static_cast<unsigned char>(text.front());
-    if (character.bytes == 0) {
-      append_formatted(shown, "\\x%02x", first);
-    } else if (first == '\n' || first == '\r' || first == '\t') {
+    if (first == '\n' || first == '\r' || first == '\t') {
       shown += first == '\n' ? "\\n" : first == '\r' ? "\\r" : "\\t";
-    } else if (first < ' ' || first == 0x7f) {
+    } else if (character.bytes == 0 || first < ' ' || first == 0x7f) {
       append_formatted(shown, "\\x%02x", first);
     } else if (misleads(character.code) || (ascii && character.code > 0x7f)) {
       append_formatted(shown, "\\u{%x}", character.code);
