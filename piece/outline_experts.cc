@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "piece/outline_roles.h"
+#include "piece/outline_steps.h"
 
 namespace shardswarm {
 namespace {
@@ -120,6 +121,27 @@ Experts ExpertFinder::beside_router(std::string_view name, std::size_t inside,
     return beside;
   });
   return beside ? stacked(info.shape[0], 1) : Experts{};
+}
+
+void find_experts(const Manifest& manifest, Outline& outline) {
+  const auto inside = [&](const OutlineTensor& tensor) {
+    const std::size_t bytes = bare_name(outline, outline.stacks[tensor.stack]).size();
+    return inside_layer(info_of(manifest, tensor).name, bytes);
+  };
+  std::vector<ExpertFinder> finders(outline.components.size());
+  for (const OutlineTensor& tensor : outline.tensors) {
+    if (tensor.stack == kNoStack) continue;
+    const TensorInfo& info = info_of(manifest, tensor);
+    finders[tensor.component].learn(info.name, inside(tensor), info);
+  }
+  for (OutlineTensor& tensor : outline.tensors) {
+    if (tensor.stack == kNoStack) continue;
+    const TensorInfo& info = info_of(manifest, tensor);
+    tensor.experts = finders[tensor.component].find(info.name, inside(tensor), info);
+    if (tensor.experts.count == 0) continue;
+    std::uint32_t& most = outline.stacks[tensor.stack].experts;
+    most = std::max(most, tensor.experts.first + tensor.experts.count);
+  }
 }
 
 }  // namespace shardswarm

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string_view>
-#include <unordered_map>
 
 #include "piece/outline.h"
 
@@ -22,8 +22,8 @@ class ExpertFinder {
   Experts beside_router(std::string_view name, std::size_t inside, const TensorInfo& info) const;
 
   // By the module above router and experts ("model.layers.3.mlp."): its experts.
-  std::unordered_map<std::string_view, std::uint64_t> routed_;   // as the router says
-  std::unordered_map<std::string_view, std::uint64_t> stacked_;  // as stacked tensors say
+  std::map<std::string_view, std::uint64_t> routed_;   // as the router says
+  std::map<std::string_view, std::uint64_t> stacked_;  // as stacked tensors say
 };
 
 }  // namespace shardswarm

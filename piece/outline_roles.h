@@ -1,17 +1,15 @@
-// What the words of tensor names say, by the families' habits: the tables of names behind the
-// outline.
+// The rules that read the tables of outline_words.h: what the words of a tensor's name say.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <string_view>
 
 #include "piece/outline.h"
+#include "piece/outline_words.h"
 
 namespace shardswarm {
 
-// Words of a name that are looked at, here and below: real names have fewer, hostile ones
-// thousands.
+// The rules look at this many words of a name. Real names have fewer, hostile ones thousands.
 inline constexpr std::size_t kWordsMax = 16;
 
 // Calls f(word) for each word of a dotted name until it answers true; whether one did.
@@ -33,23 +31,22 @@ std::string_view after_words(std::string_view name, std::size_t words);
 // Words that two names begin with alike, at most kWordsMax.
 std::size_t common_words(std::string_view a, std::string_view b);
 
-// What a tensor outside all layers is to the stack that it stands beside.
-enum class Role : std::uint8_t { kTokenEmbedding, kInput, kHead, kFinalNorm, kUnknown };
+// Whether the words of a table's row stand in the name, whole and side by side; a '*' at the row's
+// end stands for any further letters.
+bool has_words(std::string_view name, std::string_view row);
 
-// Of the words behind those that the name shares with its stack's. Projectors are heads: they stand
-// behind the tower whose output they project.
+// The role of a tensor outside all layers, by the words behind those that its name shares with its
+// stack's. A projector is kOutput: it stands behind the tower whose output it projects.
 Role role_of(std::string_view words);
-// `tied`: the model has no head, so that its embedding is both.
-Side side_of(Role role, bool tied);
+// `both`: a token embedding is needed at both ends.
+Side side_of(Role role, bool both);
 
-// A tower of another sense than text, or what joins it to the text model ("visual",
-// "mm_projector").
-bool names_tower(std::string_view words);
-// What joins a tower to the text model. Numbers below it are its steps, not layers.
-bool names_projector(std::string_view words);
-// Layers that predict further tokens, in a folder of their own (Qwen3-Next).
-bool names_mtp(std::string_view words);
-// A tensor that every MTP layer has, and no other (DeepSeek-V3, GLM).
+// The outermost module that the words name; kModel when they name none.
+Module module_of(std::string_view words);
+// Whether numbers right below these words are no layers: those of an embedding, a head, a
+// projector.
+bool makes_no_stack(std::string_view words);
+// Whether the name is that of a tensor that every MTP layer has, and no other.
 bool marks_mtp_layer(std::string_view name);
 
 }  // namespace shardswarm

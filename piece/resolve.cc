@@ -177,10 +177,29 @@ class Resolver {
     return {};
   }
 
+  // Whether MTP layers come that hold no copies of the token embedding and the head: then they read
+  // the model's.
+  bool reads_edges(const Wanted& wanted) const {
+    const Stack& stack = outline_.stacks[wanted.stack];
+    const auto mtp = wanted.layers.begin() + stack.layers;
+    const bool any = wanted.to_the_end
+                         ? stack.numbered > stack.layers
+                         : std::find(mtp, wanted.layers.end(), true) != wanted.layers.end();
+    return any && outline_.components[stack.component].mtp_reads_embedding;
+  }
+
+  // Whether MTP layers that are numbered like the stack's own are all that reads the tensor at the
+  // stack's end. Then it comes with them, not with the last layer.
+  bool for_mtp_alone(const Stack& stack, const OutlineTensor& tensor) const {
+    const Component& component = outline_.components[stack.component];
+    return tensor.edge == Edge::kEmbedding && !component.tied &&
+           component.writer == component.main && stack.numbered > stack.layers;
+  }
+
   bool wants(const Wanted& wanted, const OutlineTensor& tensor) const {
     const auto side = outline_.side(tensor, wanted.stack);
-    if (!side) return false;
     const Stack& stack = outline_.stacks[wanted.stack];
+    if (!side) return false;
     if (tensor.stack == wanted.stack) {
       return wanted.layers[tensor.layer] || (wanted.to_the_end && tensor.layer >= stack.layers);
     }
@@ -191,9 +210,9 @@ class Resolver {
       case Side::kInput:
         return first;
       case Side::kOutput:
-        return last;
+        return last || reads_edges(wanted);
       case Side::kBoth:
-        return first || last;
+        return first || reads_edges(wanted) || (last && !for_mtp_alone(stack, tensor));
       default:
         return true;
     }

@@ -103,12 +103,12 @@ Result<std::vector<LayerRange>> split_stages(const Stack& stack, std::uint32_t c
 // REQUIRES: the headers of headers_needed() are there. kUsage, naming what the model has (valid
 // ranges, stacks, experts, divisors), when a part of the selection matches nothing, lies outside
 // the model, contradicts another part, or leaves nothing; or when a glob is not UTF-8.
-// The last stage of a stack brings the MTP layers behind it; layer ranges bring them when they name
-// them. Tensors of other components come only when a part names them, or with everything. Tensors
-// files that a file glob names come whole: filters do not apply to them.
-// Beside the tensors it brings every plain file of at most kSmallFileBytesMax that is not weights
-// of another format (*.bin *.pt *.pth *.gguf *.onnx *.h5 *.msgpack *.npz), and those that a file
-// glob names.
+// The last stage of a stack brings the MTP layers behind it, a layer range those it names; they
+// bring the embedding and head that they read. Other components come when named, or with
+// everything. Tensors files that a file glob names come whole: filters do not apply to them. Beside
+// the tensors it brings every plain file of at most kSmallFileBytesMax that is not weights of
+// another format (*.bin *.pt *.pth *.gguf *.onnx *.h5 *.msgpack *.npz), and those that a file glob
+// names.
 Result<ResolvedSelection> resolve(const Selection& selection, const Manifest& manifest,
                                   const Outline& outline);
 // The same for rows that are known already, with these files beside the small ones. kUsage also for

@@ -3,7 +3,10 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <set>
 #include <stdexcept>
+#include <string>
 
 #include "piece/outline.h"
 #include "piece/selection.h"
@@ -13,6 +16,11 @@ namespace shardswarm::test {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::Ge;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+using Names = std::set<std::string>;
 
 TEST(FamiliesFormat, BracesStandForNumbers) {
   EXPECT_THAT(expanded("norm.weight"), ElementsAre("norm.weight"));
@@ -31,6 +39,80 @@ TEST(FamiliesFormat, EachFamilyIsAModel) {
     EXPECT_EQ(outline.tensors.size(), family.tensors.size());
     const ResolvedSelection all = must(resolve({}, manifest, outline));
     EXPECT_TRUE(all.everything);
+  }
+}
+
+// A family with its manifest and its outline.
+struct Model {
+  explicit Model(const Family& of)
+      : family(of), manifest(manifest_of(of)), outline(make_outline(manifest)) {}
+
+  Names brought_by(const Selection& selection) const {
+    Names names;
+    for (const TensorRows& run : must(resolve(selection, manifest, outline)).tensors) {
+      names.insert(manifest.tensors(run.file)[run.tensor.value].info.name);
+    }
+    return names;
+  }
+
+  Names named_by(const std::vector<std::string>& globs) const {
+    Names names;
+    for (const FamilyTensor& tensor : family.tensors) {
+      if (named(globs, tensor.name)) names.insert(tensor.name);
+    }
+    return names;
+  }
+
+  const Family& family;
+  Manifest manifest;
+  Outline outline;
+};
+
+// One stage a layer, so that the first and the last have one layer each.
+void expect_needs(const Model& model, const std::string& stack, const StackNeeds& needs) {
+  SCOPED_TRACE(stack);
+  const auto index = model.outline.find_stack(stack);
+  ASSERT_TRUE(index);
+  const std::uint32_t layers = model.outline.stacks[*index].layers;
+  ASSERT_EQ(layers, needs.layers);
+  ASSERT_THAT(layers, Ge(2U)) << "a fixture needs a first and a last stage";
+  const auto stage = [&](std::uint32_t number, const std::vector<std::string>& globs) {
+    SCOPED_TRACE("stage " + std::to_string(number) + " of " + std::to_string(layers));
+    const Selection selection{.stages = {{number, layers}}, .stacks = {stack}};
+    Names beside = model.brought_by(selection);
+    std::erase_if(beside, [&](const std::string& name) {
+      const auto unit = unit_of(name);
+      return unit && unit->stack == stack && unit->index == number - 1;
+    });
+    EXPECT_EQ(beside, model.named_by(globs));
+  };
+  stage(1, needs.first);
+  if (layers > 2) stage(2, needs.middle);
+  if (layers > 3) stage(layers - 1, needs.middle);
+  stage(layers, needs.last);
+}
+
+TEST(Families, StagesGetWhatTheirEnginesNeed) {
+  EXPECT_THAT(families(), SizeIs(Ge(40U)));
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    const Model model(family);
+    ASSERT_THAT(model.outline.stacks, Not(IsEmpty()));
+    EXPECT_EQ(model.outline.stacks[0].name, family.main);
+    for (const auto& [stack, needs] : family.stacks) expect_needs(model, stack, needs);
+  }
+}
+
+// Without --stack the stages of the main stack together are the model.
+TEST(Families, StagesOfTheMainStackAreTheWholeModel) {
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    const Model model(family);
+    Names names;
+    for (std::uint32_t stage = 1; stage <= 2; ++stage) {
+      names.merge(model.brought_by({.stages = {{stage, 2}}}));
+    }
+    EXPECT_THAT(names, SizeIs(family.tensors.size()));
   }
 }
 

@@ -20,11 +20,10 @@ const Manifest& pipeline() {
   static const Manifest manifest =
       ModelBuilder()
           .plain("model_index.json", 10)
-          .tensors("text_encoder/model.safetensors",
-                   {{"text_model.embeddings.token_embedding.weight", {7}},
-                    {"text_model.encoder.layers.0.w", {20}},
-                    {"text_model.encoder.layers.1.w", {21}},
-                    {"text_model.final_layer_norm.weight", {3}}})
+          .tensors("text_encoder/model.safetensors", {{"model.embed_tokens.weight", {7}},
+                                                      {"model.layers.0.w", {20}},
+                                                      {"model.layers.1.w", {21}},
+                                                      {"model.norm.weight", {3}}})
           .tensors("transformer/a.safetensors",
                    {{"pos_embed.proj.weight", {5}}, {"blocks.0.w", {100}}, {"norm.weight", {2}}})
           .tensors("transformer/b.safetensors", {{"blocks.1.w", {101}}, {"single.0.w", {50}}})
@@ -53,8 +52,8 @@ TEST(OutlineComponents, AreFoldersWithTensors) {
   EXPECT_THAT(folders, ElementsAre("text_encoder/", "transformer/", "vae/"));
   std::vector<std::string> stacks;
   for (const Stack& stack : outline.stacks) stacks.push_back(stack.name);
-  EXPECT_THAT(stacks, ElementsAre("transformer/blocks", "transformer/single",
-                                  "text_encoder/text_model.encoder.layers"));
+  EXPECT_THAT(stacks,
+              ElementsAre("transformer/blocks", "transformer/single", "text_encoder/model.layers"));
   EXPECT_EQ(outline.components[0].main, 2U);
   EXPECT_EQ(outline.components[1].main, 0U);
   EXPECT_EQ(outline.components[2].main, kNoStack);
@@ -71,16 +70,15 @@ TEST(OutlineComponents, AreFoldersWithTensors) {
 TEST(OutlineComponents, LayersAreThoseOfTheLargestStackAlone) {
   EXPECT_EQ(picked({.layers = {{1, 1}}}),
             (Names{"transformer/blocks.1.w", "transformer/norm.weight", "transformer/single.0.w"}));
-  EXPECT_EQ(picked({.stages = {{1, 2}}, .stacks = {"text_encoder/text_model.encoder.layers"}}),
-            (Names{"text_encoder/text_model.embeddings.token_embedding.weight",
-                   "text_encoder/text_model.encoder.layers.0.w"}));
+  EXPECT_EQ(picked({.stages = {{1, 2}}, .stacks = {"text_encoder/model.layers"}}),
+            (Names{"text_encoder/model.embed_tokens.weight", "text_encoder/model.layers.0.w"}));
 }
 
 TEST(OutlineComponents, GlobsSeeTheFolder) {
   EXPECT_EQ(picked({.tensors = {"vae/*"}}),
             (Names{"vae/decoder.conv_in.weight", "vae/norm.weight"}));
   EXPECT_EQ(picked({.tensors = {"*norm.weight"}, .excludes = {"vae/*"}}),
-            (Names{"text_encoder/text_model.final_layer_norm.weight", "transformer/norm.weight"}));
+            (Names{"text_encoder/model.norm.weight", "transformer/norm.weight"}));
   EXPECT_FALSE(resolve({.tensors = {"norm.weight"}}, pipeline(), make_outline(pipeline())));
 }
 

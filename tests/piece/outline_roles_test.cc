@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/piece/builder.h"
 
@@ -54,6 +56,109 @@ TEST(SplitByColumns, IsToldByTheShapeWhereFamiliesDisagree) {
   EXPECT_FALSE(split({"h.0.mlp.c_fc.bias", {3072}}));
 }
 
+// GPTQ: qweight [in packed, out], qzeros [groups, out packed], scales [groups, out], g_idx [in].
+// AWQ: qweight [in, out packed], the others as in GPTQ. vLLM splits q_proj along the outputs,
+// o_proj along the inputs.
+TEST(SplitByColumns, OfGptqAndAwqIsTheOtherWayRound) {
+  for (const char* layer : {"self_attn.q_proj", "mlp.gate_proj", "mlp.experts.3.up_proj"}) {
+    const std::string name = "model.layers.0." + std::string(layer);
+    EXPECT_TRUE(split({name + ".qweight", {448, 3584}})) << name;
+    EXPECT_TRUE(split({name + ".qweight", {3584, 448}})) << name;
+    EXPECT_TRUE(split({name + ".qzeros", {28, 448}})) << name;
+    EXPECT_TRUE(split({name + ".scales", {28, 3584}})) << name;
+    EXPECT_FALSE(split({name + ".g_idx", {3584}})) << name;
+    EXPECT_FALSE(split({name + ".bias", {3584}})) << name;
+  }
+  for (const char* layer : {"self_attn.o_proj", "mlp.down_proj", "mlp.experts.3.w2"}) {
+    const std::string name = "model.layers.0." + std::string(layer);
+    EXPECT_FALSE(split({name + ".qweight", {448, 3584}})) << name;
+    EXPECT_FALSE(split({name + ".qweight", {3584, 448}})) << name;
+    EXPECT_FALSE(split({name + ".qzeros", {28, 448}})) << name;
+    EXPECT_FALSE(split({name + ".scales", {28, 3584}})) << name;
+    EXPECT_FALSE(split({name + ".g_idx", {3584}})) << name;
+  }
+  // Neither side of a router is split, whatever it is packed like.
+  EXPECT_FALSE(split({"model.layers.0.mlp.gate.qweight", {448, 64}}));
+}
+
+// MLX's scales have [out, groups], as its weights have [out, in packed].
+TEST(SplitByColumns, OfMlxScalesIsThatOfItsWeights) {
+  EXPECT_TRUE(split({"model.layers.0.self_attn.o_proj.weight", {3584, 448}}));
+  EXPECT_TRUE(split({"model.layers.0.self_attn.o_proj.scales", {3584, 56}}));
+  EXPECT_FALSE(split({"model.layers.0.self_attn.q_proj.scales", {3584, 56}}));
+}
+
+// A LoRA's A is [rank, in], its B [out, rank].
+TEST(SplitByColumns, OfAdaptersFollowsTheLayerTheyAdapt) {
+  EXPECT_TRUE(split({"base_model.model.model.layers.0.mlp.down_proj.lora_A.weight", {16, 14336}}));
+  EXPECT_FALSE(split({"base_model.model.model.layers.0.mlp.down_proj.lora_B.weight", {4096, 16}}));
+  EXPECT_FALSE(split({"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight", {16, 4096}}));
+  EXPECT_FALSE(split({"base_model.model.model.layers.0.mlp.up_proj.lora_B.weight", {14336, 16}}));
+}
+
+// compressed-tensors, NVFP4 and bitsandbytes keep [out, in]; bitsandbytes flattens it by rows.
+TEST(SplitByColumns, OfOtherQuantisedLayersIsThatOfPlainOnes) {
+  const std::vector<std::pair<std::string, std::vector<std::uint64_t>>> tensors = {
+      {"weight_packed", {4096, 512}},
+      {"weight_scale", {4096, 256}},
+      {"weight_zero_point", {512, 32}},
+      {"weight", {8388608, 1}}};
+  for (const auto& [suffix, shape] : tensors) {
+    EXPECT_TRUE(split({"model.layers.0.mlp.down_proj." + suffix, shape})) << suffix;
+    EXPECT_FALSE(split({"model.layers.0.mlp.up_proj." + suffix, shape})) << suffix;
+  }
+  EXPECT_FALSE(split({"model.layers.0.mlp.down_proj.weight_scale_2", {}}));
+  EXPECT_FALSE(split({"model.layers.0.mlp.down_proj.weight_shape", {2}}));
+  EXPECT_FALSE(split({"model.layers.0.mlp.down_proj.weight.absmax", {262144}}));
+}
+
+// Rows of stacked experts are experts, not outputs.
+TEST(SplitByColumns, OfStackedExpertsIsNotDimZero) {
+  EXPECT_TRUE(split({"model.layers.0.mlp.experts.gate_up_proj_blocks", {32, 5760, 90, 16}}));
+  EXPECT_TRUE(split({"model.layers.0.mlp.experts.gate_up_proj_scales", {32, 5760, 90}}));
+  EXPECT_TRUE(split({"model.layers.0.mlp.experts.down_proj_blocks", {32, 2880, 90, 16}}));
+  EXPECT_TRUE(split({"model.layers.0.feed_forward.experts.gate_up_proj", {16, 5120, 16384}}));
+  EXPECT_TRUE(split({"model.layers.0.mlp.switch_mlp.up_proj.weight", {128, 768, 256}}));
+  EXPECT_FALSE(split({"model.layers.0.mlp.router.weight", {32, 2880}}));
+}
+
+// The first row that matches decides: a row behind one that matches its own words never would.
+TEST(Tables, HaveNoRowThatAnEarlierOneHides) {
+  const auto rows = role_rows();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_FALSE(rows[i].words.empty());
+    EXPECT_FALSE(rows[i].families.empty()) << rows[i].words;
+    for (std::size_t earlier = 0; earlier < i; ++earlier) {
+      EXPECT_FALSE(has_words(rows[i].words, rows[earlier].words))
+          << rows[earlier].words << " hides " << rows[i].words;
+    }
+  }
+  const auto modules = module_rows();
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    EXPECT_FALSE(modules[i].families.empty()) << modules[i].words;
+    const Module module = module_of(modules[i].words);
+    EXPECT_EQ(module, modules[i].module) << modules[i].words;
+  }
+  const auto splits = split_rows();
+  for (std::size_t i = 0; i < splits.size(); ++i) {
+    EXPECT_FALSE(splits[i].families.empty()) << splits[i].words;
+    for (std::size_t earlier = 0; earlier < i; ++earlier) {
+      EXPECT_FALSE(splits[i].words == splits[earlier].words) << splits[i].words;
+    }
+  }
+}
+
+TEST(Words, StandWholeAndSideBySide) {
+  EXPECT_TRUE(has_words("a.lm_head.bias", "lm_head.bias"));
+  EXPECT_TRUE(has_words("lm_head.bias.x", "lm_head.bias"));
+  EXPECT_FALSE(has_words("my_lm_head.bias", "lm_head.bias"));
+  EXPECT_FALSE(has_words("lm_head.biases", "lm_head.bias"));
+  EXPECT_FALSE(has_words("lm_head.x.bias", "lm_head.bias"));
+  EXPECT_TRUE(has_words("a.mtp_block", "mtp_*"));
+  EXPECT_FALSE(has_words("a.mtp", "mtp_*"));
+  EXPECT_FALSE(has_words("", "a"));
+}
+
 TEST(Words, AreLookedAtUpToALimit) {
   std::string deep = "a";
   for (int i = 0; i < 2000; ++i) deep += ".a";
@@ -61,8 +166,8 @@ TEST(Words, AreLookedAtUpToALimit) {
   std::size_t seen = 0;
   EXPECT_FALSE(any_word(deep, [&](std::string_view) { return ++seen > kWordsMax; }));
   EXPECT_EQ(seen, kWordsMax);
-  EXPECT_FALSE(names_tower(deep + ".visual"));
-  EXPECT_TRUE(names_tower("a.b.c.visual"));
+  EXPECT_EQ(module_of(deep + ".visual"), Module::kModel);
+  EXPECT_EQ(module_of("a.b.c.visual"), Module::kTower);
 }
 
 }  // namespace

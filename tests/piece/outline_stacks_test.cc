@@ -129,9 +129,10 @@ TEST(OutlineStacks, TheDecoderComesBehindALargerEncoder) {
   EXPECT_EQ(sides_to(manifest, "model.decoder.layers"),
             (Sides{{"model.decoder.embed_positions.weight", kInput},
                    {"model.decoder.embed_tokens.weight", kInput},
-                   {"model.decoder.layer_norm.weight", kEverybody},
+                   {"model.decoder.layer_norm.weight", kOutput},
                    {"model.decoder.layers.0.w", kLayer},
-                   {"model.decoder.layers.1.w", kLayer}}));
+                   {"model.decoder.layers.1.w", kLayer},
+                   {"proj_out.weight", kOutput}}));
   EXPECT_FALSE(make_outline(manifest).components[0].tied);
 }
 
@@ -154,6 +155,149 @@ TEST(OutlineStacks, ATowerHasItsOwnEdges) {
                                                         {"visual.patch_embed.proj.weight", kInput},
                                                         {"visual.pos_embed.weight", kInput},
                                                         {"visual.rope", kEverybody}}));
+}
+
+// PaddleOCR-VL and its like. No engine splits a tower over pipeline stages.
+TEST(OutlineStacks, ATowerLargerThanTheLanguageModelIsNotMain) {
+  const Manifest manifest = model_of({{"lm_head.weight", {1}},
+                                      {"mlp_AR.linear_1.weight", {2}},
+                                      {"model.embed_tokens.weight", {3}},
+                                      {"model.layers.0.w", {10}},
+                                      {"model.layers.1.w", {11}},
+                                      {"model.norm.weight", {4}},
+                                      {"visual.vision_model.encoder.layers.0.w", {500}},
+                                      {"visual.vision_model.head.probe", {5}}});
+  const Outline outline = make_outline(manifest);
+  EXPECT_EQ(outline.stacks[0].name, "model.layers");
+  EXPECT_EQ(outline.stacks[1].module, Module::kTower);
+  EXPECT_EQ(sides_to(manifest, "model.layers"),
+            (Sides{{"lm_head.weight", kOutput},
+                   {"mlp_AR.linear_1.weight", kInput},
+                   {"model.embed_tokens.weight", kInput},
+                   {"model.layers.0.w", kLayer},
+                   {"model.layers.1.w", kLayer},
+                   {"model.norm.weight", kOutput},
+                   {"visual.vision_model.encoder.layers.0.w", kInput},
+                   {"visual.vision_model.head.probe", kInput}}));
+}
+
+// Without tokens there is no language model: a small stack of unknown use does not come before the
+// tower.
+TEST(OutlineStacks, ATowerIsMainWhereNothingReadsTokens) {
+  const Outline outline = make_outline(model_of({{"mask_decoder.layers.0.w", {10}},
+                                                 {"vision_encoder.layers.0.w", {500}},
+                                                 {"vision_encoder.layers.1.w", {500}}}));
+  EXPECT_EQ(outline.stacks[0].name, "vision_encoder.layers");
+  EXPECT_EQ(outline.components[0].main, 0U);
+}
+
+// MusicGen has a head a codebook, ERNIE a norm an MTP layer.
+TEST(OutlineStacks, NumbersBelowEmbeddingsAndHeadsAreNoLayers) {
+  const Manifest manifest = model_of({{"layers.0.w", {10}},
+                                      {"layers.1.w", {10}},
+                                      {"embed_tokens.0.weight", {50}},
+                                      {"embed_tokens.1.weight", {50}},
+                                      {"lm_heads.0.weight", {60}},
+                                      {"lm_heads.1.weight", {60}}});
+  EXPECT_THAT(make_outline(manifest).stacks, SizeIs(1));
+  EXPECT_EQ(sides_to(manifest, "layers"), (Sides{{"embed_tokens.0.weight", kInput},
+                                                 {"embed_tokens.1.weight", kInput},
+                                                 {"layers.0.w", kLayer},
+                                                 {"layers.1.w", kLayer},
+                                                 {"lm_heads.0.weight", kOutput},
+                                                 {"lm_heads.1.weight", kOutput}}));
+}
+
+// The tied head of a decoder that is smaller than its encoder, with an embedding of its own or one
+// that both read.
+TEST(OutlineStacks, TheHeadOfASmallerDecoderMayBeTied) {
+  const std::vector<TensorSpec> layers = {{"model.decoder.layers.0.w", {20}},
+                                          {"model.decoder.layers.1.w", {20}},
+                                          {"model.encoder.layers.0.w", {100}},
+                                          {"model.encoder.layers.1.w", {100}}};
+  for (const char* embedding : {"model.decoder.embed_tokens.weight", "model.shared.weight"}) {
+    std::vector<TensorSpec> tensors = layers;
+    tensors.push_back({embedding, {7}});
+    const Manifest manifest = model_of(tensors);
+    EXPECT_EQ(sides_to(manifest, "model.decoder.layers").at(embedding), Side::kBoth);
+    EXPECT_TRUE(make_outline(manifest).components[0].tied);
+    tensors.push_back({"lm_head.weight", {8}});
+    const Manifest untied = model_of(tensors);
+    EXPECT_EQ(sides_to(untied, "model.decoder.layers").at(embedding), kInput);
+    EXPECT_EQ(sides_to(untied, "model.decoder.layers").at("lm_head.weight"), kOutput);
+    EXPECT_FALSE(make_outline(untied).components[0].tied);
+  }
+  // The encoder's last stage brings the decoder, which reads the embedding.
+  std::vector<TensorSpec> tensors = layers;
+  tensors.push_back({"model.shared.weight", {7}});
+  EXPECT_EQ(sides_to(model_of(tensors), "model.encoder.layers").at("model.shared.weight"),
+            Side::kBoth);
+}
+
+// Zamba2: layers 1 and 3 use a block that layer 1 stores.
+TEST(OutlineStacks, ABlockThatLayersShareComesWithEveryPart) {
+  const std::vector<TensorSpec> tensors = {{"layers.0.mamba.w", {10}},
+                                           {"layers.1.linear.weight", {11}},
+                                           {"layers.1.shared_transformer.norm.weight", {12}},
+                                           {"layers.2.mamba.w", {13}},
+                                           {"layers.3.linear.weight", {14}}};
+  EXPECT_EQ(sides_to(model_of(tensors), "layers"),
+            (Sides{{"layers.0.mamba.w", kLayer},
+                   {"layers.1.linear.weight", kLayer},
+                   {"layers.1.shared_transformer.norm.weight", kEverybody},
+                   {"layers.2.mamba.w", kLayer},
+                   {"layers.3.linear.weight", kLayer}}));
+  const Outline outline = make_outline(model_of(tensors));
+  EXPECT_THAT(outline.stacks[0].layer_bytes, ElementsAre(10, 11, 13, 14));
+  EXPECT_EQ(outline.stacks[0].everybody_bytes, 12U);
+  EXPECT_TRUE(outline.tensors[2].shared_block);
+  EXPECT_EQ(outline.tensors[2].stack, kNoStack);
+}
+
+// A converter may write the block into each layer that uses it. Then no layer needs another's.
+TEST(OutlineStacks, ABlockThatEachLayerStoresIsItsOwn) {
+  EXPECT_EQ(sides_to(model_of({{"layers.0.mamba.w", {10}},
+                               {"layers.1.linear.weight", {11}},
+                               {"layers.1.shared_transformer.w", {12}},
+                               {"layers.2.linear.weight", {13}},
+                               {"layers.2.shared_transformer.w", {14}}}),
+                     "layers"),
+            (Sides{{"layers.0.mamba.w", kLayer},
+                   {"layers.1.linear.weight", kLayer},
+                   {"layers.1.shared_transformer.w", kLayer},
+                   {"layers.2.linear.weight", kLayer},
+                   {"layers.2.shared_transformer.w", kLayer}}));
+}
+
+// The thinker, the talker and what draws the sound stand side by side.
+TEST(OutlineStacks, SpeakersRunBehindTheLanguageModel) {
+  const Manifest manifest = model_of({{"code2wav.decoder.0.w", {1}},
+                                      {"talker.code_predictor.layers.0.w", {2}},
+                                      {"talker.code_predictor.lm_head.0.weight", {3}},
+                                      {"talker.codec_head.weight", {4}},
+                                      {"talker.layers.0.w", {50}},
+                                      {"talker.model.codec_embedding.weight", {5}},
+                                      {"thinker.layers.0.w", {100}},
+                                      {"thinker.layers.1.w", {100}},
+                                      {"thinker.embed_tokens.weight", {6}},
+                                      {"thinker.lm_head.weight", {7}}});
+  EXPECT_EQ(sides_to(manifest, "thinker.layers"),
+            (Sides{{"code2wav.decoder.0.w", kOutput},
+                   {"talker.code_predictor.layers.0.w", kOutput},
+                   {"talker.code_predictor.lm_head.0.weight", kOutput},
+                   {"talker.codec_head.weight", kOutput},
+                   {"talker.layers.0.w", kOutput},
+                   {"talker.model.codec_embedding.weight", kOutput},
+                   {"thinker.layers.0.w", kLayer},
+                   {"thinker.layers.1.w", kLayer},
+                   {"thinker.embed_tokens.weight", kInput},
+                   {"thinker.lm_head.weight", kOutput}}));
+  EXPECT_EQ(sides_to(manifest, "talker.layers"),
+            (Sides{{"talker.code_predictor.layers.0.w", kOutput},
+                   {"talker.code_predictor.lm_head.0.weight", kOutput},
+                   {"talker.codec_head.weight", kOutput},
+                   {"talker.layers.0.w", kLayer},
+                   {"talker.model.codec_embedding.weight", kInput}}));
 }
 
 TEST(OutlineStacks, AProjectorsNumbersAreNoLayers) {
@@ -193,11 +337,11 @@ TEST(OutlineStacks, MtpLayersStandBehindTheOthers) {
   EXPECT_EQ(stack.numbered, 4U);
   EXPECT_EQ(stack.bytes, 75U);
   EXPECT_THAT(stack.layer_bytes, ElementsAre(10, 11, 25, 29));
-  EXPECT_EQ(stack.output_bytes, 1U + 25 + 29);
+  EXPECT_EQ(stack.output_bytes, 1U + 2 + 25 + 29);
   EXPECT_FALSE(outline.components[0].tied);
   EXPECT_EQ(sides_to(manifest, "model.layers"),
             (Sides{{"lm_head.weight", kOutput},
-                   {"model.embed_tokens.weight", kInput},
+                   {"model.embed_tokens.weight", Side::kBoth},
                    {"model.layers.0.w", kLayer},
                    {"model.layers.1.w", kLayer},
                    {"model.layers.2.eh_proj.weight", kOutput},
@@ -209,6 +353,30 @@ TEST(OutlineStacks, MtpLayersStandBehindTheOthers) {
     EXPECT_EQ(tensor.stack, 0U);
     EXPECT_GE(tensor.layer, 2U);
   }
+}
+
+// GLM-4.5's MTP layer holds a copy of the embedding; Qwen3-Next's reads the model's, as LongCat's
+// would if it had none of its own.
+TEST(OutlineStacks, MtpLayersReadTheEmbeddingUnlessTheyHoldACopy) {
+  const std::vector<TensorSpec> base = {{"lm_head.weight", {1}},
+                                        {"model.embed_tokens.weight", {2}},
+                                        {"model.layers.0.w", {50}},
+                                        {"model.layers.1.w", {51}}};
+  const auto embedding = [&](const std::vector<TensorSpec>& mtp, const std::string& stack) {
+    std::vector<TensorSpec> tensors = base;
+    tensors.insert(tensors.end(), mtp.begin(), mtp.end());
+    return sides_to(model_of(tensors), stack)["model.embed_tokens.weight"];
+  };
+  EXPECT_EQ(embedding({}, "model.layers"), kInput);
+  for (const char* layer : {"model.layers.2", "mtp.layers.0", "model.mtp_block.0", "mtp.0"}) {
+    const std::string name = layer;
+    EXPECT_EQ(embedding({{name + ".eh_proj.weight", {3}}}, "model.layers"), Side::kBoth) << name;
+    EXPECT_EQ(embedding({{name + ".eh_proj.weight", {3}}, {name + ".embed_tokens.weight", {2}}},
+                        "model.layers"),
+              kInput)
+        << name;
+  }
+  EXPECT_EQ(embedding({{"mtp.layers.0.w", {3}}}, "mtp.layers"), kInput);
 }
 
 TEST(OutlineStacks, OnlyTrailingLayersAreMtpLayers) {
@@ -277,9 +445,9 @@ TEST(OutlineStacks, NamesOfThousandsOfWordsAreNoTrap) {
   for (const Stack& stack : outline.stacks) ASSERT_EQ(stack.main_words, kWordsMax);
   std::set<std::uint32_t> depths;
   for (const OutlineTensor& tensor : outline.tensors) {
-    if (!tensor.embedding_words) continue;
-    depths.insert(*tensor.embedding_words);
-    EXPECT_TRUE(outline.reads_embedding(kStacksMax - 1, *tensor.embedding_words));
+    if (tensor.edge != Edge::kEmbedding) continue;
+    depths.insert(tensor.edge_words);
+    EXPECT_EQ(outline.side(tensor, kStacksMax - 1), kInput);
   }
   EXPECT_THAT(depths, SizeIs(kWordsMax + 1));
 }

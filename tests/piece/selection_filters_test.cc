@@ -86,8 +86,9 @@ TEST(SelectionStacks, AreWhatLayersAndStagesCountIn) {
   EXPECT_EQ(pick({.layers = {{1, 1}}, .stacks = {"visual.blocks", "model.layers"}}),
             (Picked{"visual.blocks.1.w", "model.layers.1.q_proj.weight", "model.norm.weight",
                     "lm_head.weight", "rope.freqs"}));
-  EXPECT_EQ(pick({.layers = {{1, 1}}, .stacks = {"visual.blocks"}, .shared = SharedTensors::kAll}),
-            (Picked{"visual.blocks.1.w", "visual.merger.norm", "visual.patch_embed.proj.weight"}));
+  EXPECT_EQ(
+      pick({.layers = {{1, 1}}, .stacks = {"visual.blocks"}, .shared = SharedTensors::kAll}),
+      (Picked{"visual.blocks.1.w", "visual.merger.norm", "visual.patch_embed.proj.weight"}));
 }
 
 TEST(SelectionStacks, AreNamedWhenOneIsUnknownOrTooShort) {
@@ -101,11 +102,17 @@ TEST(SelectionStacks, AreNamedWhenOneIsUnknownOrTooShort) {
 TEST(SelectionMtp, LayersComeWithTheLastStageOrByNumber) {
   EXPECT_EQ(outline().stacks[0].layers, 2U);
   const Picked last = pick({.stages = {{2, 2}}});
+  // The MTP layer has no copy of the embedding: it reads the model's.
   EXPECT_EQ(last, (Picked{"model.layers.1.q_proj.weight", "model.layers.2.eh_proj.weight",
-                          "model.norm.weight", "lm_head.weight", "rope.freqs"}));
+                          "model.norm.weight", "lm_head.weight", "model.embed_tokens.weight",
+                          "rope.freqs"}));
   EXPECT_FALSE(pick({.stages = {{1, 2}}}).contains("model.layers.2.eh_proj.weight"));
   EXPECT_EQ(pick({.layers = {{1, 2}}}), last);
-  EXPECT_EQ(pick({.layers = {{2, 2}}}), (Picked{"model.layers.2.eh_proj.weight", "rope.freqs"}));
+  EXPECT_EQ(pick({.layers = {{2, 2}}}),
+            (Picked{"model.layers.2.eh_proj.weight", "model.norm.weight", "lm_head.weight",
+                    "model.embed_tokens.weight", "rope.freqs"}));
+  EXPECT_EQ(pick({.layers = {{1, 1}}}), (Picked{"model.layers.1.q_proj.weight", "model.norm.weight",
+                                                "lm_head.weight", "rope.freqs"}));
   for (const SharedTensors shared : {SharedTensors::kEdges, SharedTensors::kAll}) {
     EXPECT_FALSE(
         pick({.layers = {{1, 1}}, .shared = shared}).contains("model.layers.2.eh_proj.weight"));
