@@ -199,6 +199,11 @@ class Resolver {
   bool wants(const Wanted& wanted, const OutlineTensor& tensor) const {
     const auto side = outline_.side(tensor, wanted.stack);
     const Stack& stack = outline_.stacks[wanted.stack];
+    // All of the component's tensors outside layers, whichever stack they stand beside.
+    if (selection_.shared == SharedTensors::kAll && tensor.stack == kNoStack &&
+        tensor.component == stack.component) {
+      return true;
+    }
     if (!side) return false;
     if (tensor.stack == wanted.stack) {
       return wanted.layers[tensor.layer] || (wanted.to_the_end && tensor.layer >= stack.layers);

@@ -46,7 +46,8 @@ struct Slice {
 enum class SharedTensors : std::uint8_t {
   kEdges,  // input side with the first layer, output side with the last, tied with both, unknown
            // ones with everybody
-  kAll,    // all of them with any layer (engines that want embedding and head on every rank)
+  kAll,    // all of the component's with any layer of any stack (engines that want embedding and
+           // head on every rank); with layers of the main stack those of other stacks, too
 };
 
 // A union of parts (layers, stages, tensors), narrowed by filters (experts, slices, excludes). With

@@ -63,6 +63,15 @@ struct Model {
     return names;
   }
 
+  // All tensors outside the layers of all stacks, as the outline sees them.
+  Names outside() const {
+    Names names;
+    for (const OutlineTensor& tensor : outline.tensors) {
+      if (tensor.stack == kNoStack) names.insert(outline.full_name(tensor, manifest));
+    }
+    return names;
+  }
+
   const Family& family;
   Manifest manifest;
   Outline outline;
@@ -113,6 +122,21 @@ TEST(Families, StagesOfTheMainStackAreTheWholeModel) {
       names.merge(model.brought_by({.stages = {{stage, 2}}}));
     }
     EXPECT_THAT(names, SizeIs(family.tensors.size()));
+  }
+}
+
+// Engines such as exo want everything outside the layers on every rank.
+TEST(Families, SharedAllBringsAllThatIsOutsideLayersToEachStack) {
+  for (const Family& family : families()) {
+    SCOPED_TRACE(family.name);
+    const Model model(family);
+    const Names outside = model.outside();
+    for (const Stack& stack : model.outline.stacks) {
+      const Selection selection{
+          .layers = {{0, 0}}, .stacks = {stack.name}, .shared = SharedTensors::kAll};
+      const Names got = model.brought_by(selection);
+      EXPECT_TRUE(std::ranges::includes(got, outside)) << stack.name;
+    }
   }
 }
 

@@ -88,7 +88,8 @@ TEST(SelectionStacks, AreWhatLayersAndStagesCountIn) {
                     "lm_head.weight", "rope.freqs"}));
   EXPECT_EQ(
       pick({.layers = {{1, 1}}, .stacks = {"visual.blocks"}, .shared = SharedTensors::kAll}),
-      (Picked{"visual.blocks.1.w", "visual.merger.norm", "visual.patch_embed.proj.weight"}));
+      (Picked{"visual.blocks.1.w", "visual.merger.norm", "visual.patch_embed.proj.weight",
+              "lm_head.weight", "model.embed_tokens.weight", "model.norm.weight", "rope.freqs"}));
 }
 
 TEST(SelectionStacks, AreNamedWhenOneIsUnknownOrTooShort) {
