@@ -1,6 +1,7 @@
 // What this machine holds: `list` and `forget`.
 #include <fmt/format.h>
 
+#include <map>
 #include <memory>
 
 #include "cli/commands.h"
@@ -35,31 +36,44 @@ void print_table(const std::vector<HeldDirectory>& directories, Terminal& termin
   terminal.results(table(rows));
 }
 
+// One row for each directory; of an interrupted fetch that is not in the catalogue yet little is
+// known.
 void print_json(const std::vector<HeldDirectory>& directories,
                 const std::vector<UnfinishedFetch>& unfinished, Terminal& terminal) {
-  Json list = Json::array();
+  std::map<std::string, Json> rows;
   for (const HeldDirectory& held : directories) {
-    list.push_back({{"directory", held.directory.string()},
-                    {"id", to_hex(held.model)},
-                    {"layout", layout_name(held.layout)},
-                    {"present_bytes", held.present_bytes},
-                    {"total_bytes", held.total_bytes},
-                    {"complete", held.complete},
-                    {"changed", held.changed}});
+    rows[held.directory.string()] = {{"directory", held.directory.string()},
+                                     {"id", to_hex(held.model)},
+                                     {"layout", layout_name(held.layout)},
+                                     {"present_bytes", held.present_bytes},
+                                     {"total_bytes", held.total_bytes},
+                                     {"complete", held.complete},
+                                     {"changed", held.changed},
+                                     {"interrupted", false}};
   }
   for (const UnfinishedFetch& fetch : unfinished) {
-    list.push_back({{"directory", fetch.directory},
-                    {"complete", false},
-                    {"interrupted", true},
-                    {"resume", fetch.command}});
+    Json& row = rows[fetch.directory];
+    if (row.is_null()) {
+      row = {{"directory", fetch.directory},
+             {"id", nullptr},
+             {"layout", nullptr},
+             {"present_bytes", nullptr},
+             {"total_bytes", nullptr},
+             {"complete", false},
+             {"changed", false}};
+    }
+    row["interrupted"] = true;
+    row["resume"] = fetch.command;
   }
+  Json list = Json::array();
+  for (auto& [directory, row] : rows) list.push_back(std::move(row));
   terminal.raw_result(json_text(list));
 }
 
 int list(bool json, const State& state, Context& context) {
   const auto directories = list_directories(state.path());
   if (!directories) return report_error(context, directories.error());
-  const auto unfinished = UnfinishedFetches(state.path()).all();
+  const auto unfinished = unfinished_fetches(state.path());
   if (json) {
     print_json(*directories, unfinished, context.terminal);
     return kExitDone;
@@ -70,6 +84,15 @@ int list(bool json, const State& state, Context& context) {
     context.terminal.result("  " + fetch.command);
   }
   return kExitDone;
+}
+
+int forget(const std::string& directory, const State& state, Context& context) {
+  const auto forgotten = forget_directory(directory, state.path());
+  const std::size_t before = unfinished_fetches(state.path()).size();
+  UnfinishedRecord(state.path(), directory).end();
+  const bool was_interrupted = unfinished_fetches(state.path()).size() < before;
+  if (forgotten || was_interrupted) return kExitDone;
+  return report_error(context, forgotten.error());
 }
 
 }  // namespace
@@ -106,8 +129,7 @@ CommandSpec forget_command() {
                        .set = into(arguments->directory),
                        .path = true}},
       .run = [arguments](Context& context) {
-        const auto forgotten = forget_directory(arguments->directory, arguments->state.path());
-        return forgotten ? kExitDone : report_error(context, forgotten.error());
+        return forget(arguments->directory, arguments->state, context);
       }};
   add_state(command, arguments->state);
   return command;

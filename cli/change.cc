@@ -19,7 +19,7 @@ struct ChangeArguments {
 int drop(const ChangeArguments& arguments, Context& context) {
   const auto selection = selection_of(arguments.selection);
   if (!selection) return report_error(context, selection.error());
-  // Filters and further files alone leave every tensor selected: nobody means that.
+  // Filters alone leave every tensor selected: nobody means that.
   const bool parts = !selection->layers.empty() || !selection->stages.empty() ||
                      !selection->tensors.empty() || !selection->stacks.empty();
   if (!parts || !selection->files.empty()) {
@@ -54,9 +54,12 @@ CommandSpec drop_command() {
                        .text = "A fetched directory",
                        .set = into(arguments->directory),
                        .path = true}},
-      .examples = {{"shardswarm drop ./llama --layers 24-31", "This machine needs them no more"}},
+      .examples = {{"shardswarm drop ./llama --layers 24-31",
+                    "The machine no longer runs these layers"}},
       .run = [arguments](Context& context) { return drop(*arguments, context); }};
-  add_selection(command, arguments->selection);
+  add_selection(command, arguments->selection, heading::kDrop);
+  std::erase_if(command.options,
+                [](const OptionSpec& option) { return option.name() == "--files"; });
   return command;
 }
 
@@ -68,7 +71,12 @@ CommandSpec convert_command() {
                            .text = "A fetched directory",
                            .set = into(arguments->directory),
                            .path = true}},
-          .options = {layout_option(arguments->layout)},
+          .options = {{.names = "--layout",
+                       .value = "LAYOUT",
+                       .text = "original, compact or mirror; it must be given",
+                       .group = heading::kDirectory,
+                       .set = into(arguments->layout),
+                       .choices = {"original", "compact", "mirror"}}},
           .examples = {{"shardswarm convert ./llama --layout original",
                         "For an engine that wants the files as they were"}},
           .run = [arguments](Context& context) { return convert(*arguments, context); }};

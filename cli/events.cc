@@ -60,12 +60,9 @@ EventLines::EventLines(Terminal& terminal, bool on)
 
 void EventLines::progress(const FetchProgress& progress) {
   if (!on_) return;
-  {
-    const std::scoped_lock lock(mutex_);
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < kProgressEvery && progress.phase < FetchPhase::kDone) return;
-    last_ = now;
-  }
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_ < kProgressEvery && progress.phase < FetchPhase::kDone) return;
+  last_ = now;
   const double left = seconds_left(progress);
   Json fields = {{"phase", phase_name(progress.phase)},
                  {"wanted_bytes", progress.wanted_bytes},

@@ -3,8 +3,7 @@
 #pragma once
 
 #include <chrono>
-#include <memory>
-#include <mutex>
+#include <string>
 
 #include "cli/terminal.h"
 #include "node/shardswarm.h"
@@ -12,7 +11,8 @@
 namespace shardswarm::cli {
 
 // Every event begins with "schema", "event", "time" (UTC, RFC 3339 with milliseconds) and "host".
-// Thread-safe. Writes nothing unless `on`.
+// progress() belongs to one thread, the node's; the others may be called by any. Writes nothing
+// unless `on`.
 class EventLines {
  public:
   EventLines(Terminal& terminal, bool on);
@@ -29,8 +29,7 @@ class EventLines {
   Terminal& terminal_;
   const bool on_;
   std::string host_;
-  std::mutex mutex_;
-  std::chrono::steady_clock::time_point last_;
+  std::chrono::steady_clock::time_point last_;  // of the last progress
 };
 
 }  // namespace shardswarm::cli

@@ -1,4 +1,4 @@
-// Exit codes, as the README's table promises them.
+// Exit codes, as the table in docs/commands.md promises them.
 #pragma once
 
 #include "node/shardswarm.h"

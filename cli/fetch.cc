@@ -10,6 +10,7 @@
 #include "cli/format.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/quantity.h"
 #include "cli/unfinished.h"
 
 namespace shardswarm::cli {
@@ -102,7 +103,10 @@ class FetchCommand {
 
   int fetch(Node& node, const Ticket& ticket, FetchOptions options) {
     const std::filesystem::path directory = options.directory;
-    options.on_progress = [this](const FetchProgress& progress) {
+    UnfinishedRecord unfinished(arguments_.state.path(), directory);
+    options.on_progress = [this, &unfinished](const FetchProgress& progress) {
+      // Before that there is nothing to go on with: the directory may be refused.
+      if (progress.phase == FetchPhase::kFetching) unfinished.begin(context_.arguments);
       if (!events_.on()) context_.terminal.status(fetch_status(progress));
       events_.progress(progress);
     };
@@ -110,8 +114,6 @@ class FetchCommand {
       if (context_.common.verbose > 0) tell(event);
       events_.happened(event);
     };
-    const UnfinishedFetches unfinished(arguments_.state.path());
-    unfinished.add(directory, context_.arguments);
     const auto fetch = node.fetch(ticket, std::move(options));
     context_.signals.on_end([fetch] { fetch->cancel(); });
     context_.signals.on_status(
@@ -119,7 +121,7 @@ class FetchCommand {
     const auto report = fetch->wait();
     context_.terminal.end_status();
     if (!report) return end_failed(report.error());
-    unfinished.remove(directory);
+    unfinished.end();
     events_.done(*report);
     if (!events_.on()) print_summary(*report, directory);
     fetch->linger(kHandover, arguments_.linger);
@@ -180,7 +182,8 @@ void add_fetch_options(CommandSpec& command, FetchArguments& arguments) {
        .value = "DIR",
        .text = "The directory to fetch into, if it is not the second argument",
        .group = heading::kDirectory,
-       .set = into(arguments.to)});
+       .set = into(arguments.to),
+       .rare = true});
   add(layout_option(arguments.layout));
   add({.names = "--dry-run",
        .text = "Say what would be fetched; write nothing",
@@ -209,12 +212,17 @@ void add_fetch_options(CommandSpec& command, FetchArguments& arguments) {
        .value = "DURATION",
        .text = "How long to go on serving when done: 90s, 2h, forever",
        .group = heading::kNetwork,
-       .set = duration(arguments.linger, milliseconds(0))});
+       .set = [&arguments](std::string_view value) -> Result<void> {
+         const auto parsed = parse_duration(value);
+         if (!parsed) return std::unexpected(parsed.error());
+         arguments.linger = *parsed;
+         return {};
+       }});
   add({.names = "--stall-timeout",
        .value = "DURATION",
-       .text = "Give up, resumable, when nothing came for so long (default: 60s)",
+       .text = "How long to wait when nothing comes (default: 60s); run it again to go on",
        .group = heading::kNetwork,
-       .set = duration(arguments.stall_timeout, milliseconds(100))});
+       .set = timeout(arguments.stall_timeout, milliseconds(100))});
 }
 
 }  // namespace

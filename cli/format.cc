@@ -6,6 +6,8 @@
 #include <array>
 #include <cmath>
 
+#include "piece/text.h"
+
 namespace shardswarm::cli {
 namespace {
 
@@ -56,13 +58,17 @@ std::string time_left_text(double seconds) {
 }
 
 std::string table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::vector<std::string>> shown = rows;
   std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
+  for (auto& row : shown) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      row[i] = printable(row[i]);
+      widths[i] = std::max(widths[i], row[i].size());
+    }
   }
   std::string text;
-  for (const auto& row : rows) {
+  for (const auto& row : shown) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) {
       line += i == 0 ? fmt::format("{:<{}}", row[i], widths[i])

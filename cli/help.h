@@ -26,7 +26,7 @@ std::string command_text(const CommandLine& line, const CommandSpec& command, bo
 
 // The tables as one JSON object, for what makes man pages and completions of them:
 // {"globals":[OPTION…],"commands":[{"name","summary","text","positionals","options","examples"}…]},
-// an OPTION being {"names":["-q","--quiet"],"value","text","group","rare","choices"}.
+// an OPTION being {"names":["-q","--quiet"],"value","text","group","rare","repeatable","choices"}.
 std::string tables_json(const CommandLine& line);
 
 }  // namespace shardswarm::cli

@@ -133,7 +133,7 @@ std::string stacks_text(const Model& model) {
       {"stack", "layers", "experts", "tensors", "bytes", "pieces"}};
   for (std::size_t i = 0; i < model.stacks.size(); ++i) {
     const Stack& stack = model.outline.stacks[i];
-    auto row = sum_row(printable(stack.name), model.stacks[i]);
+    auto row = sum_row(stack.name, model.stacks[i]);
     row.insert(row.begin() + 1, layers_text(stack));
     row.insert(row.begin() + 2, stack.experts > 0 ? std::to_string(stack.experts) : "-");
     rows.push_back(std::move(row));
@@ -149,9 +149,8 @@ std::string outside_text(const Model& model) {
   for (const OutlineTensor* tensor : model.outside) {
     const TensorInfo& info = model.entry(*tensor).info;
     const Stack* beside = model.other_stack(*tensor);
-    rows.push_back({printable(info.name), std::string(side_name(tensor->main_side)),
-                    beside ? printable(beside->name) : "-", shape_text(info),
-                    bytes_text(info.bytes())});
+    rows.push_back({info.name, std::string(side_name(tensor->main_side)),
+                    beside ? beside->name : "-", shape_text(info), bytes_text(info.bytes())});
   }
   return table(rows) + "\n";
 }
@@ -166,7 +165,7 @@ std::string model_text(const Model& model) {
   if (!model.outside.empty()) text += outside_text(model);
   std::vector<std::vector<std::string>> rows = {{"file", "kind", "bytes", "pieces"}};
   for (const FileEntry& file : manifest.root().files) {
-    rows.push_back({printable(file.path), std::string(kind_name(file.kind)), bytes_text(file.size),
+    rows.push_back({file.path, std::string(kind_name(file.kind)), bytes_text(file.size),
                     std::to_string(file.pieces)});
   }
   return text + table(rows);
@@ -278,7 +277,7 @@ CommandSpec inspect_command() {
                    .value = "DURATION",
                    .text = "How long to look for peers of a ticket (default: 60s)",
                    .group = heading::kNetwork,
-                   .set = duration(arguments->timeout, std::chrono::milliseconds(100))},
+                   .set = timeout(arguments->timeout, std::chrono::milliseconds(100))},
                   json_option(arguments->json, "One JSON object")},
       .examples = {{"shardswarm inspect ./llama", "Stacks, layers and files"},
                    {"shardswarm inspect TICKET --stage 2/4", "What a fetch would bring"}},

@@ -1,12 +1,15 @@
 // The shardswarm command.
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <exception>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/events.h"
 #include "cli/exit_code.h"
 #include "cli/options.h"
 #include "cli/parse.h"
@@ -48,7 +51,13 @@ CommandLine command_line(Common& common) {
 int run(Context& context) {
   const CommandLine line = command_line(context.common);
   const auto parsed = parse(context.arguments, line, "shardswarm 0.1.0");
-  if (!parsed) return report_error(context, parsed.error());
+  if (!parsed) {
+    const int code = report_error(context, parsed.error());
+    const bool events = std::ranges::count(context.arguments, "--json") > 0 &&
+                        std::ranges::count(context.arguments, "fetch") > 0;
+    EventLines(context.terminal, events).error(parsed.error(), code);
+    return code;
+  }
   if (const auto* shown = std::get_if<Shown>(&*parsed)) {
     context.terminal.results(shown->text);
     return kExitDone;
@@ -60,14 +69,20 @@ int run(Context& context) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  Signals signals;  // first: before that a signal ends the process without a word
   allow_many_files();
   Terminal terminal;
-  Signals signals;
   Context context{.terminal = terminal,
                   .signals = signals,
                   .arguments = std::vector<std::string>(argv + 1, argv + argc),
                   .common = {}};
-  const int code = run(context);
+  int code = kExitFailed;
+  try {
+    code = run(context);
+  } catch (const std::exception& error) {
+    terminal.message(LineKind::kError,
+                     std::string("out of something, or our bug: ") + error.what());
+  }
   terminal.end_status();
   // What is printed is what scripts rely on: a full disk or a closed pipe is a failure.
   if (terminal.lost_results() && code == kExitDone) return kExitFailed;

@@ -2,11 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/quantity.h"
 #include "node/directory.h"
 
 namespace shardswarm::cli {
 namespace {
+
+constexpr std::chrono::milliseconds kTimeoutMax = std::chrono::hours(24 * 365);
 
 // The smallest limit that is kept to is RateLimits::kRateMin; 0 is no limit.
 OptionSpec limit_option(std::string name, std::uint64_t& limit, std::string text) {
@@ -14,7 +18,7 @@ OptionSpec limit_option(std::string name, std::uint64_t& limit, std::string text
     const auto rate = parse_rate(value);
     if (!rate) return std::unexpected(rate.error());
     if (*rate != 0 && *rate < RateLimits::kRateMin) {
-      return fail(Errc::kUsage, fmt::format("'{}' is too slow: the least is {}KiB, a second", value,
+      return fail(Errc::kUsage, fmt::format("'{}' is too slow: write at least {}KiB", value,
                                             RateLimits::kRateMin / 1024));
     }
     limit = *rate;
@@ -52,8 +56,7 @@ void add_trust(CommandSpec& command, Network& network) {
                              .set = into(network.key)});
   command.options.push_back(
       {.names = "--insecure",
-       .text = "Without a key, serve and fetch beyond this machine: no encryption, no "
-               "authentication",
+       .text = "Use no key: anybody who reaches this machine can fetch, and nothing is encrypted",
        .group = heading::kTrust,
        .set = into(network.insecure),
        .conflicts = {"--key"}});
@@ -123,13 +126,13 @@ void add_network(CommandSpec& command, Network& network) {
        .choices = {kRuleSetNames.begin(), kRuleSetNames.end()}});
 }
 
-void add_selection(CommandSpec& command, SelectionFlags& flags) {
+void add_selection(CommandSpec& command, SelectionFlags& flags, const char* heading) {
   const auto add = [&](const std::string& name, std::string value, std::string text, bool list,
                        bool rare) -> OptionSpec& {
     command.options.push_back({.names = name,
                                .value = std::move(value),
                                .text = std::move(text),
-                               .group = heading::kSelection,
+                               .group = heading,
                                .set = selection_value(flags, name),
                                .rare = rare,
                                .repeatable = true,
@@ -142,7 +145,8 @@ void add_selection(CommandSpec& command, SelectionFlags& flags) {
   add("--tensors", "GLOB", "Tensors by name", false, false);
   add("--files", "GLOB", "Further files by path", false, false);
   add("--stack", "NAME",
-      "The stack that layers and stages count in, or all of it; `inspect` lists them", false, true);
+      "The stack of layers that is meant; alone, all of it. `inspect` lists the stacks", false,
+      true);
   add("--experts", "A-B", "Of the experts only A to B, both included, counted from 0", true, true);
   add("--slice", "GLOB:R/N", "Of these tensors only rank R of N along dimension 0, from 0", false,
       true);
@@ -156,7 +160,7 @@ void add_selection(CommandSpec& command, SelectionFlags& flags) {
   command.options.push_back({.names = "--selection",
                              .value = "JSON",
                              .text = "The selection as JSON, in place of the options above",
-                             .group = heading::kSelection,
+                             .group = heading,
                              .set = into(flags.json),
                              .rare = true});
 }
@@ -177,15 +181,15 @@ OptionSpec json_option(bool& json, std::string text) {
   return {.names = "--json", .text = std::move(text), .group = heading::kOutput, .set = into(json)};
 }
 
-Setter duration(std::chrono::milliseconds& target, std::chrono::milliseconds least) {
+Setter timeout(std::chrono::milliseconds& target, std::chrono::milliseconds least) {
   return [&target, least](std::string_view value) -> Result<void> {
     const auto parsed = parse_duration(value);
     if (!parsed) return std::unexpected(parsed.error());
     if (*parsed < least) {
       return fail(Errc::kUsage,
-                  fmt::format("'{}' is too short: the least is {} ms", value, least.count()));
+                  fmt::format("'{}' is too short: write at least {}ms", value, least.count()));
     }
-    target = *parsed;
+    target = std::min(*parsed, kTimeoutMax);
     return {};
   };
 }

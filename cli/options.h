@@ -18,7 +18,8 @@ inline constexpr const char* kSelection = "What to bring";
 inline constexpr const char* kDirectory = "The directory";
 inline constexpr const char* kNetwork = "Network";
 inline constexpr const char* kTrust = "Keys";
-inline constexpr const char* kLimits = "Rate limits, a second (20M, 50MiB, 200mbit, off)";
+inline constexpr const char* kDrop = "What to drop";
+inline constexpr const char* kLimits = "Bandwidth (bytes a second: 20M, 50MiB, 200mbit, off)";
 inline constexpr const char* kOutput = "Output";
 inline constexpr const char* kGlobal = "Every command";
 inline constexpr const char* kMeasuring = "Measuring";
@@ -54,12 +55,14 @@ struct SelectionFlags {
 void add_state(CommandSpec& command, State& state);
 void add_network(CommandSpec& command, Network& network);
 void add_trust(CommandSpec& command, Network& network);  // --key and --insecure
-void add_selection(CommandSpec& command, SelectionFlags& flags);
+void add_selection(CommandSpec& command, SelectionFlags& flags,
+                   const char* heading = heading::kSelection);
 OptionSpec layout_option(std::string& layout);
 OptionSpec json_option(bool& json, std::string text);
 
-// A setter of a duration, as cli/quantity.h reads it; at least `least`.
-Setter duration(std::chrono::milliseconds& target, std::chrono::milliseconds least);
+// A setter of a timeout, as cli/quantity.h reads durations: at least `least`. "forever" is a year:
+// timeouts are added to times, and multiplied.
+Setter timeout(std::chrono::milliseconds& target, std::chrono::milliseconds least);
 
 Result<Selection> selection_of(const SelectionFlags& flags);
 NodeOptions node_options(Context& context, const State& state, const Network& network);

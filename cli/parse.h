@@ -17,10 +17,10 @@ struct Shown {
   std::string text;
 };
 
-// Sets what the arguments (without the program's name) say, and returns the command to run; what
-// to show instead; or what is wrong with them (kUsage), with the word that was probably meant.
-// `version` is what --version shows.
-Result<std::variant<const CommandSpec*, Shown>> parse(std::vector<std::string> arguments,
+// Sets what the arguments (without the program's name) say through the setters of the tables, and
+// returns the command to run; what to show instead; or what is wrong with them (kUsage), with the
+// word that was probably meant. `version` is what --version shows.
+Result<std::variant<const CommandSpec*, Shown>> parse(const std::vector<std::string>& arguments,
                                                       const CommandLine& line,
                                                       const std::string& version);
 

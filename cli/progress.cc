@@ -19,6 +19,24 @@ bool waits(const FetchProgress& progress) {
                              : progress.stalled_seconds >= kQuietSeconds;
 }
 
+// Whom or what the fetch waits for, why, and when it gives up.
+std::string waiting_text(const FetchProgress& progress) {
+  std::string why;
+  if (progress.peers > 0) {
+    why = fmt::format("nothing came for {:.0f} s", progress.stalled_seconds);
+  } else if (!progress.lost_address.empty()) {
+    why = fmt::format("last: {}, lost {:.0f} s ago: {}", progress.lost_address,
+                      progress.lost_seconds, progress.lost_why);
+  } else {
+    why = progress.unreachable;
+  }
+  const std::string end = fmt::format("giving up in {:.0f} s", progress.gives_up_seconds);
+  const std::string reasons = why.empty() ? end : why + "; " + end;
+  if (progress.peers == 0) return fmt::format("waiting for a peer ({})", reasons);
+  return fmt::format("waiting for {} ({})",
+                     progress.phase == FetchPhase::kFetching ? "pieces" : "the manifest", reasons);
+}
+
 }  // namespace
 
 std::string_view phase_name(FetchPhase phase) {
@@ -47,22 +65,6 @@ double seconds_left(const FetchProgress& progress) {
          progress.bytes_per_second;
 }
 
-std::string waiting_text(const FetchProgress& progress) {
-  std::string why;
-  if (!progress.lost_address.empty() && progress.peers == 0) {
-    why = fmt::format("last: {}, lost {:.0f} s ago: {}", progress.lost_address,
-                      progress.lost_seconds, progress.lost_why);
-  } else if (!progress.unreachable.empty()) {
-    why = progress.unreachable;
-  } else if (progress.peers > 0) {
-    why = fmt::format("nothing came for {:.0f} s", progress.stalled_seconds);
-  }
-  const std::string what = progress.peers == 0 ? "waiting for a peer" : "waiting for pieces";
-  const std::string end = fmt::format("giving up in {:.0f} s", progress.gives_up_seconds);
-  return why.empty() ? fmt::format("{} ({})", what, end)
-                     : fmt::format("{} ({}; {})", what, why, end);
-}
-
 Status fetch_status(const FetchProgress& progress) {
   Status status;
   status.state = phase_name(progress.phase);
@@ -75,10 +77,9 @@ Status fetch_status(const FetchProgress& progress) {
   status.peers = fmt::format("{} peer{}", progress.peers, progress.peers == 1 ? "" : "s");
   if (waits(progress)) {
     status.state = waiting_text(progress);
-    status.short_state = fmt::format("no peer, {:.0f} s left", progress.gives_up_seconds);
-    if (progress.peers > 0) {
-      status.short_state = fmt::format("waiting, {:.0f} s left", progress.gives_up_seconds);
-    }
+    status.short_state =
+        fmt::format("{}, giving up in {:.0f} s", progress.peers == 0 ? "no peer" : "waiting",
+                    progress.gives_up_seconds);
     return status;
   }
   if (progress.phase == FetchPhase::kFetching) {

@@ -19,7 +19,4 @@ Status index_status(std::uint64_t done_bytes, std::uint64_t total_bytes, double 
 // Seconds until all is here at the present rate; negative if it is not known.
 double seconds_left(const FetchProgress& progress);
 
-// "waiting for a peer: the last, 10.0.0.5:7000, was lost 8 s ago (it closed the connection)"
-std::string waiting_text(const FetchProgress& progress);
-
 }  // namespace shardswarm::cli

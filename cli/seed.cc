@@ -33,32 +33,47 @@ std::string serving_text(const Seed& seed) {
 // holds the ticket, and goes when the seed ends.
 class ReadyFile {
  public:
-  ~ReadyFile() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove(path_, ignored);
+  ~ReadyFile() { remove(); }
+
+  // Takes away what an earlier seed left, and finds out whether the file can be written: before
+  // hours of hashing.
+  Result<void> prepare(const std::string& path) {
+    if (path.empty()) return {};
+    path_ = path;
+    remove();
+    return write("");
   }
-  Result<void> write(const std::string& path, const std::string& ticket) {
+  Result<void> write(const std::string& ticket) {
+    if (path_.empty()) return {};
     // Under another name first: whoever finds the file finds it whole.
-    const std::string part = path + ".part";
-    std::ofstream file(part, std::ios::trunc);
+    std::ofstream file(part(), std::ios::trunc);
     file << ticket << "\n";
     file.close();
     std::error_code error;
-    if (file) std::filesystem::rename(part, path, error);
-    if (!file || error) {
-      return fail(Errc::kIo, "cannot write the ready file " + path +
-                                 (error ? ": " + error.message() : std::string()));
-    }
-    path_ = path;
-    return {};
+    if (file && !ticket.empty()) std::filesystem::rename(part(), path_, error);
+    if (file && !error) return {};
+    return fail(Errc::kIo, "cannot write the ready file " + path_ +
+                               (error ? ": " + error.message() : std::string()));
   }
 
  private:
+  std::string part() const { return path_ + ".part"; }
+  void remove() const {
+    std::error_code ignored;
+    if (path_.empty()) return;
+    std::filesystem::remove(path_, ignored);
+    std::filesystem::remove(part(), ignored);
+  }
+
   std::string path_;
 };
 
 int run(const SeedArguments& arguments, Context& context) {
   Terminal& terminal = context.terminal;
+  ReadyFile ready;
+  if (auto writable = ready.prepare(arguments.ready_file); !writable) {
+    return report_error(context, writable.error());
+  }
   auto node = Node::start(node_options(context, arguments.state, arguments.network));
   if (!node) return report_error(context, node.error());
   const auto started = std::chrono::steady_clock::now();
@@ -77,12 +92,7 @@ int run(const SeedArguments& arguments, Context& context) {
   if (terminal.lost_results()) {
     return report_error(context, {Errc::kIo, "cannot write the ticket to stdout"});
   }
-  ReadyFile ready;
-  if (!arguments.ready_file.empty()) {
-    if (auto written = ready.write(arguments.ready_file, ticket); !written) {
-      return report_error(context, written.error());
-    }
-  }
+  if (auto written = ready.write(ticket); !written) return report_error(context, written.error());
   const std::string label = arguments.name.empty() ? arguments.directory : arguments.name;
   terminal.note(fmt::format("serving {}: {} of {}; Ctrl-C ends it", label,
                             bytes_text((*seed)->present_bytes()),

@@ -68,7 +68,12 @@ std::string status_line(const Status& status, std::size_t columns) {
     parts[place].shown = fits;
     return fits;
   };
-  show(kPercent);
+  constexpr std::size_t kPercentAndMore = 16;  // a cut-off state beside the percent says more
+  if (room >= kPercentAndMore) {
+    parts[kPercent].shown = true;
+  } else {
+    show(kPercent);
+  }
   // The whole clause matters more than figures that do not change meanwhile.
   parts[kState].text = status.state;
   if (joined(parts, gap).size() > room) parts[kState].text = small;

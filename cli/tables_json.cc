@@ -1,11 +1,8 @@
-#include <nlohmann/json.hpp>
-
 #include "cli/help.h"
+#include "cli/json.h"
 
 namespace shardswarm::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 Json names_json(const OptionSpec& option) {
   const std::size_t comma = option.names.find(',');

@@ -1,39 +1,47 @@
 // Fetches that were begun on this machine and have not ended well, each with the command that goes
-// on with it: what `list` tells after an interruption, a power loss included.
+// on with it: what `list` tells after an interruption.
 #pragma once
 
 #include <filesystem>
 #include <string>
 #include <vector>
 
-#include "piece/error.h"
-
 namespace shardswarm::cli {
 
 struct UnfinishedFetch {
   std::string directory;  // absolute
-  std::string command;    // what goes on with it, quoted for a shell
+  std::string command;    // what goes on with it, for a shell in any folder
 };
 
-// Kept in the state directory as unfinished/<digest of the directory's path>.json: an object of
-// "schema" (1), "directory" and "command". A record that cannot be written or read is no reason for
-// a fetch to fail, so the calls report no errors: the fetch goes on by the same command without it.
-class UnfinishedFetches {
+// A record of a fetch into one directory, from begin() until end(). It stands in the state
+// directory as unfinished/<digest of the directory's path>.json, an object of "version" (1),
+// "directory" and "command", and it is locked while the process lives, so that a fetch that runs is
+// not taken for an interrupted one. A record that cannot be written is no reason for a fetch to
+// fail: nothing is reported then.
+class UnfinishedRecord {
  public:
-  explicit UnfinishedFetches(const std::filesystem::path& state_directory);
+  UnfinishedRecord(const std::filesystem::path& state_directory,
+                   const std::filesystem::path& directory);
+  ~UnfinishedRecord();
+  UnfinishedRecord(const UnfinishedRecord&) = delete;
+  UnfinishedRecord& operator=(const UnfinishedRecord&) = delete;
 
-  void add(const std::filesystem::path& directory, const std::vector<std::string>& arguments) const;
-  void remove(const std::filesystem::path& directory) const;
-  // By directory. Directories that are gone are left out.
-  std::vector<UnfinishedFetch> all() const;
+  // Writes the record; only the first call does. `arguments` are the process's. What --key names is
+  // left out unless it is a file: it may be a key.
+  void begin(const std::vector<std::string>& arguments);
+  void end();  // the fetch is complete, or never began
 
  private:
-  std::filesystem::path file_of(const std::filesystem::path& directory) const;
-
-  std::filesystem::path folder_;
+  std::string directory_;
+  std::filesystem::path file_;
+  int lock_ = -1;
 };
 
-// Arguments as one line that a shell takes: each is quoted if it needs to be.
+// By directory. Fetches that run, and directories that are gone, are left out.
+std::vector<UnfinishedFetch> unfinished_fetches(const std::filesystem::path& state_directory);
+
+// Arguments as one line that a shell takes: each is quoted if it needs to be. Control characters
+// and bytes that are not ASCII stand as $'\xe6', as bash, zsh and ksh read them.
 std::string shell_line(const std::vector<std::string>& arguments);
 
 }  // namespace shardswarm::cli

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,18 +25,21 @@ struct VerifyArguments {
   bool json = false;
   bool repair = false;
   std::vector<std::string> peers;
+  std::chrono::milliseconds stall_timeout{60'000};
   Network network;
   State state;
 };
 
 void print_report(const VerifyReport& report, const VerifyArguments& arguments,
-                  Terminal& terminal) {
+                  std::optional<std::uint64_t> repaired_bytes, Terminal& terminal) {
   if (arguments.json) {
-    terminal.raw_result(json_text({{"schema", kJsonSchema},
-                                   {"pieces", report.pieces},
-                                   {"bytes", report.bytes},
-                                   {"missing_pieces", report.missing_pieces},
-                                   {"wrong", report.wrong}}));
+    Json object = {{"schema", kJsonSchema},
+                   {"pieces", report.pieces},
+                   {"bytes", report.bytes},
+                   {"missing_pieces", report.missing_pieces},
+                   {"wrong", report.wrong}};
+    if (repaired_bytes) object["repaired_bytes"] = *repaired_bytes;
+    terminal.raw_result(json_text(object));
   } else {
     for (const std::string& line : report.wrong) terminal.result(line);
   }
@@ -43,16 +48,18 @@ void print_report(const VerifyReport& report, const VerifyArguments& arguments,
                             report.wrong.size(), report.missing_pieces));
 }
 
-// Fetches what is wrong again, from the peers.
-int repair(const VerifyReport& report, const VerifyArguments& arguments, Context& context) {
-  const auto plan = forget_pieces(arguments.directory, report.wrong_pieces);
-  if (!plan) return report_error(context, plan.error());
+// Hashes what the directory holds, and fetches what is wrong or lost. The bytes that came.
+Result<std::uint64_t> repair(const VerifyArguments& arguments, Context& context) {
+  const auto held = held_selection(arguments.directory);
+  if (!held) return std::unexpected(held.error());
   const auto node = Node::start(node_options(context, arguments.state, arguments.network));
-  if (!node) return report_error(context, node.error());
-  const auto fetch = (*node)->fetch(Ticket{.id = plan->model, .peers = {}},
+  if (!node) return std::unexpected(node.error());
+  const auto fetch = (*node)->fetch(Ticket{.id = held->model, .peers = {}},
                                     {.directory = arguments.directory,
-                                     .selection = plan->selection,
+                                     .selection = held->selection,
+                                     .recheck = true,
                                      .peers = arguments.peers,
+                                     .stall_timeout = arguments.stall_timeout,
                                      .on_progress = [&context](const FetchProgress& progress) {
                                        context.terminal.status(fetch_status(progress));
                                      }});
@@ -60,26 +67,35 @@ int repair(const VerifyReport& report, const VerifyArguments& arguments, Context
   const auto done = fetch->wait();
   context.signals.forget_callbacks();
   context.terminal.end_status();
-  if (!done) return report_end(context, done.error());
-  context.terminal.note(fmt::format("repaired: {} fetched in {}", bytes_text(done->fetched_bytes),
-                                    seconds_text(done->seconds)));
-  return kExitDone;
+  if (!done) return std::unexpected(done.error());
+  const std::uint64_t bytes = done->fetched_bytes + done->copied_bytes;
+  context.terminal.note(fmt::format("repaired: {} brought anew, {} of them from this machine",
+                                    bytes_text(bytes), bytes_text(done->copied_bytes)));
+  return bytes;
 }
 
 int run(const VerifyArguments& arguments, Context& context) {
-  if (arguments.repair && arguments.peers.empty()) {
-    return report_error(
-        context, {Errc::kUsage, "--repair needs a node that has the model: add --peer HOST:PORT"});
+  std::optional<std::uint64_t> repaired_bytes;
+  if (arguments.repair) {
+    if (arguments.peers.empty()) {
+      return report_error(
+          context,
+          {Errc::kUsage, "--repair needs a node that has the model: add --peer HOST:PORT"});
+    }
+    const auto repaired = repair(arguments, context);
+    if (!repaired) return report_end(context, repaired.error());
+    repaired_bytes = *repaired;
   }
   const auto report = verify_directory(arguments.directory, arguments.state.path(), arguments.full);
   if (!report) return report_error(context, report.error());
-  print_report(*report, arguments, context.terminal);
+  print_report(*report, arguments, repaired_bytes, context.terminal);
   if (report->wrong.empty()) return kExitDone;
-  if (arguments.repair) return repair(*report, arguments, context);
-  context.terminal.note("To repair it: `shardswarm verify " + shell_line({arguments.directory}) +
-                        " --repair --peer HOST:PORT`, with the address of a node that serves the "
-                        "model. A directory that was indexed and not fetched is repaired by "
-                        "copying the right files there.");
+  if (!arguments.repair) {
+    context.terminal.note("To repair it: `shardswarm verify " + shell_line({arguments.directory}) +
+                          " --repair --peer HOST:PORT`, with the address of a node that serves "
+                          "the model. A directory that was indexed and not fetched is repaired by "
+                          "copying the right files there.");
+  }
   return kExitWrong;
 }
 
@@ -99,7 +115,7 @@ CommandSpec verify_command() {
                    .group = heading::kDirectory,
                    .set = into(arguments->full)},
                   {.names = "--repair",
-                   .text = "Fetch what is wrong again, from the peers named with --peer",
+                   .text = "Fetch what is wrong again from the peers, then check",
                    .group = heading::kDirectory,
                    .set = into(arguments->repair)},
                   {.names = "--peer",
@@ -108,6 +124,12 @@ CommandSpec verify_command() {
                    .group = heading::kNetwork,
                    .set = into(arguments->peers),
                    .list = true},
+                  {.names = "--stall-timeout",
+                   .value = "DURATION",
+                   .text = "How long a repair waits when nothing comes (default: 60s)",
+                   .group = heading::kNetwork,
+                   .set = timeout(arguments->stall_timeout, std::chrono::milliseconds(100)),
+                   .rare = true},
                   json_option(arguments->json, "One JSON object")},
       .examples = {{"shardswarm verify ./llama", "After a disk gave errors"},
                    {"shardswarm verify ./llama --repair --peer node7:7000",

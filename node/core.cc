@@ -85,7 +85,9 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
   end_receive(*link, true);
   if (link->upload_busy) --busy_uploads_;
   if (!link->error && error) link->error = std::move(error);
-  const std::string why = link->error ? link->error->message : "it closed the connection";
+  const std::string why = link->error                 ? link->error->message
+                          : !link->closed_why.empty() ? "closed here: " + link->closed_why
+                                                      : "it closed the connection";
   for (auto& [key, at] : link->models) {
     Model* model = find_model(key);
     if (model == nullptr) continue;
@@ -161,6 +163,7 @@ ModelKey Core::model_of(ConnectionId connection, Channel channel) const {
 void Core::close_link(Link& link, CloseReason reason, std::string_view text) {
   if (link.close_asked) return;
   link.close_asked = true;
+  link.closed_why = text;
   count_neighbour(link);
   link.session.close(reason, text);
   output_ready_.insert(link.id);

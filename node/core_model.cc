@@ -105,6 +105,15 @@ ModelStatus Core::status(ModelKey key) const {
   status.peers = static_cast<std::uint32_t>(
       std::count_if(model->tallies.begin(), model->tallies.end(),
                     [](const auto& entry) { return entry.second.connections > 0; }));
+  if (model->state != Model::State::kActive) {
+    // Nobody is introduced yet; a peer that opened the model has it.
+    status.peers = static_cast<std::uint32_t>(
+        std::count_if(links_.begin(), links_.end(), [key](const auto& entry) {
+          const auto at = entry.second.models.find(key);
+          return at != entry.second.models.end() &&
+                 entry.second.session.peer_opened(at->second.channel);
+        }));
+  }
   status.last_progress = model->last_progress;
   status.gives_up_at = model->stalled_at();
   if (status.peers == 0) {

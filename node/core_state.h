@@ -182,10 +182,11 @@ struct Core::Link {
   std::optional<Hello> hello;  // Ready was seen
   std::optional<Error> error;  // why it ends
   bool close_asked = false;
-  bool near = true;       // of our own site
-  bool counted = false;   // in Core::neighbours_
-  bool visiting = false;  // there is no room for it (node/neighbours.h)
-  bool told = false;      // of a visiting one: it knows of others now
+  std::string closed_why;  // of a connection that this node closes
+  bool near = true;        // of our own site
+  bool counted = false;    // in Core::neighbours_
+  bool visiting = false;   // there is no room for it (node/neighbours.h)
+  bool told = false;       // of a visiting one: it knows of others now
   Time since{};
   Time ready_at{};  // HELLO came
   Time last_received{};

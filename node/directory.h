@@ -14,8 +14,8 @@
 #include "piece/outline.h"
 #include "piece/selection.h"
 #include "piece/selection_text.h"
+#include "storage/held_selection.h"
 #include "storage/indexer.h"
-#include "storage/repair.h"
 #include "storage/store.h"
 
 namespace shardswarm {

@@ -166,6 +166,7 @@ struct FetchOptions {
   std::optional<Layout> layout;  // nothing: as the directory is; else original or compact
   FetchOrder order = FetchOrder::kRarest;
   bool reuse = true;               // take equal pieces from other directories of this machine
+  bool recheck = false;            // hash what is here again and bring what is wrong
   std::vector<std::string> peers;  // beside the ticket's
   std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable
   std::function<void(const FetchProgress&)> on_progress;  // about ten times a second

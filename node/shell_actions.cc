@@ -48,6 +48,7 @@ void Shell::carry_out(action::ManifestReady&& a) {
       .step = HoldingStep{.drop = false, .selection = fetch->options.selection},
       .state_directory = options_.state_directory,
       .reuse = fetch->options.reuse,
+      .recheck = fetch->options.recheck,
       .cancel = &fetch->cancel_opening};
   opening_->post([this, fetch, manifest, target, resolved] {
     auto opened = std::make_shared<Result<std::shared_ptr<Store>>>(

@@ -197,7 +197,6 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
     ++report.pieces;
     report.bytes += checks[i].place.length;
     const auto part = placement.part(checks[i].piece);
-    const std::size_t wrong_before = report.wrong.size();
     if (!checked[i].ok) {
       report.wrong.push_back(describe_piece(manifest, placement, checks[i].piece) +
                              ": does not match its digest");
@@ -206,7 +205,6 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
       report.wrong.push_back(describe_piece(manifest, placement, checks[i].piece) + ": " +
                              placement.file(part->file).path + " has other bytes of it");
     }
-    if (report.wrong.size() > wrong_before) report.wrong_pieces.push_back(checks[i].piece);
   }
   report.missing_pieces = manifest.piece_count() - opened->ledger.recorded.count();
   return report;

@@ -63,6 +63,9 @@ class Store {
     // further directories to copy from. Empty: there is none.
     std::filesystem::path state_directory;
     bool reuse = false;
+    // No recorded file is believed to be unchanged: all that is here is hashed again, what is wrong
+    // counts as missing, and headers are written again. Finds rot, which keeps sizes and times.
+    bool recheck = false;
     const std::atomic<bool>* cancel = nullptr;  // set: ends soon with kCancelled
   };
   // A directory to fetch into: created if missing, locked (kBusy), refused if it holds another
@@ -141,9 +144,8 @@ class Store {
 struct VerifyReport {
   std::uint64_t pieces = 0;  // checked
   std::uint64_t bytes = 0;
-  std::uint64_t missing_pieces = 0;      // not here (partial directory): not an error
-  std::vector<std::string> wrong;        // one line each: file, tensor, piece, what is wrong
-  std::vector<PieceIndex> wrong_pieces;  // of these, the pieces: forget_pieces() repairs them
+  std::uint64_t missing_pieces = 0;  // not here (partial directory): not an error
+  std::vector<std::string> wrong;    // one line each: file, tensor, piece, what is wrong
 };
 // Re-checks every present piece of a fetched or indexed directory: XXH3 against the ledger, or
 // SHA-256 against the manifest with `full`. Reads only.

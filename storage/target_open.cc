@@ -44,6 +44,7 @@ Result<std::shared_ptr<Store>> TargetStore::open(StorageEnvironment environment,
   store->meta_ = options.directory / kMetaDirName;
   store->state_directory_ = options.state_directory;
   store->cancel_ = options.cancel;
+  store->recheck_ = options.recheck;
   LedgerContent content;
   auto opened = store->take_directory(options);
   if (opened) opened = store->decide_layout(options, selection);
@@ -259,6 +260,9 @@ Result<void> TargetStore::open_ledger(LedgerContent& content) {
         Ledger::open(meta_ / "ledger", manifest_->piece_count(), placement_.file_count(), content);
     if (!opened) return std::unexpected(opened.error());
     ledger_ = std::move(*opened);
+  }
+  for (std::optional<FileIdentity>& file : content.files) {
+    if (recheck_ && file) file->inode = 0;  // which no file has: it counts as changed
   }
   recorded_ = content.files;
   if (layout_ == Layout::kCompact) forget_moved(content);

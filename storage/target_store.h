@@ -146,6 +146,7 @@ class TargetStore final : public DirectoryStore {
   bool fresh_ = false;                                 // there was no .shardswarm/ before
   bool made_ = false;                                  // there was no directory before
   const std::atomic<bool>* cancel_ = nullptr;          // of the opening
+  bool recheck_ = false;                               // of the opening: no file is unchanged
 
   Verifier verifier_{environment_.workers};
   std::vector<PieceRecord> unsynced_;  // written, to be recorded

@@ -31,6 +31,7 @@ TEST(TimeLeftText, IsShortWhateverItIs) {
 TEST(Table, AlignsItsColumns) {
   EXPECT_EQ(table({{"name", "bytes"}, {"a", "12"}, {"long name", "3"}}),
             "name       bytes\na             12\nlong name      3\n");
+  EXPECT_EQ(table({{"a\nforged  row"}, {"\x1b[2J"}}), "a\\nforged  row\n\\x1b[2J\n");
 }
 
 }  // namespace

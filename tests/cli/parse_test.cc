@@ -85,9 +85,19 @@ TEST_F(ParseTest, SetsWhatTheArgumentsSay) {
   EXPECT_FALSE(json_);
 }
 
-TEST_F(ParseTest, AnEmptyValueIsAValue) {
-  EXPECT_EQ(parsed({"fetch", "T", "--tensors", ""}), "fetch");
-  EXPECT_EQ(tensors_, (std::vector<std::string>{""}));
+TEST_F(ParseTest, ValuesMayBeEmptyAndLookLikeOptions) {
+  EXPECT_EQ(parsed({"fetch", "--tensors", "", "T", "--tensors=", "--tensors=-x", "--tensors",
+                    "--help", "d"}),
+            "fetch");
+  EXPECT_EQ(tensors_, (std::vector<std::string>{"", "", "-x", "--help"}));
+  EXPECT_EQ(ticket_, "T");
+  EXPECT_EQ(directory_, "d");
+}
+
+TEST_F(ParseTest, BehindTwoDashesNothingIsAnOption) {
+  EXPECT_EQ(parsed({"fetch", "--json", "--", "--help", "-d"}), "fetch");
+  EXPECT_EQ(ticket_, "--help");
+  EXPECT_EQ(directory_, "-d");
 }
 
 TEST_F(ParseTest, CommandsOfTwoWords) {
@@ -107,10 +117,20 @@ TEST_F(ParseTest, SaysWhatWasMeant) {
   EXPECT_NE(parsed({}).find("name a command"), std::string::npos);
 }
 
-TEST_F(ParseTest, RefusesWhatDoesNotGoTogether) {
-  EXPECT_TRUE(parsed({"fetch", "T", "--io", "posix", "--json"}).starts_with("error: "));
-  EXPECT_TRUE(parsed({"fetch", "T", "--io", "posix", "--io", "uring"}).starts_with("error: "));
-  EXPECT_TRUE(parsed({"fetch", "T", "--io"}).starts_with("error: "));
+TEST_F(ParseTest, SaysWhatIsWrongWithAnOption) {
+  const auto says = [this](const std::vector<std::string>& arguments, std::string_view what) {
+    const std::string text = parsed(arguments);
+    EXPECT_TRUE(text.starts_with("error: ")) << text;
+    EXPECT_NE(text.find(what), std::string::npos) << text;
+  };
+  says({"fetch", "T", "--io", "posix", "--json"}, "--json and --io do not go together");
+  says({"fetch", "T", "--io", "posix", "--io", "uring"}, "--io: is given twice");
+  says({"fetch", "T", "--io"}, "--io needs a value: ENGINE");
+  says({"fetch", "T", "--json=maybe"}, "--json takes no value");
+  says({"fetch", "T", "--verbose=9000000000000000"}, "--verbose takes no value");
+  says({"--versoin"}, "did you mean '--version'?");
+  says({"--io", "posix", "fetch"}, "options stand behind the command");
+  says({"fetch", "T", "d", std::string(500, 'x')}, "x...'");
 }
 
 TEST_F(ParseTest, HelpAndVersion) {

@@ -36,7 +36,7 @@ TEST(FetchStatus, WithoutAPeerItSaysWhomItLostAndWhenItGivesUp) {
   EXPECT_EQ(status.state,
             "waiting for a peer (last: 10.0.0.5:7000, lost 8 s ago: it closed the connection; "
             "giving up in 52 s)");
-  EXPECT_EQ(status.short_state, "no peer, 52 s left");
+  EXPECT_EQ(status.short_state, "no peer, giving up in 52 s");
   EXPECT_EQ(status.rate, "");  // it would only fall
   EXPECT_LT(seconds_left(progress), 0);
 }

@@ -37,14 +37,21 @@ TEST(StatusLine, NeverReachesTheLastColumn) {
 TEST(StatusLine, ALongStateGivesWayToItsShortForm) {
   const Status waiting{.fraction = 0.5,
                        .state = "waiting for a peer (last: 10.0.0.5:7000; giving up in 52 s)",
-                       .short_state = "no peer, 52 s left",
+                       .short_state = "no peer, giving up in 52 s",
                        .time_left = "",
                        .rate = "",
                        .amount = "",
                        .peers = "0 peers"};
   EXPECT_EQ(status_line(waiting, 80),
             " 50 %  waiting for a peer (last: 10.0.0.5:7000; giving up in 52 s)  0 peers");
-  EXPECT_EQ(status_line(waiting, 40), " 50 %  no peer, 52 s left  0 peers");
+  EXPECT_EQ(status_line(waiting, 40), " 50 %  no peer, giving up in 52 s");
+}
+
+TEST(StatusLine, AShortFormIsCutOffWhereItDoesNotFit) {
+  const Status waiting{.fraction = 0.5,
+                       .state = "waiting for a peer (giving up in 52 s)",
+                       .short_state = "no peer, giving up in 52 s"};
+  EXPECT_EQ(status_line(waiting, 25), " 50 % no peer, giving up");
 }
 
 TEST(StatusLine, AHundredPercentIsSaidOnlyWhenAllIsHere) {

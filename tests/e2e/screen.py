@@ -46,7 +46,8 @@ class Screen:
         deadline = time.monotonic() + seconds
         with self.came:
             while True:
-                for line in self.shown():
+                whole = self.shown()
+                for line in whole if not self.reader.is_alive() else whole[:-1]:
                     if re.search(pattern, line):
                         return line
                 left = deadline - time.monotonic()
@@ -67,10 +68,19 @@ class Screen:
         return [line for line in re.split(r"[\r\n]+", text) if line]
 
     def left(self):
-        """The lines that stand there at the end: a carriage return begins a line anew."""
-        lines = []
-        for line in self.raw.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
-            erased = re.split(r"\r\x1b\[K", line)[-1]
-            parts = re.sub(r"\x1b\[[0-9;]*[mK]", "", erased).split("\r")
-            lines.append(parts[-1])
+        """The lines that stand there at the end: what is written over another text covers it."""
+        lines, row, at = [], [], 0
+        text = self.raw.decode("utf-8", "replace")
+        for token in re.findall(r"\x1b\[[0-9;]*[a-zA-Z]|.", text, flags=re.S):
+            if token == "\n":
+                lines.append("".join(row).rstrip())
+                row, at = [], 0
+            elif token == "\r":
+                at = 0
+            elif token == "\x1b[K":
+                del row[at:]
+            elif not token.startswith("\x1b"):
+                row[at:at + 1] = [token]
+                at += 1
+        lines.append("".join(row).rstrip())
         return [line for line in lines if line]

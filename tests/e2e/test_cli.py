@@ -131,40 +131,64 @@ class ContractTest(CliTest):
 
     def test_verify_repairs_rot_from_a_peer(self):
         source = self.checkpoint(size="16MiB", layers=4, files=2)
+        (source / "extra").mkdir()
+        (source / "extra" / "vocabulary.bin").write_bytes(os.urandom(50_000))
+        self.assertEqual(self.run_command("index", source).code, 0)
         _, ticket = self.seed(source)
-        for name, flags in (("whole", ()), ("part", ("--layers", "1-2")),
-                            ("dropped", ("--layers", "0-2"))):
+        peer = ("--peer", peer_of(ticket))
+        q_proj = "*.layers.1.*q_proj.weight:0/2"
+        for name, steps in (("whole", ((),)), ("part", (("--layers", "1-2"),)),
+                            ("mirror", (("--layers", "1", "--layout", "mirror"),)),
+                            ("sliced", (("--layers", "1", "--slice", q_proj), ("--layers", "2"))),
+                            ("dropped", (("--layers", "0-2"), "drop")),
+                            ("file", (("--layers", "0", "--files", "extra/*"), ("--layers", "1")))):
             with self.subTest(name):
+                # Another machine than the source's: nothing is taken from other directories.
+                self.env["XDG_STATE_HOME"] = str(self.dir / f"machine of {name}")
                 copy = self.dir / name
-                self.fetch(ticket, copy, *flags)
-                if name == "dropped":
-                    self.assertEqual(self.run_command("drop", copy, "--layers", "0").code, 0)
+                for step in steps:
+                    if step == "drop":
+                        self.assertEqual(self.run_command("drop", copy, "--layers", "0").code, 0)
+                    else:
+                        self.fetch(ticket, copy, *step)
                 before = tree(copy)
-                victim = sorted(copy.glob("*.safetensors"))[0]
-                self.rot(victim)
-                self.rot(copy / "config.json", -2)
+                files = sorted(copy.glob("*.safetensors"))
+                if name != "mirror":            # where the last bytes are a hole
+                    self.rot(files[0])
+                self.rot(files[-1], at=20)      # a header, which no piece covers
+                self.rot(copy / "config.json", at=-2)
+                if name == "file":
+                    self.rot(copy / "extra" / "vocabulary.bin")
                 ended = self.run_command("verify", copy)
                 self.assertEqual(ended.code, 4, ended.stderr)
                 self.assertIn("--repair --peer", ended.stderr)
                 self.assert_refused(self.run_command("verify", copy, "--repair"), 2, "--peer")
-                ended = self.run_command("verify", copy, "--repair", "--peer", peer_of(ticket))
+                # A repair that fails is no repair, however often it is tried.
+                for _ in range(2):
+                    failed = self.run_command("verify", copy, "--repair", "--peer", NOBODY,
+                                              "--stall-timeout", "500ms")
+                    self.assertNotEqual(failed.code, 0)
+                ended = self.run_command("verify", copy, "--repair", "--json", *peer)
                 self.assertEqual(ended.code, 0, ended.stderr)
-                self.assertIn("repaired: ", ended.stderr)
+                self.assertGreater(json.loads(ended.stdout)["repaired_bytes"], 0)
                 self.assertEqual(tree(copy), before)
-                self.assertEqual(self.run_command("verify", copy, "--full").code, 0)
-                ended = self.run_command("verify", copy, "--repair", "--peer", peer_of(ticket))
-                self.assertEqual(ended.code, 0, ended.stderr)
-                self.assertNotIn("repaired", ended.stderr)
+                ended = self.run_command("verify", copy, "--full", "--repair", "--json", *peer)
+                self.assertEqual((ended.code, json.loads(ended.stdout)["repaired_bytes"]), (0, 0))
+
+    def test_verify_says_where_there_is_nothing_to_repair(self):
+        source = self.checkpoint(size="4MiB", layers=2)
+        self.run_command("index", source)
+        ended = self.run_command("verify", source, "--repair", "--peer", NOBODY)
+        self.assert_refused(ended, 1, "nothing was fetched into")
 
     @staticmethod
     def rot(path, at=-1):
         """Changes a byte as a disk would: size and times stay."""
         times = os.stat(path)
+        data = bytearray(path.read_bytes())
+        data[at] ^= 1
         with open(path, "r+b") as file:
-            file.seek(at, 2)
-            byte = file.read(1)
-            file.seek(at, 2)
-            file.write(bytes([byte[0] ^ 1]))
+            file.write(data)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     def test_seed_waits_and_ends_cleanly_at_a_signal(self):

@@ -1,0 +1,25 @@
+// How much of what is wanted this machine holds already: for a dry run, which moves nothing.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "piece/manifest.h"
+#include "piece/piece_set.h"
+#include "storage/reuse.h"
+
+namespace shardswarm {
+
+struct LocalBytes {
+  std::uint64_t in_directory = 0;  // of the wanted pieces, in the directory to fetch into
+  std::uint64_t elsewhere = 0;     // of the others, in further directories of this machine
+};
+
+// Counts them as this machine's records say; no piece is read. A fetch looks at files that changed
+// and may find more or less. `query.not_here` is the directory to fetch into. With `reuse` further
+// directories count, as far as the piece lists of `manifest` are known. Blocks; not to be called on
+// one of the environment's workers.
+LocalBytes count_local_bytes(const StorageEnvironment& environment, const ReuseQuery& query,
+                             bool reuse, const Manifest& manifest, const PieceSet& wanted);
+
+}  // namespace shardswarm
