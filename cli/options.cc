@@ -50,8 +50,8 @@ void add_state(CommandSpec& command, State& state) {
 void add_trust(CommandSpec& command, Network& network) {
   command.options.push_back({.names = "--key",
                              .value = "FILE",
-                             .text = "The cluster key (default: $SHARDSWARM_KEY, then "
-                                     "~/.config/shardswarm/cluster.key)",
+                             .text = "The cluster key, or a file that holds it (default: "
+                                     "$SHARDSWARM_KEY, then ~/.config/shardswarm/cluster.key)",
                              .group = heading::kTrust,
                              .set = into(network.key)});
   command.options.push_back(
@@ -69,11 +69,13 @@ void add_network(CommandSpec& command, Network& network) {
   };
   add({.names = "--listen",
        .value = "HOST:PORT",
-       .text = "The address to listen on",
+       .text = "The address to listen on: HOST:PORT, HOST or :PORT (default: all addresses, the "
+               "first free port of 17976 to 17991)",
        .set = into(network.listen)});
   add({.names = "--advertise",
        .value = "HOST:PORT",
-       .text = "An address to tell others instead of the listening one",
+       .text = "An address to tell others instead of the listening one; HOST alone means the port "
+               "that is listened on",
        .set = into(network.advertise),
        .list = true});
   add({.names = "--site",
@@ -215,7 +217,7 @@ NodeOptions node_options(Context& context, const State& state, const Network& ne
   options.listen = network.listen;
   options.advertise = network.advertise;
   options.site = network.site;
-  options.key_file = network.key;
+  options.key = network.key;
   options.insecure = network.insecure;
   options.kernel_tls = !network.no_kernel_tls;
   options.share = !network.no_share;

@@ -9,38 +9,146 @@
 #include <array>
 #include <charconv>
 #include <memory>
+#include <utility>
+
+#include "piece/limits.h"
+#include "piece/text.h"
+#include "wire/frame.h"
 
 namespace shardswarm {
+namespace {
+
+static_assert(kAddressesMax == limits::kHelloAddressesMax);
+
+constexpr std::size_t kShownBytesMax = 80;
+
+std::unexpected<Error> bad_address(std::string_view text, std::string_view why) {
+  return fail(Errc::kUsage, "'" + printable(text.substr(0, kShownBytesMax)) + "' " +
+                                std::string(why) +
+                                ": write HOST:PORT, as 10.0.0.1:17976 or [fd00::1]:17976");
+}
+
+// The brackets as a ticket writes them, so that no shell takes them for a pattern.
+std::string with_brackets(std::string_view text) {
+  std::string plain(text);
+  for (const auto& [escape, bracket] : std::to_array<std::pair<std::string_view, char>>(
+           {{"%5B", '['}, {"%5b", '['}, {"%5D", ']'}, {"%5d", ']'}})) {
+    for (std::size_t at = 0; (at = plain.find(escape, at)) != std::string::npos;) {
+      plain.replace(at, escape.size(), 1, bracket);
+    }
+  }
+  return plain;
+}
+
+// The characters between which a ticket's addresses stand, and those that shells or terminals obey.
+bool valid_host(std::string_view host) {
+  return std::ranges::all_of(host, [](char c) {
+    return c > ' ' && c < 0x7f && std::string_view("/,?#@[]&'\"\\`$").find(c) == std::string::npos;
+  });
+}
+
+HostKind kind_of_v4(std::uint32_t address) {
+  if (address == 0) return HostKind::kWildcard;
+  if (address >> 24 == 127) return HostKind::kLoopback;
+  if (address >> 28 == 0xe || address == 0xffffffff) return HostKind::kManyMachines;
+  return HostKind::kUnicast;
+}
+
+HostKind kind_of_v6(const in6_addr& address) {
+  if (IN6_IS_ADDR_V4MAPPED(&address)) {
+    const auto* bytes = static_cast<const std::uint8_t*>(address.s6_addr) + 12;
+    return kind_of_v4(std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 |
+                      std::uint32_t{bytes[2]} << 8 | bytes[3]);
+  }
+  if (IN6_IS_ADDR_UNSPECIFIED(&address)) return HostKind::kWildcard;
+  if (IN6_IS_ADDR_LOOPBACK(&address)) return HostKind::kLoopback;
+  if (IN6_IS_ADDR_LINKLOCAL(&address)) return HostKind::kLinkLocal;
+  if (IN6_IS_ADDR_MULTICAST(&address)) return HostKind::kManyMachines;
+  return HostKind::kUnicast;
+}
+
+}  // namespace
+
+Result<TypedAddress> parse_typed_address(std::string_view text) {
+  if (text.size() > limits::kAddressBytesMax) {
+    return bad_address(text, "… is longer than an address can be");
+  }
+  const std::string plain = with_brackets(text);
+  std::string_view host = plain;
+  std::optional<std::string_view> port_text;
+  if (plain.starts_with('[')) {
+    const std::size_t close = plain.find(']');
+    if (close == std::string::npos || close < 2) return bad_address(text, "is not an address");
+    host = host.substr(1, close - 1);
+    const std::string_view rest = std::string_view(plain).substr(close + 1);
+    if (host.find(':') == std::string_view::npos || (!rest.empty() && rest.front() != ':')) {
+      return bad_address(text, "is not an address");
+    }
+    if (!rest.empty()) port_text = rest.substr(1);
+  } else if (const std::size_t colon = host.find(':'); colon != std::string_view::npos) {
+    port_text = host.substr(colon + 1);
+    host = host.substr(0, colon);
+    if (port_text->find(':') != std::string_view::npos) {
+      return bad_address(text, "is not an address (an IPv6 address stands in brackets)");
+    }
+  }
+  if (!valid_host(host) || (host.empty() && !port_text)) {
+    return bad_address(text, "is not an address");
+  }
+  TypedAddress typed{.host = std::string(host), .port = std::nullopt};
+  if (port_text) {
+    std::uint16_t port = 0;
+    const char* end = port_text->data() + port_text->size();
+    const auto parsed = std::from_chars(port_text->data(), end, port);
+    if (parsed.ec != std::errc{} || parsed.ptr != end) {
+      return bad_address(text, "has no port between 0 and 65535");
+    }
+    typed.port = port;
+  }
+  return typed;
+}
 
 Result<HostPort> parse_host_port(std::string_view text) {
-  const auto bad = [&] {
-    return fail(Errc::kUsage,
-                "'" + std::string(text) +
-                    "' is no address: write HOST:PORT, as 10.0.0.1:7000 or [::1]:7000");
-  };
-  const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return bad();
-  std::string_view host = text.substr(0, colon);
-  const std::string_view port_text = text.substr(colon + 1);
-  if (!host.empty() && host.front() == '[') {
-    if (host.size() < 3 || host.back() != ']') return bad();
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string_view::npos) {
-    return bad();
+  auto typed = parse_typed_address(text);
+  if (!typed) return std::unexpected(typed.error());
+  if (!typed->port) return bad_address(text, "has no port");
+  return HostPort{std::move(typed->host), *typed->port};
+}
+
+Result<std::string> parse_dialable(std::string_view text) {
+  const auto typed = parse_typed_address(text);
+  if (!typed) return std::unexpected(typed.error());
+  if (typed->host.empty()) return bad_address(text, "names no host");
+  if (typed->port == 0) return bad_address(text, "has port 0, which nobody can dial");
+  switch (kind_of_host(typed->host)) {
+    case HostKind::kWildcard:
+      return bad_address(text, "means every address of a machine, and nobody can dial that");
+    case HostKind::kManyMachines:
+      return bad_address(text, "is a multicast or broadcast address, and nobody can dial that");
+    default:
+      return join_host_port(typed->host, typed->port.value_or(kDefaultPort));
   }
-  std::uint16_t port = 0;
-  const char* end = port_text.data() + port_text.size();
-  const auto parsed = std::from_chars(port_text.data(), end, port);
-  if (parsed.ec != std::errc{} || parsed.ptr != end) return bad();
-  const bool printable =
-      std::all_of(host.begin(), host.end(), [](char c) { return c > ' ' && c < 0x7f; });
-  if (!printable) return bad();
-  return HostPort{std::string(host), port};
 }
 
 std::string join_host_port(std::string_view host, std::uint16_t port) {
   const bool v6 = host.find(':') != std::string_view::npos;
   return (v6 ? "[" + std::string(host) + "]" : std::string(host)) + ":" + std::to_string(port);
+}
+
+HostKind kind_of_host(std::string_view host) {
+  const std::string name(host.substr(0, host.find('%')));  // without an IPv6 address's interface
+  in6_addr v6{};
+  if (::inet_pton(AF_INET6, name.c_str(), &v6) == 1) return kind_of_v6(v6);
+  // inet_aton takes what resolvers take for a number, too: "0", "127.1", "0x7f000001".
+  in_addr v4{};
+  if (::inet_aton(name.c_str(), &v4) == 1) return kind_of_v4(ntohl(v4.s_addr));
+  return is_localhost(name) ? HostKind::kLoopback : HostKind::kName;
+}
+
+bool is_localhost(std::string_view host) {
+  constexpr std::string_view kName = "localhost";
+  if (host.ends_with('.')) host.remove_suffix(1);
+  return std::ranges::equal(host, kName, [](char a, char b) { return (a | 0x20) == b; });
 }
 
 bool is_numeric_address(std::string_view text) {
@@ -60,21 +168,28 @@ std::vector<std::string> usable_addresses() {
   std::vector<std::string> loopback;
   for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next) {
     if (at->ifa_addr == nullptr || (at->ifa_flags & IFF_UP) == 0) continue;
-    const bool is_loopback = (at->ifa_flags & IFF_LOOPBACK) != 0;
+    const int family = at->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    const void* bytes = family == AF_INET
+                            ? static_cast<const void*>(
+                                  &reinterpret_cast<const sockaddr_in*>(at->ifa_addr)->sin_addr)
+                            : &reinterpret_cast<const sockaddr_in6*>(at->ifa_addr)->sin6_addr;
     std::array<char, INET6_ADDRSTRLEN> text{};
-    if (at->ifa_addr->sa_family == AF_INET) {
-      const auto* in = reinterpret_cast<const sockaddr_in*>(at->ifa_addr);
-      ::inet_ntop(AF_INET, &in->sin_addr, text.data(), text.size());
-      (is_loopback ? loopback : v4).emplace_back(text.data());
-    } else if (at->ifa_addr->sa_family == AF_INET6) {
-      const auto* in = reinterpret_cast<const sockaddr_in6*>(at->ifa_addr);
-      if (IN6_IS_ADDR_LINKLOCAL(&in->sin6_addr)) continue;
-      ::inet_ntop(AF_INET6, &in->sin6_addr, text.data(), text.size());
-      (is_loopback ? loopback : v6).emplace_back(text.data());
+    ::inet_ntop(family, bytes, text.data(), text.size());
+    const HostKind kind = kind_of_host(text.data());
+    if (kind == HostKind::kLinkLocal) continue;
+    // Addresses of the loopback interface beyond 127.0.0.0/8 are the machine's own: routers of
+    // data centres announce them.
+    if (kind == HostKind::kLoopback) {
+      loopback.emplace_back(text.data());
+    } else {
+      (family == AF_INET ? v4 : v6).emplace_back(text.data());
     }
   }
   v4.insert(v4.end(), v6.begin(), v6.end());
-  return v4.empty() ? loopback : v4;
+  if (v4.empty()) v4 = std::move(loopback);
+  if (v4.size() > kAddressesMax) v4.resize(kAddressesMax);
+  return v4;
 }
 
 }  // namespace shardswarm

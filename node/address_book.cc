@@ -39,12 +39,13 @@ void AddressBook::move(Entry& entry, State state, Time due) {
   if (state == State::kDialing) ++dialing_;
 }
 
-void AddressBook::add_given(const std::string& address, Time now) {
+void AddressBook::add_given(const std::string& address, Time now, std::uint32_t node) {
   const auto [it, added] =
-      entries_.try_emplace(address, Entry{.given = true, .due = now, .error = {}});
+      entries_.try_emplace(address, Entry{.given = true, .node = node, .due = now, .error = {}});
   if (added) {
     idle_dues_.insert(now);
   } else if (!std::exchange(it->second.given, true)) {
+    it->second.node = node;
     leave_told(*it);
   }
 }
@@ -219,13 +220,19 @@ void AddressBook::never(const std::string& address) {
 }
 
 std::optional<Error> AddressBook::all_given_refused() const {
-  const bool hopeless = std::all_of(entries_.begin(), entries_.end(), [](const auto& named) {
-    const Entry& entry = named.second;
-    return !entry.given || entry.state == State::kNever ||
-           (entry.error &&
-            (entry.error->code == Errc::kRefused || entry.error->code == Errc::kVersion));
-  });
-  return hopeless ? all_given_failed() : std::nullopt;
+  if (!all_given_failed()) return std::nullopt;
+  const Entry* latest = nullptr;
+  std::map<std::uint32_t, bool> refused;  // nodes of several addresses
+  for (const auto& [address, entry] : entries_) {
+    if (!entry.given || entry.state == State::kNever) continue;
+    const bool hopeless =
+        entry.error->code == Errc::kRefused || entry.error->code == Errc::kVersion;
+    if (entry.node == 0 && !hopeless) return std::nullopt;
+    refused[entry.node] = refused[entry.node] || hopeless;
+    if (hopeless && (latest == nullptr || entry.failed_at > latest->failed_at)) latest = &entry;
+  }
+  const bool each = std::ranges::all_of(refused, [](const auto& node) { return node.second; });
+  return each && latest != nullptr ? std::optional(*latest->error) : std::nullopt;
 }
 
 std::optional<Error> AddressBook::all_given_failed() const {

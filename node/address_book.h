@@ -23,7 +23,8 @@ class AddressBook {
  public:
   using Random = std::mt19937_64;
 
-  void add_given(const std::string& address, Time now);
+  // `node`: addresses with the same number are those of one node; 0: of a node that has no other.
+  void add_given(const std::string& address, Time now, std::uint32_t node = 0);
   // `teller`: who told of it. Of one teller 512 are kept, in all 4096. Beyond that a new one takes
   // the place of one of this teller, or in a full book of the teller that fills most of it: of one
   // that failed again after it was left alone, else of the oldest that was never tried. If there is
@@ -57,7 +58,8 @@ class AddressBook {
   // The latest failure of a given address; nothing unless all given addresses failed the last time
   // they were tried and none is connected.
   std::optional<Error> all_given_failed() const;
-  // The same if each failed in a way that knocking again cannot mend (kRefused, kVersion).
+  // The latest of the failures that knocking again cannot mend (kRefused, kVersion), if each node
+  // that was given had one, and all its other addresses failed too.
   std::optional<Error> all_given_refused() const;
   // What a peer said that answered last that it is full, and so may have room later; of several,
   // the latest.
@@ -68,8 +70,9 @@ class AddressBook {
   // Small (56 bytes): a full book of them is most of what a node of a large swarm needs.
   struct Entry {
     bool given = false;
-    bool near = true;       // of our own site, as was told; given ones count as near
-    bool answered = false;  // ever
+    std::uint32_t node = 0;  // of given ones: as add_given() was told
+    bool near = true;        // of our own site, as was told; given ones count as near
+    bool answered = false;   // ever
     State state = State::kIdle;
     std::uint32_t failures = 0;  // in a row
     std::uint32_t refusals = 0;  // full() in a row

@@ -50,8 +50,8 @@ void Connection::start() {
   deadline_.expires_after(kHandshakeTimeout);
   deadline_.async_wait([self = shared_from_this()](asio::error_code ec) {
     if (ec || self->up_) return;
-    self->closed(self->error_.value_or(
-        Error{Errc::kUnreachable, "no handshake with " + self->address_ + " in 10 s"}));
+    self->closed(
+        self->error_.value_or(Error{Errc::kUnreachable, "it made no TLS handshake in 10 s"}));
   });
   handshake();
 }

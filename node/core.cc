@@ -67,13 +67,14 @@ void Core::add_connection(ConnectionId connection, std::string address, bool dia
 }
 
 void Core::dial_failed(const std::string& address, Error error, Time now) {
-  log(false, "cannot connect to " + address + ": " + error.message);
+  log(false, error.message);
   addresses_.failed(address, std::move(error), now);
 }
 
-void Core::remove_connection(ConnectionId connection, std::optional<Error> error, Time now) {
+std::optional<Error> Core::remove_connection(ConnectionId connection, std::optional<Error> error,
+                                             Time now) {
   const auto it = links_.find(connection);
-  if (it == links_.end()) return;
+  if (it == links_.end()) return std::nullopt;
   const auto entry = links_.extract(it);
   Link* const link = &entry->second;
   last_found_ = nullptr;
@@ -97,8 +98,8 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
     if (link->hello) {
       addresses_.disconnected(address, now);
     } else {
-      addresses_.failed(address,
-                        link->error.value_or(Error{Errc::kUnreachable, "closed by the peer"}), now);
+      const Errc code = link->error ? link->error->code : Errc::kUnreachable;
+      addresses_.failed(address, {code, address + ": " + why}, now);
     }
   }
   if (link->hello) {
@@ -108,6 +109,7 @@ void Core::remove_connection(ConnectionId connection, std::optional<Error> error
     }
   }
   if (link->error) log(false, "connection to " + link->address + " ended: " + link->error->message);
+  return link->hello ? std::nullopt : link->error;
 }
 
 std::array<std::span<std::byte>, 2> Core::receive_spans(ConnectionId connection) {

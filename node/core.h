@@ -154,7 +154,11 @@ class Core {
   Core& operator=(const Core&) = delete;
 
   // Before the first connection.
-  void set_listen_port(std::uint16_t port) { options_.hello.listen_port = port; }
+  // `advertised`: empty when peers are to take the address that they see.
+  void set_listening(std::uint16_t port, std::vector<std::string> advertised) {
+    options_.hello.listen_port = port;
+    options_.hello.advertised = std::move(advertised);
+  }
 
   // --- models ---
   // kBusy if this model is here already.
@@ -166,12 +170,17 @@ class Core {
     ManifestFetch::Until until = ManifestFetch::Until::kPieceLists;
     // Without progress for so long the fetch ends; for ten times as long while a peer is full.
     Duration stall_timeout{};
+    // While no peer was reached, the fetch ends after so long at the earliest.
+    Duration wait{};
     std::shared_ptr<const Manifest> kept;  // what this machine knows of it already; may be null
     FetchOrder order = FetchOrder::kRarest;
   };
   // kBusy if this model is here already; kUsage if `kept` tells that the selection does not fit.
   Result<ModelKey> add_fetch(FetchRequest request, Time now);
-  void add_address(const std::string& address, Time now);
+  // Addresses to dial, all of one node: where one of them is refused and the others do not answer,
+  // that node is given up.
+  void add_node(const std::vector<std::string>& addresses, Time now);
+  void add_address(const std::string& address, Time now) { add_node({address}, now); }
   // `wanted`: pieces that the store needs beside the selection's.
   void store_opened(ModelKey model, const PieceSet& have, const PieceSet& wanted, Time now);
   void fetch_failed(ModelKey model, Error error, Time now);
@@ -201,8 +210,11 @@ class Core {
   // --- connections ---
   void add_connection(ConnectionId connection, std::string address, bool dialed,
                       std::optional<NodeId> authenticated, Time now);
+  // The error's message names the address.
   void dial_failed(const std::string& address, Error error, Time now);
-  void remove_connection(ConnectionId connection, std::optional<Error> error, Time now);
+  // Returns why the connection ended if that was before the peer's HELLO.
+  std::optional<Error> remove_connection(ConnectionId connection, std::optional<Error> error,
+                                         Time now);
   // Whether there is such a connection still.
   bool has_connection(ConnectionId connection) const { return links_.contains(connection); }
   // Of several connections: first receive_spans() of all, without another call between them; then
@@ -390,6 +402,7 @@ class Core {
   std::vector<Action> actions_;
   std::uint64_t control_bytes_ = 0;
   std::uint32_t next_model_ = 1;
+  std::uint32_t next_given_node_ = 1;
   std::unique_ptr<Limits> limits_;
   FlatSet<ConnectionId> uploads_due_;                    // links that may be sent something further
   ConnectionId last_upload_;                             // whose turn was last

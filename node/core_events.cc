@@ -99,6 +99,8 @@ void Core::on(Link& link, event::Ready&& e, Time now) {
   if (link.visiting) remember(link, now);
   for (auto& [key, model] : models_) {
     if (!model->sharing) open_on(link, *model);
+    // The source that was waited for has all the time that it would have had at the start.
+    if (!model->reached && now < model->wait_until) model->last_progress = now;
   }
 }
 

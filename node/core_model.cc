@@ -41,7 +41,8 @@ Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
   model->fetching = true;
   model->stall_timeout = request.stall_timeout;
   model->order = request.order;
-  model->last_progress = now;
+  model->last_progress = model->started = now;
+  model->wait_until = now + request.wait;
   model->learning = std::make_unique<ManifestFetch>(id, std::move(request.selection), request.until,
                                                     key.value * kBlobRequestsPerFetch);
   if (request.kept) {
@@ -58,7 +59,12 @@ Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
   return key;
 }
 
-void Core::add_address(const std::string& address, Time now) { addresses_.add_given(address, now); }
+void Core::add_node(const std::vector<std::string>& addresses, Time now) {
+  for (const std::string& address : addresses) {
+    addresses_.add_given(address, now, next_given_node_);
+  }
+  ++next_given_node_;
+}
 
 void Core::remove_model(ModelKey key) {
   Model* model = find_model(key);
@@ -330,8 +336,13 @@ void Core::check_stalled(Model& model, Time now) {
       return;
     }
   }
+  // The clock does not run while the source is waited for.
+  if (links_.empty() && !model.reached) {
+    model.last_progress =
+        std::max(model.last_progress, std::min(now, model.wait_until - model.stall_timeout));
+  }
   if (now < model.stalled_at()) return;
-  const Duration waited = now - model.last_progress;
+  const Duration waited = now - (model.reached ? model.last_progress : model.started);
   const auto seconds =
       std::to_string(std::chrono::duration_cast<std::chrono::seconds>(waited).count());
   // Where some peer has the model, that another is full is not why nothing comes.

@@ -231,6 +231,8 @@ struct Core::Model {
   bool newcomers = false;  // neighbours that PEERS was not sent to
   Duration stall_timeout{};
   Time last_progress{};
+  Time started{};
+  Time wait_until{};                       // until then a source that is not up yet is waited for
   std::uint64_t blob_bytes_uncounted = 0;  // come since they last counted as progress
   Time patient_until{};                    // a peer is full: its room is waited for
   Time tell_due{};

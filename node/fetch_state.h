@@ -7,7 +7,9 @@
 #include <condition_variable>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "node/core.h"
 #include "node/progress_meter.h"
@@ -22,7 +24,8 @@ struct FetchState {
   Ticket ticket;
   FetchOptions options;
   Kind kind = Kind::kFetch;
-  std::shared_ptr<const Manifest> kept;  // what this machine knows of the model
+  std::vector<std::vector<std::string>> nodes;  // where to ask: the addresses of each node
+  std::shared_ptr<const Manifest> kept;         // what this machine knows of the model
 
   // Network thread.
   std::optional<ModelKey> model;

@@ -1,40 +1,12 @@
 #include "node/identity.h"
 
-#include <openssl/pem.h>
-
 #include "node/certificate.h"
-#include "storage/file.h"
 
 namespace shardswarm {
 namespace {
 
-constexpr std::uint64_t kKeyFileBytesMax = 1 << 20;
 // A TLS record carries 16 KiB; several are read with one system call.
 constexpr std::size_t kReadAheadBytes = 256 * 1024;
-
-struct ClusterKey {
-  KeyPtr key;
-  CertificatePtr certificate;
-};
-
-Result<ClusterKey> load(const std::filesystem::path& file) {
-  const auto bytes = read_small_file(file, kKeyFileBytesMax);
-  if (!bytes) return std::unexpected(bytes.error());
-  ClusterKey cluster;
-  const BioPtr key_pem(::BIO_new_mem_buf(bytes->data(), static_cast<int>(bytes->size())));
-  cluster.key.reset(::PEM_read_bio_PrivateKey(key_pem.get(), nullptr, nullptr, nullptr));
-  const BioPtr certificate_pem(::BIO_new_mem_buf(bytes->data(), static_cast<int>(bytes->size())));
-  cluster.certificate.reset(::PEM_read_bio_X509(certificate_pem.get(), nullptr, nullptr, nullptr));
-  ::ERR_clear_error();
-  if (!cluster.key || !cluster.certificate ||
-      ::X509_check_private_key(cluster.certificate.get(), cluster.key.get()) != 1) {
-    ::ERR_clear_error();
-    return fail(Errc::kMalformed, file.string() +
-                                      " is no cluster key: it should hold a private key and its "
-                                      "certificate, as `shardswarm key new` makes them");
-  }
-  return cluster;
-}
 
 std::shared_ptr<SSL_CTX> make_context(const SSL_METHOD* method, X509* ca, X509* leaf,
                                       EVP_PKEY* leaf_key) {
@@ -71,20 +43,18 @@ NodeId node_id_of(X509* certificate) {
   return id;
 }
 
-Result<Identity> Identity::from_cluster_key(const std::filesystem::path& file) {
-  const auto cluster = load(file);
-  if (!cluster) return std::unexpected(cluster.error());
+Result<Identity> Identity::of_cluster(const ClusterKey& cluster) {
   const auto key = make_key();
   if (!key) return std::unexpected(key.error());
-  const auto leaf = make_certificate("shardswarm node", key->get(), cluster->certificate.get(),
-                                     cluster->key.get());
+  const auto leaf =
+      make_certificate("shardswarm node", key->get(), cluster.certificate(), cluster.private_key());
   if (!leaf) return std::unexpected(leaf.error());
   Identity identity;
   identity.id_ = node_id_of(leaf->get());
   identity.client_ =
-      make_context(::TLS_client_method(), cluster->certificate.get(), leaf->get(), key->get());
+      make_context(::TLS_client_method(), cluster.certificate(), leaf->get(), key->get());
   identity.server_ =
-      make_context(::TLS_server_method(), cluster->certificate.get(), leaf->get(), key->get());
+      make_context(::TLS_server_method(), cluster.certificate(), leaf->get(), key->get());
   if (!identity.client_ || !identity.server_) {
     return fail(Errc::kInternal, "cannot set up TLS: " + openssl_error());
   }

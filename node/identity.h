@@ -1,9 +1,10 @@
-// Who a node is in its cluster: a CA key shared by file, a key and leaf certificate made at start.
+// Who a node is in its cluster: a key and a leaf certificate made at start, signed by the cluster
+// key.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 
+#include "node/cluster_key.h"
 #include "piece/digest.h"
 #include "piece/error.h"
 
@@ -15,11 +16,9 @@ namespace shardswarm {
 // Immutable after creation; safe to share between threads.
 class Identity {
  public:
-  // Reads the cluster key (CA private key and certificate, PEM), makes an EC P-256 key and a leaf
-  // certificate signed by the CA, valid from a year in the past (clocks differ). Contexts: TLS 1.3
+  // Makes an EC P-256 key and a leaf certificate that the cluster key signs. Contexts: TLS 1.3
   // only, both sides must show a certificate of this CA, no session tickets, no renegotiation.
-  // kNotFound, kPermission, kMalformed (names the file and what it should hold).
-  static Result<Identity> from_cluster_key(const std::filesystem::path& file);
+  static Result<Identity> of_cluster(const ClusterKey& cluster);
 
   const NodeId& id() const { return id_; }
   ssl_ctx_st* client_context() const { return client_.get(); }

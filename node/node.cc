@@ -95,17 +95,21 @@ class FetchHandle final : public Fetch {
   std::shared_ptr<FetchState> state_;
 };
 
-std::filesystem::path key_of(const NodeOptions& options) {
-  if (options.insecure) return {};
-  if (!options.key_file.empty()) return options.key_file;
-  // Read before any thread of ours is started.
-  if (const char* named = std::getenv("SHARDSWARM_KEY");  // NOLINT(concurrency-mt-unsafe)
-      named != nullptr && *named != '\0') {
-    return named;
+// Network addresses of one fetch, each list those of one node.
+Result<std::vector<std::vector<std::string>>> nodes_of(const Ticket& ticket,
+                                                       const std::vector<std::string>& peers) {
+  std::vector<std::vector<std::string>> nodes(1);
+  for (const std::string& text : ticket.peers) {
+    auto address = parse_dialable(text);
+    if (!address) return std::unexpected(address.error());
+    nodes.front().push_back(std::move(*address));
   }
-  std::error_code ec;
-  const std::filesystem::path usual = default_key_file();
-  return std::filesystem::exists(usual, ec) ? usual : std::filesystem::path();
+  for (const std::string& text : peers) {
+    auto addresses = peer_addresses(text, ticket.id);
+    if (!addresses) return std::unexpected(addresses.error());
+    nodes.push_back(std::move(*addresses));
+  }
+  return nodes;
 }
 
 // What is unreadable or of another model is as good as nothing: peers have it.
@@ -135,7 +139,8 @@ class NodeImpl final : public Node {
   }
 
   NodeId id() const override { return id_; }
-  std::vector<std::string> addresses() const override { return shell_->addresses(); }
+  std::vector<std::string> addresses() const override { return shell_->listener().addresses(); }
+  std::vector<std::string> notes() const override { return shell_->listener().notes(); }
 
   Result<std::shared_ptr<Seed>> seed(SeedOptions options) override {
     std::error_code ec;
@@ -167,7 +172,7 @@ class NodeImpl final : public Node {
     (*store)->have().for_each([&](PieceIndex piece) { present += manifest.extent(piece).length; });
     std::uint64_t total = 0;
     for (const FileEntry& file : manifest.root().files) total += file.size - file.header_bytes;
-    Ticket ticket{.id = manifest.id(), .peers = shell_->addresses()};
+    Ticket ticket{.id = manifest.id(), .peers = addresses()};
     const Result<ModelKey> model =
         on_network(*shell_, [&] { return shell_->start_seed(std::move(*store)); });
     if (!model) return std::unexpected(model.error());
@@ -201,6 +206,12 @@ class NodeImpl final : public Node {
     state->ticket = ticket;
     state->options = std::move(options);
     state->kind = kind;
+    auto nodes = nodes_of(ticket, state->options.peers);
+    if (!nodes) {
+      state->resolve(std::unexpected(nodes.error()));
+      return state;
+    }
+    state->nodes = std::move(*nodes);
     if (kind == FetchState::Kind::kFetch) {
       state->kept = kept_manifest(state->options.directory / kMetaDirName, ticket.id);
     }
@@ -221,13 +232,16 @@ class NodeImpl final : public Node {
 
 Result<std::unique_ptr<Node>> Node::start(NodeOptions options) {
   if (options.state_directory.empty()) options.state_directory = default_state_directory();
-  options.key_file = key_of(options);
   std::optional<Identity> identity;
   NodeId id;
-  if (!options.key_file.empty()) {
-    auto loaded = Identity::from_cluster_key(options.key_file);
-    if (!loaded) return std::unexpected(loaded.error());
-    identity = std::move(*loaded);
+  const auto key = options.insecure ? Result<std::optional<ClusterKey>>(std::nullopt)
+                                    : find_cluster_key(options.key);
+  if (!key) return std::unexpected(key.error());
+  options.key.clear();  // it may be the key itself: nothing needs it any more
+  if (*key) {
+    auto made = Identity::of_cluster(**key);
+    if (!made) return std::unexpected(made.error());
+    identity = std::move(*made);
     id = identity->id();
   } else if (::RAND_bytes(reinterpret_cast<unsigned char*>(id.bytes.data()),
                           static_cast<int>(id.bytes.size())) != 1) {
@@ -236,11 +250,6 @@ Result<std::unique_ptr<Node>> Node::start(NodeOptions options) {
   if (!valid_site(options.site)) {
     return fail(Errc::kUsage,
                 "a site has at most 64 letters, digits, '.', '_', '-' and '/': " + options.site);
-  }
-  for (const std::string& address : options.advertise) {
-    if (const auto parsed = parse_host_port(address); !parsed) {
-      return std::unexpected(parsed.error());
-    }
   }
   const RateLimits& limits = options.limits;
   for (const std::uint64_t rate :
@@ -252,9 +261,6 @@ Result<std::unique_ptr<Node>> Node::start(NodeOptions options) {
   }
   if (options.network_threads > kNetworkThreadsMax) {
     return fail(Errc::kUsage, "at most " + std::to_string(kNetworkThreadsMax) + " network threads");
-  }
-  if (options.listen.empty()) {
-    options.listen = identity || options.insecure ? "0.0.0.0:0" : "127.0.0.1:0";
   }
   if (options.insecure && options.log) {
     options.log(LogLevel::kWarning,

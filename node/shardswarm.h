@@ -1,6 +1,6 @@
 // The public API: one peer in a process.
 //
-//   auto node = shardswarm::Node::start({.key_file = "cluster.key"}).value();
+//   auto node = shardswarm::Node::start({.key = "cluster.key"}).value();
 //   auto fetch = node->fetch(shardswarm::Ticket::parse(text).value(),
 //                            {.directory = "llama", .selection = {.layers = {{8, 15}}}});
 //   auto outcome = fetch->wait();   // Result<FetchReport>
@@ -24,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include "node/cluster_key.h"
 #include "piece/digest.h"
 #include "piece/error.h"
 #include "piece/load_order.h"
@@ -35,31 +36,39 @@
 
 namespace shardswarm {
 
-// "shardswarm:<64 hex digits>?peer=HOST:PORT[&peer=HOST:PORT...]"
+// "shardswarm://HOST:PORT[,HOST:PORT...]/<64 hex digits>": which model, and where a node is that
+// has it. spec/ticket.md has the grammar, and the older forms that parse() takes.
 struct Ticket {
   ModelId id;
-  std::vector<std::string> peers;
+  std::vector<std::string> peers;  // HOST:PORT; of one node, as a seed makes it
 
   // kUsage, saying what is wrong and what a ticket looks like. A bare id is a ticket with no peers.
   static Result<Ticket> parse(std::string_view text);
+  // Has no character that a shell takes for something else.
   std::string to_string() const;
 };
+
+// The addresses that a person means by HOST, HOST:PORT, HOST:PORT/ID or a whole ticket, to fetch
+// model `id` from. kUsage, also for a ticket of another model.
+Result<std::vector<std::string>> peer_addresses(std::string_view text, const ModelId& id);
 
 inline constexpr unsigned kNetworkThreadsMax = 64;
 
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
 
 struct NodeOptions {
-  // "HOST:PORT", port 0 for any. Empty: any port, on all addresses with a key or when insecure,
-  // else on 127.0.0.1.
+  // HOST:PORT, HOST or :PORT; port 0 for any. Without a host: all addresses with a key or when
+  // insecure, else 127.0.0.1 and ::1. Without a port: the first free one of 17976 to 17991, else
+  // any. node/listener.h has the details.
   std::string listen;
+  bool leave_default_port = false;     // begins at 17977, for a node that only fetches
   std::vector<std::string> advertise;  // addresses told to others instead of the listening one
   // Where this node is: a rack, a room, "fra/rack1". Pieces come from nodes with the same label
   // where they can. Letters, digits, '.', '_', '-', '/'; at most 64. Empty: no label.
   std::string site;
-  // Cluster key: PEM as made by make_cluster_key. Empty: SHARDSWARM_KEY, then
-  // $XDG_CONFIG_HOME/shardswarm/cluster.key if it exists; else no key.
-  std::filesystem::path key_file;
+  // Cluster key: a file, or the text of a key. Empty: what SHARDSWARM_KEY names or holds, then
+  // $XDG_CONFIG_HOME/shardswarm/cluster.key if it exists; else no key (node/cluster_key.h).
+  std::string key;
   bool insecure = false;                  // plaintext, beyond loopback too
   bool kernel_tls = true;                 // the kernel encrypts what is sent, if it can
   std::filesystem::path state_directory;  // empty: $XDG_STATE_HOME/shardswarm
@@ -167,8 +176,11 @@ struct FetchOptions {
   FetchOrder order = FetchOrder::kRarest;
   bool reuse = true;               // take equal pieces from other directories of this machine
   bool recheck = false;            // hash what is here again and bring what is wrong
-  std::vector<std::string> peers;  // beside the ticket's
+  std::vector<std::string> peers;  // beside the ticket's; as peer_addresses() takes them
   std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable
+  // For a source that is not up yet: as long as no peer was reached, a fetch goes on trying for
+  // this time at least before it ends with kUnreachable. What waiting cannot mend ends it at once.
+  std::chrono::milliseconds wait{0};
   std::function<void(const FetchProgress&)> on_progress;  // about ten times a second
   std::function<void(const FetchEvent&)> on_event;        // at most a tenth of a second late
 };
@@ -216,8 +228,9 @@ class Seed {
 
 class Node {
  public:
-  // Opens the listening socket. kPermission/kIo for the socket, kNotFound/kMalformed for the key,
-  // kUsage for a listening address beyond loopback with neither key nor `insecure`.
+  // Opens the listening sockets. kPermission/kIo for the sockets, kNotFound/kMalformed for the key,
+  // kUsage for a listening address beyond loopback with neither key nor `insecure`, and for an
+  // advertised address that nobody could dial.
   static Result<std::unique_ptr<Node>> start(NodeOptions options);
   virtual ~Node() = default;
 
@@ -225,6 +238,9 @@ class Node {
   // Where it listens, as told to peers: advertised, else the bound address, else for a wildcard
   // every usable address of the machine.
   virtual std::vector<std::string> addresses() const = 0;
+  // Sentences for the operator of a seed, each with the next step: that the usual port is taken, or
+  // that no other machine can reach these addresses, and why. Often none.
+  virtual std::vector<std::string> notes() const = 0;
 
   // Serves a directory: one that was fetched (whole or partial), or any other, which is indexed
   // first if it was not yet or has changed since. Blocks while it indexes.
@@ -238,11 +254,6 @@ class Node {
                                                         std::chrono::milliseconds timeout) = 0;
 };
 
-// Makes a cluster key (a CA of elliptic curve P-256, private key and certificate in one PEM file,
-// mode 0600). kPermission/kIo; kBusy if the file exists.
-Result<void> make_cluster_key(const std::filesystem::path& file);
-// Where a key is looked for when none is named; empty without a home directory.
-std::filesystem::path default_key_file();
 std::filesystem::path default_state_directory();
 
 }  // namespace shardswarm

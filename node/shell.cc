@@ -30,7 +30,6 @@ CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   CoreOptions core;
   core.hello.node_id = id;
   core.hello.agent = "shardswarm/0.1.0";
-  core.hello.advertised = options.advertise;
   core.hello.site = options.site;
   core.share = options.share;
   apply(options.rules, core.download, core.upload);
@@ -63,8 +62,6 @@ Shell::Shell(NodeOptions options, std::optional<Identity> identity, NodeId id)
       receive_buffers_(limits::kBuffersLarge, limits::kBuffersSmall),
       send_buffers_(kSendBuffersLarge, kSendBuffersSmall),
       io_(1),
-      acceptor_(io_),
-      resolver_(io_),
       timer_(io_),
       tick_(io_),
       stop_deadline_(io_),
@@ -116,7 +113,7 @@ void Shell::log(LogLevel level, std::string_view text) const {
 void Shell::run() {
   block_broken_pipes();
   every_tick();
-  if (acceptor_.is_open()) accept();
+  for (auto& acceptor : listener_->acceptors()) accept(acceptor);
   const auto keep = asio::make_work_guard(io_);
   io_.run();
 }
@@ -136,6 +133,7 @@ void Shell::start_fetch(const std::shared_ptr<FetchState>& fetch) {
                                      .selection = fetch->options.selection,
                                      .until = until,
                                      .stall_timeout = fetch->options.stall_timeout,
+                                     .wait = fetch->options.wait,
                                      .kept = std::move(fetch->kept),
                                      .order = fetch->options.order},
                                     now());
@@ -145,8 +143,7 @@ void Shell::start_fetch(const std::shared_ptr<FetchState>& fetch) {
   }
   fetch->model = *key;
   fetches_[*key] = fetch;
-  for (const std::string& peer : fetch->ticket.peers) core_->add_address(peer, now());
-  for (const std::string& peer : fetch->options.peers) core_->add_address(peer, now());
+  for (const std::vector<std::string>& node : fetch->nodes) core_->add_node(node, now());
   schedule_turn();
 }
 
@@ -295,7 +292,7 @@ FetchReport Shell::report(const FetchState& fetch) const {
   report.sent_bytes = status.sent_bytes;
   report.engine = engine_->report();
   report.network_threads = moving_.threads();
-  report.addresses = addresses();
+  report.addresses = listener_->addresses();
   report.peers = peers_of(*fetch.model);
   report.memory = memory(*fetch.model, report.peers.size());
   if (const auto store = stores_.find(*fetch.model); store != stores_.end()) {
@@ -343,8 +340,7 @@ void Shell::stop() {
   if (stopping_) return;
   stopping_ = true;
   stop_finding_ = true;
-  asio::error_code ignored;
-  acceptor_.close(ignored);
+  listener_->close();
   for (auto& [key, fetch] : fetches_) {
     core_->fetch_failed(key, {Errc::kCancelled, "the node was stopped; run it again to resume"},
                         now());

@@ -21,9 +21,12 @@
 #include "node/congestion.h"
 #include "node/connection.h"
 #include "node/core.h"
+#include "node/dial.h"
 #include "node/fetch_state.h"
 #include "node/fork_join.h"
 #include "node/identity.h"
+#include "node/listener.h"
+#include "node/refusal_log.h"
 #include "node/shardswarm.h"
 #include "storage/shared_store.h"
 #include "storage/workers.h"
@@ -44,7 +47,7 @@ class Shell {
   // Any thread.
   void post(std::function<void()> job);
   asio::io_context& io() { return io_; }
-  const std::vector<std::string>& addresses() const { return addresses_; }  // after listen()
+  const Listener& listener() const { return *listener_; }  // after listen()
   StorageEnvironment storage();
 
   // --- for NodeImpl ---
@@ -71,12 +74,11 @@ class Shell {
   void log(LogLevel level, std::string_view text) const;
 
  private:
-  void accept();
+  void accept(asio::ip::tcp::acceptor& acceptor);
   void drop_stranger();
-  struct Dialing;
+  bool authenticated() const { return identity_.has_value() || options_.insecure; }
   void dial(const std::string& address);
-  void dial_next(const std::shared_ptr<Dialing>& dialing);
-  void adopt(asio::ip::tcp::socket socket, std::string address, bool dialed);
+  void adopt(asio::ip::tcp::socket socket, std::string address, std::shared_ptr<Dial> dial);
   void make_room_for(const ModelId& id);
   void turn();
   FlatSet<ConnectionId> receive();
@@ -116,15 +118,16 @@ class Shell {
   BufferPool receive_buffers_;
   BufferPool send_buffers_;  // under TLS, and of shared models
   asio::io_context io_;
-  asio::ip::tcp::acceptor acceptor_;
-  asio::ip::tcp::resolver resolver_;
   Congestion congestion_;
+  std::optional<Listener> listener_;
   asio::steady_timer timer_;  // the core's next deadline
   asio::steady_timer tick_;   // progress, memory
   asio::steady_timer stop_deadline_;
   ForkJoin moving_;  // the connections' bytes
   std::unique_ptr<Core> core_;
   std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
+  std::map<ConnectionId, std::shared_ptr<Dial>> dials_;  // what dialed connections came from
+  RefusalLog refusals_;
   FlatSet<ConnectionId> to_receive_;  // may be readable
   FlatSet<ConnectionId> to_send_;     // may have room for bytes
   std::map<ModelKey, std::shared_ptr<Store>> stores_;
@@ -139,7 +142,6 @@ class Shell {
   };
   std::vector<Leaving> leaving_;
   std::chrono::steady_clock::time_point looked_who_leaves_;
-  std::vector<std::string> addresses_;
   std::chrono::steady_clock::time_point started_;
   std::uint64_t next_connection_ = 1;
   std::uint64_t peak_private_bytes_ = 0;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "node/openssl.h"
@@ -85,6 +86,7 @@ class TlsTransport final : public Transport {
  public:
   TlsTransport(int fd, bool dialer, const Identity& identity, bool in_kernel)
       : socket_{.fd = fd},
+        dialer_(dialer),
         ssl_(::SSL_new(dialer ? identity.client_context() : identity.server_context())) {
     BIO* const own = ::BIO_new(socket_method());
     ::BIO_set_data(own, &socket_);
@@ -115,7 +117,7 @@ class TlsTransport final : public Transport {
     const auto moved = stopped(result);
     if (!moved) return std::unexpected(moved.error());
     if (moved->wait == Wait::kNone) {
-      return fail(Errc::kUnreachable, "the other side closed during the TLS handshake");
+      return fail(Errc::kUnreachable, "it closed the connection during the TLS handshake");
     }
     return moved->wait;
   }
@@ -203,6 +205,18 @@ class TlsTransport final : public Transport {
     }
   }
 
+  // OpenSSL closes in silence when what comes does not look like TLS. A node without a key can tell
+  // its user why it is refused if it gets an alert in plaintext (WIRE-1a).
+  void say_that_this_is_tls() {
+    constexpr std::array<unsigned char, 7> kFatalProtocolVersion = {0x15, 3, 3, 0, 2, 2, 70};
+    int flags = 0;
+#ifdef MSG_NOSIGNAL
+    flags |= MSG_NOSIGNAL;
+#endif
+    // The first bytes of a connection: the socket has room for them.
+    (void)::send(socket_.fd, kFatalProtocolVersion.data(), kFatalProtocolVersion.size(), flags);
+  }
+
   // Why an operation did not go on.
   Result<Moved> stopped(int result) {
     switch (::SSL_get_error(ssl_.get(), result)) {
@@ -226,18 +240,22 @@ class TlsTransport final : public Transport {
     if (is_refusal(error) || ::SSL_get_verify_result(ssl_.get()) != X509_V_OK) {
       ::ERR_clear_error();
       return fail(Errc::kRefused,
-                  "refused by key: this node and the other do not have the same cluster key");
+                  "it has another cluster key than this node: compare what `shardswarm key show` "
+                  "prints on both machines");
     }
     if (ERR_GET_LIB(error) == ERR_LIB_SSL && (ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER ||
                                               ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST)) {
       ::ERR_clear_error();
+      if (!dialer_) say_that_this_is_tls();
       return fail(Errc::kRefused,
-                  "the other side does not speak TLS: it runs without a cluster key");
+                  "it has no cluster key and this node has one: run `shardswarm key export` here "
+                  "and `shardswarm key import` there");
     }
     return fail(Errc::kIo, "TLS: " + openssl_error());
   }
 
   Socket socket_;  // the BIO's
+  bool dialer_;
   SslPtr ssl_;
   std::unique_ptr<Transport> in_kernel_;  // what sends, if the kernel encrypts
   bool up_ = false;                       // close_notify may be sent

@@ -73,6 +73,10 @@ void Session::Impl::body_received(std::size_t n) {
     events_.push_back(event::PieceBytes{
         .channel = incoming_->channel, .piece = incoming_->piece, .bytes = bytes});
   }
+  if (body_ == Body::kPreamble && body_rest_ > 0 && begins_a_tls_record()) {
+    fail_for_tls();
+    return;
+  }
   if (body_rest_ == 0) finish_body();
 }
 
@@ -99,6 +103,21 @@ void Session::Impl::finish_body() {
   if (buffer_.capacity() > kKeptBufferBytes) buffer_.shrink_to_fit();
 }
 
+// Of a handshake or an alert, which has fewer bytes than a preamble (WIRE-1a).
+bool Session::Impl::begins_a_tls_record() const {
+  constexpr std::byte kAlert{0x15};
+  constexpr std::byte kHandshake{0x16};
+  constexpr std::byte kMajorVersion{0x03};
+  return buffer_.size() - body_rest_ >= 2 && (buffer_[0] == kAlert || buffer_[0] == kHandshake) &&
+         buffer_[1] == kMajorVersion;
+}
+
+void Session::Impl::fail_for_tls() {
+  fail_session(Errc::kRefused, CloseReason::kProtocolError,
+               "it has a cluster key and this node has none: run `shardswarm key export` there and "
+               "`shardswarm key import` here");
+}
+
 void Session::Impl::finish_preamble() {
   const auto difference =
       std::mismatch(kPreambleBytes.begin(), kPreambleBytes.end(), buffer_.begin()).first;
@@ -110,7 +129,11 @@ void Session::Impl::finish_preamble() {
                              std::to_integer<unsigned>(kPreambleBytes.back())));
     return;
   }
-  protocol_error("not a shardswarm peer");
+  if (begins_a_tls_record()) {
+    fail_for_tls();
+  } else {
+    protocol_error("not a shardswarm peer");
+  }
 }
 
 void Session::Impl::finish_piece_frame() {

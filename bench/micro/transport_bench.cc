@@ -15,7 +15,6 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,7 +23,6 @@
 
 #include "bench/micro/loopback.h"
 #include "node/fork_join.h"
-#include "node/shardswarm.h"
 #include "node/transport.h"
 #include "piece/limits.h"
 #include "storage/file.h"
@@ -64,13 +62,10 @@ void send_all(Transport& transport, int fd, const std::vector<std::byte>& block,
 }
 
 std::optional<Identity> make_identity() {
-  std::string folder = (std::filesystem::temp_directory_path() / "shardswarm-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) return std::nullopt;
-  const auto key = std::filesystem::path(folder) / "key";
-  const auto made = make_cluster_key(key);
-  auto identity = Identity::from_cluster_key(key);
-  std::filesystem::remove_all(folder);
-  if (!made || !identity) return std::nullopt;
+  const auto key = ClusterKey::make();
+  if (!key) return std::nullopt;
+  auto identity = Identity::of_cluster(*key);
+  if (!identity) return std::nullopt;
   return std::move(*identity);
 }
 

@@ -100,6 +100,23 @@ TEST_F(AddressBookTest, RefusalsAreHopelessOnlyWhenAllAreRefused) {
   EXPECT_TRUE(book_.all_given_refused());
 }
 
+// A machine's other addresses often lead nowhere from here: bridges of containers, IPv6.
+TEST_F(AddressBookTest, ANodeIsHopelessWhenOneOfItsAddressesRefusesAndTheOthersFail) {
+  book_.add_given("a:1", Time(0), 1);
+  book_.add_given("b:1", Time(0), 1);
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.failed("a:1", kRefusedKey, seconds(1));
+  EXPECT_FALSE(book_.all_given_refused());
+  book_.failed("b:1", kDown, seconds(2));
+  ASSERT_TRUE(book_.all_given_refused());
+  EXPECT_EQ(book_.all_given_refused()->code, Errc::kRefused);
+  // Another node may still come up.
+  book_.add_given("c:1", seconds(2), 2);
+  (void)book_.take_due(seconds(2), 32, 32, random_);
+  book_.failed("c:1", kDown, seconds(3));
+  EXPECT_FALSE(book_.all_given_refused());
+}
+
 TEST_F(AddressBookTest, DialsAgainAfterADisconnect) {
   book_.add_given("a:1", Time(0));
   (void)book_.take_due(Time(0), 32, 32, random_);

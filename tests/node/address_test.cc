@@ -21,12 +21,62 @@ TEST(Address, ParsesHostsAndBracketedIpv6) {
 
 TEST(Address, RefusesWhatIsNone) {
   for (const char* text : {"", "host", "host:", "host:65536", "host:-1", "host:7x", "::1:7000",
-                           "[]:7000", "[::1]7000", "a b:1", "a\n:1", "host:+1"}) {
+                           "[]:7000", "[::1]7000", "a b:1", "a\n:1", "host:+1", "[::1", "[host]:1",
+                           "[::1]:", "a,b:1", "a/b:1", "a?b:1", "[::1]:1]:1"}) {
     const auto parsed = parse_host_port(text);
     ASSERT_FALSE(parsed) << text;
     EXPECT_EQ(parsed.error().code, Errc::kUsage);
     EXPECT_THAT(parsed.error().message, testing::HasSubstr("HOST:PORT"));
   }
+}
+
+TEST(Address, WhatIsRefusedIsShownWithoutEscapesAndNotAtAnyLength) {
+  const auto hostile = parse_host_port("\x1b]52;c;cm0gLXJmIC8=\a");
+  ASSERT_FALSE(hostile);
+  EXPECT_EQ(hostile.error().message.find('\x1b'), std::string::npos);
+  const auto longest = parse_host_port(std::string(100'000, 'x') + ":1");
+  ASSERT_FALSE(longest);
+  EXPECT_LT(longest.error().message.size(), 400U);
+}
+
+TEST(Address, ATypedAddressMayLackItsPort) {
+  EXPECT_EQ(parse_typed_address("node7")->host, "node7");
+  EXPECT_EQ(parse_typed_address("node7")->port, std::nullopt);
+  EXPECT_EQ(parse_typed_address("[fd00::1]")->host, "fd00::1");
+  EXPECT_EQ(parse_typed_address("[fd00::1]")->port, std::nullopt);
+  EXPECT_EQ(parse_typed_address(":7000")->port, 7000);
+  EXPECT_EQ(parse_typed_address("%5Bfd00::1%5d:7000")->host, "fd00::1");
+  EXPECT_EQ(parse_typed_address("[fe80::1%eth0]:7000")->host, "fe80::1%eth0");
+  // Which colon would be the port's?
+  const auto bare = parse_typed_address("fd00::1");
+  ASSERT_FALSE(bare);
+  EXPECT_THAT(bare.error().message, testing::HasSubstr("brackets"));
+}
+
+TEST(Address, ADialableOneHasAHostAndAPort) {
+  EXPECT_EQ(parse_dialable("node7").value(), "node7:17976");
+  EXPECT_EQ(parse_dialable("[fd00::1]").value(), "[fd00::1]:17976");
+  EXPECT_EQ(parse_dialable("%5Bfd00::1%5D:1").value(), "[fd00::1]:1");
+  EXPECT_EQ(parse_dialable("169.254.7.7:1").value(), "169.254.7.7:1");
+  for (const char* text :
+       {":7000", "a:0", "0.0.0.0:1", "0:1", "[::]:1", "[::ffff:0.0.0.0]:1", "[0:0:0:0:0:0:0:0]:1",
+        "224.0.0.1:1", "239.1.2.3:1", "255.255.255.255:1", "[ff02::1]:1"}) {
+    const auto parsed = parse_dialable(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_EQ(parsed.error().code, Errc::kUsage);
+  }
+}
+
+TEST(Address, KnowsWhereHostsAre) {
+  EXPECT_EQ(kind_of_host("LocalHost."), HostKind::kLoopback);
+  EXPECT_EQ(kind_of_host("127.0.1.1"), HostKind::kLoopback);
+  EXPECT_EQ(kind_of_host("::1"), HostKind::kLoopback);
+  EXPECT_EQ(kind_of_host("::ffff:127.0.0.1"), HostKind::kLoopback);
+  EXPECT_EQ(kind_of_host("fe80::1%eth0"), HostKind::kLinkLocal);
+  EXPECT_EQ(kind_of_host("10.0.0.1"), HostKind::kUnicast);
+  EXPECT_EQ(kind_of_host("fd00::1"), HostKind::kUnicast);
+  EXPECT_EQ(kind_of_host("localhost.example"), HostKind::kName);
+  EXPECT_EQ(kind_of_host("node7"), HostKind::kName);
 }
 
 TEST(Address, JoinsWhatItParses) {
@@ -36,7 +86,12 @@ TEST(Address, JoinsWhatItParses) {
   }
 }
 
-TEST(Address, FindsAnAddressOfThisMachine) { EXPECT_FALSE(usable_addresses().empty()); }
+TEST(Address, FindsAnAddressOfThisMachine) {
+  const auto found = usable_addresses();
+  EXPECT_FALSE(found.empty());
+  EXPECT_LE(found.size(), kAddressesMax);
+  for (const std::string& host : found) EXPECT_NE(kind_of_host(host), HostKind::kLinkLocal);
+}
 
 }  // namespace
 }  // namespace shardswarm

@@ -183,6 +183,47 @@ TEST(Core, SaysWhenNoPeerIsReachable) {
   EXPECT_THAT(fetcher.error->message, HasSubstr("nobody at nobody:1"));
 }
 
+TEST(Core, WaitsForASourceThatIsNotUpYet) {
+  const MemoryModel model = make_memory_model(4, 2, 100'000, 7);
+  VirtualSwarm swarm;
+  const auto wait = std::chrono::minutes(5);
+  // The second node of the swarm is the source.
+  auto& fetcher =
+      swarm.add_fetcher(model, {}, {"10.0.0.1:1"}, std::chrono::seconds(3), nullptr, wait);
+  // Dials that fail are 8 s apart in the end.
+  swarm.run([&] { return swarm.now() > wait - std::chrono::seconds(10); });
+  ASSERT_FALSE(fetcher.ended);
+  swarm.add_seed(model);
+  swarm.run([&] { return fetcher.ended; });
+  expect_complete(fetcher, "fetcher");
+}
+
+TEST(Core, GivesUpWhenTheWaitIsOver) {
+  const MemoryModel model = make_memory_model(2, 2, 1000, 7);
+  VirtualSwarm swarm;
+  auto& fetcher = swarm.add_fetcher(model, {}, {"nobody:1"}, std::chrono::seconds(3), nullptr,
+                                    std::chrono::minutes(5));
+  swarm.run([&] { return fetcher.ended; });
+  ASSERT_TRUE(fetcher.error);
+  EXPECT_EQ(fetcher.error->code, Errc::kUnreachable);
+  EXPECT_THAT(fetcher.error->message, HasSubstr("for 300 s"));
+  EXPECT_GE(fetcher.ended_at, std::chrono::minutes(5));
+  EXPECT_LT(fetcher.ended_at, std::chrono::minutes(5) + std::chrono::seconds(1));
+}
+
+// A source that came within the wait and has something else is no reason to wait on.
+TEST(Core, TheWaitIsForASourceAndNotForItsModel) {
+  const MemoryModel model = make_memory_model(2, 2, 1000, 7);
+  const MemoryModel other = make_memory_model(2, 2, 1000, 8);
+  VirtualSwarm swarm;
+  swarm.add_seed(other);
+  auto& fetcher = swarm.add_fetcher(model, {}, {"10.0.0.0:1"}, std::chrono::seconds(3), nullptr,
+                                    std::chrono::minutes(5));
+  swarm.run([&] { return fetcher.ended; });
+  ASSERT_TRUE(fetcher.error);
+  EXPECT_LT(fetcher.ended_at, std::chrono::seconds(10));
+}
+
 TEST(Core, AnImpossibleSelectionEndsWithTheValidRange) {
   const MemoryModel model = make_memory_model(4, 2, 1000, 9);
   VirtualSwarm swarm;

@@ -17,7 +17,6 @@
 
 #include "bench/micro/loopback.h"
 #include "node/openssl.h"
-#include "node/shardswarm.h"
 #include "node/transport.h"
 #include "piece/limits.h"
 #include "storage/file.h"
@@ -64,8 +63,7 @@ class KernelTls : public testing::TestWithParam<bool> {  // whether the dialer s
   void SetUp() override {
     if (!kernel_has_tls())
       GTEST_SKIP() << "this kernel has no TLS: test_kernel_tls runs it on one that has";
-    ASSERT_TRUE(make_cluster_key(dir_ / "key"));
-    identity_ = Identity::from_cluster_key(dir_ / "key").value();
+    identity_ = Identity::of_cluster(ClusterKey::make().value()).value();
     auto pair = loopback_pair();
     ASSERT_TRUE(pair);
     from_ = std::move(pair->dialed);
@@ -254,9 +252,7 @@ TEST(KernelTlsAsked, TheProcessEncryptsWhereTheKernelDoesNot) {
   if (kernel_has_tls() && std::getenv("KERNEL_REFUSES_KEYS") == nullptr) {
     GTEST_SKIP() << "this kernel has TLS";
   }
-  test::TempDir dir;
-  ASSERT_TRUE(make_cluster_key(dir / "key"));
-  const Identity identity = Identity::from_cluster_key(dir / "key").value();
+  const Identity identity = Identity::of_cluster(ClusterKey::make().value()).value();
   const auto pair = loopback_pair();
   ASSERT_TRUE(pair);
   const int one = pair->dialed.get();

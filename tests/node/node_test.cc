@@ -37,7 +37,7 @@ class NodeTest : public testing::Test {
     options.state_directory = dir_ / ("state-" + name);
     options.listen = "127.0.0.1:0";
     if (secure) {
-      options.key_file = dir_ / "cluster.key";
+      options.key = dir_ / "cluster.key";
     } else {
       options.insecure = true;
     }
@@ -192,25 +192,66 @@ TEST_F(NodeTest, AnotherClustersKeyIsRefused) {
   ASSERT_TRUE(seed);
   ASSERT_TRUE(make_cluster_key(dir_ / "other.key"));
   NodeOptions other = options("fetch", true);
-  other.key_file = dir_ / "other.key";
+  other.key = dir_ / "other.key";
   auto fetcher = Node::start(other);
   ASSERT_TRUE(fetcher);
   const auto report = (*fetcher)->fetch((*seed)->ticket(), {.directory = dir_ / "copy"})->wait();
   ASSERT_FALSE(report);
   EXPECT_EQ(report.error().code, Errc::kRefused) << report.error().message;
+  EXPECT_THAT(report.error().message, HasSubstr("it has another cluster key"));
 }
 
-TEST_F(NodeTest, PlaintextAgainstTlsIsNoHang) {
-  auto seeder = Node::start(options("seed", true));
+TEST_F(NodeTest, APeerMayBeAWholeTicketOfTheModelAndOfNoOther) {
+  auto seeder = Node::start(options("seed", false));
   auto seed = (*seeder)->seed({.directory = source()});
   ASSERT_TRUE(seed);
+  const Ticket& ticket = (*seed)->ticket();
+  const Ticket bare{.id = ticket.id, .peers = {}};
+  const Ticket other{.id = sha256({}), .peers = ticket.peers};
   auto fetcher = Node::start(options("fetch", false));
-  const auto report =
-      (*fetcher)
-          ->fetch((*seed)->ticket(),
-                  {.directory = dir_ / "copy", .stall_timeout = std::chrono::milliseconds(1500)})
-          ->wait();
-  ASSERT_FALSE(report);
+  const auto refused =
+      (*fetcher)->fetch(bare, {.directory = dir_ / "copy", .peers = {other.to_string()}})->wait();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::kUsage);
+  const auto fetched =
+      (*fetcher)->fetch(bare, {.directory = dir_ / "copy", .peers = {ticket.to_string()}})->wait();
+  ASSERT_TRUE(fetched) << fetched.error().message;
+}
+
+// One of two nodes has a key: both say which, and at once, not after the stall timeout of an hour.
+TEST_P(NodeTransportTest, AKeyOnOneSideOnlyIsSaidOnBoth) {
+  const bool seed_has_key = GetParam();
+  std::mutex mutex;
+  std::vector<std::string> seed_said;
+  NodeOptions seed_options = options("seed", seed_has_key);
+  seed_options.log = [&](LogLevel level, std::string_view text) {
+    const std::scoped_lock lock(mutex);
+    if (level == LogLevel::kWarning) seed_said.emplace_back(text);
+  };
+  auto seeder = Node::start(seed_options);
+  auto seed = (*seeder)->seed({.directory = source()});
+  ASSERT_TRUE(seed);
+  auto fetcher = Node::start(options("fetch", !seed_has_key));
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const auto report = (*fetcher)
+                            ->fetch((*seed)->ticket(), {.directory = dir_ / "copy",
+                                                        .stall_timeout = std::chrono::hours(1)})
+                            ->wait();
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().code, Errc::kRefused);
+    EXPECT_THAT(report.error().message, HasSubstr((*seeder)->addresses().front()));
+    EXPECT_THAT(report.error().message,
+                HasSubstr(seed_has_key ? "it has a cluster key and this node has none"
+                                       : "it has no cluster key and this node has one"));
+    EXPECT_THAT(report.error().message, HasSubstr("key import"));
+  }
+  fetcher->reset();
+  seeder->reset();
+  const std::scoped_lock lock(mutex);
+  // The seed without a key also warns that it is insecure.
+  const auto refusals = std::ranges::count_if(
+      seed_said, [](const std::string& text) { return text.starts_with("refused 127.0.0.1:"); });
+  EXPECT_EQ(refusals, 1) << testing::PrintToString(seed_said);
 }
 
 // A program that embeds a node need not have heard of SIGPIPE: sendfile raises it when a peer goes,
@@ -264,7 +305,7 @@ TEST_F(NodeTest, DestroyingTheNodeEndsItsFetches) {
 TEST_F(NodeTest, WithoutAKeyItStaysOnLoopback) {
   NodeOptions open = options("open", false);
   open.insecure = false;
-  open.key_file.clear();
+  open.key.clear();
   ASSERT_EQ(::unsetenv("SHARDSWARM_KEY"), 0);
   ASSERT_EQ(::setenv("XDG_CONFIG_HOME", (dir_ / "nothing").c_str(), 1), 0);
   open.listen = "0.0.0.0:0";

@@ -196,12 +196,13 @@ class VirtualSwarm {
   Node& add_fetcher(const MemoryModel& model, Selection selection,
                     const std::vector<std::string>& peers,
                     Duration stall = std::chrono::seconds(60),
-                    std::shared_ptr<const Manifest> kept = nullptr) {
+                    std::shared_ptr<const Manifest> kept = nullptr, Duration wait = {}) {
     Node& node = add(model);
     node.key = node.core
                    ->add_fetch({.id = model.manifest->id(),
                                 .selection = std::move(selection),
                                 .stall_timeout = stall,
+                                .wait = wait,
                                 .kept = kept},
                                now_)
                    .value();

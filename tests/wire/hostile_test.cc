@@ -96,6 +96,19 @@ TEST(Hostile, AnotherProtocol) {  // WIRE-1
   EXPECT_EQ(Victim().failure(bytes), "not a shardswarm peer");
 }
 
+// An alert has 7 bytes, one fewer than the preamble that is waited for.
+TEST(Hostile, TlsIsKnownByItsFirstBytes) {  // WIRE-1a
+  const Bytes alert = {std::byte{0x15}, std::byte{3}, std::byte{3}, std::byte{0},
+                       std::byte{2},    std::byte{2}, std::byte{70}};
+  Bytes client_hello = {std::byte{0x16}, std::byte{3}, std::byte{1}, std::byte{2}};
+  client_hello.resize(300, std::byte{1});
+  for (const Bytes& bytes : {alert, client_hello}) {
+    Victim victim;
+    EXPECT_THAT(victim.failure(bytes), HasSubstr("it has a cluster key and this node has none"));
+    EXPECT_EQ(victim.all<event::Failed>()[0].error.code, Errc::kRefused);
+  }
+}
+
 TEST(Hostile, AnotherFraming) {  // WIRE-1
   Bytes bytes = preamble();
   bytes.back() = std::byte{2};

@@ -1,0 +1,70 @@
+// The cluster key: what makes nodes trust each other. Part of the public API.
+//
+// It is the private key and the certificate of a CA (elliptic curve P-256). Every machine of a
+// cluster has a copy; with it a node makes certificates for itself and checks those of others.
+// It travels as PEM text, in a file of mode 0600, or as one line for copying from one terminal to
+// another.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "piece/error.h"
+
+struct evp_pkey_st;  // OpenSSL's EVP_PKEY
+struct x509_st;      // and X509
+
+namespace shardswarm {
+
+// Immutable after creation; safe to share between threads. No error message of it holds any part of
+// a key.
+class ClusterKey {
+ public:
+  static Result<ClusterKey> make();
+
+  // `text`: PEM, or a line that line() made. PEM may have lost its line ends, or have "\n" in their
+  // place: environment variables and secret stores do that to it. kMalformed; `source` says in the
+  // message where the text is from.
+  static Result<ClusterKey> parse(std::string_view text, const std::string& source);
+
+  // kNotFound, kPermission, kMalformed, each with the name of the file.
+  static Result<ClusterKey> load(const std::filesystem::path& file);
+
+  // Whether `text` holds a key, or part of one, rather than the name of a file.
+  static bool is_content(std::string_view text);
+
+  // Writes a file of mode 0600, and the folders on the way to it. If there is a file: kBusy, unless
+  // `replace`; then the old content stays until the new is written. kPermission, kIo.
+  Result<void> write(const std::filesystem::path& file, bool replace = false) const;
+
+  const std::string& pem() const { return pem_; }
+  std::string line() const;  // "shardswarm-key:" and base64 of the PEM, no newline
+  // "3f2a-91c4-0b7d-e5a8-6612": 80 bits of the SHA-256 of the public key, to be compared by people.
+  std::string fingerprint() const;
+
+  evp_pkey_st* private_key() const { return key_.get(); }
+  x509_st* certificate() const { return certificate_.get(); }
+
+ private:
+  ClusterKey() = default;
+  std::string pem_;
+  std::shared_ptr<evp_pkey_st> key_;
+  std::shared_ptr<x509_st> certificate_;
+};
+
+// The key of this machine: `named` (a file, or a key itself), else what SHARDSWARM_KEY names or
+// holds, else the default file if it exists, else nothing. kNotFound and kMalformed for a key that
+// was named and is not to be had. A text that does not name a file is not shown, as it may be a
+// key.
+Result<std::optional<ClusterKey>> find_cluster_key(const std::string& named);
+
+// Makes a cluster key and writes it. kPermission/kIo; kBusy if the file exists.
+Result<void> make_cluster_key(const std::filesystem::path& file);
+
+// Where a key is looked for when none is named; empty without a home directory.
+std::filesystem::path default_key_file();
+
+}  // namespace shardswarm

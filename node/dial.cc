@@ -1,0 +1,212 @@
+#include "node/dial.h"
+
+#include <algorithm>
+#include <asio/ip/address_v4.hpp>
+#include <asio/ip/address_v6.hpp>
+#include <utility>
+
+#include "node/address.h"
+
+namespace shardswarm {
+namespace {
+
+using asio::ip::tcp;
+
+// A resolver asks its first server for 5 s before it turns to the second.
+constexpr auto kConnectLimit = std::chrono::seconds(5);
+constexpr auto kNameLimit = std::chrono::seconds(10);
+
+Time now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+std::string resolver_error(const asio::error_code& ec) {
+  if (ec == asio::error::host_not_found || ec == asio::error::no_data) {
+    return "no such name is known: check its spelling, DNS and /etc/hosts";
+  }
+  if (ec == asio::error::host_not_found_try_again) {
+    return "the name server does not answer: check /etc/resolv.conf and the network";
+  }
+  return ec.message();
+}
+
+std::string connect_error(const asio::error_code& ec) {
+  if (ec == asio::error::connection_refused) return "nothing listens there (connection refused)";
+  if (ec == asio::error::network_unreachable || ec == asio::error::host_unreachable) {
+    return "this machine has no way there (" + ec.message() + ")";
+  }
+  return ec.message();
+}
+
+}  // namespace
+
+Dial::Dial(asio::io_context& io, const Congestion& congestion, Options options)
+    : io_(io),
+      congestion_(congestion),
+      options_(std::move(options)),
+      resolver_(io),
+      deadline_(io),
+      next_attempt_(io) {}
+
+void Dial::start(Done done) {
+  done_ = std::move(done);
+  waiting_ = true;
+  const auto parsed = parse_host_port(options_.address);
+  if (!parsed) {
+    finish(std::unexpected(parsed.error()));
+    return;
+  }
+  asio::error_code not_numeric;
+  const auto numeric = asio::ip::make_address(parsed->host, not_numeric);
+  arm_deadline(not_numeric ? kNameLimit : kConnectLimit);
+  if (const std::size_t scope = parsed->host.find('%');
+      !not_numeric && scope != std::string::npos && numeric.to_v6().scope_id() == 0) {
+    finish(fail(Errc::kUnreachable, "cannot connect to " + options_.address +
+                                        ": this machine has no network interface '" +
+                                        parsed->host.substr(scope + 1) + "'"));
+  } else if (!not_numeric) {
+    resolved({{numeric, parsed->port}});
+  } else if (is_localhost(parsed->host)) {
+    resolved({{asio::ip::address_v4::loopback(), parsed->port},
+              {asio::ip::address_v6::loopback(), parsed->port}});
+  } else {
+    resolver_.async_resolve(
+        parsed->host, std::to_string(parsed->port),
+        [self = shared_from_this(), host = parsed->host](
+            asio::error_code ec, const tcp::resolver::results_type& results) {
+          if (!self->waiting_) return;  // the deadline came first
+          if (ec) {
+            self->finish(
+                fail(Errc::kUnreachable, "cannot resolve " + host + ": " + resolver_error(ec)));
+            return;
+          }
+          std::vector<tcp::endpoint> found;
+          for (const auto& result : results) found.push_back(result.endpoint());
+          self->resolved(found);
+        });
+  }
+}
+
+void Dial::resolved(const std::vector<tcp::endpoint>& found) {
+  std::vector<Family> families;
+  for (const tcp::endpoint& endpoint : found) {
+    if (options_.loopback_only && !endpoint.address().is_loopback()) continue;
+    if (std::ranges::find(endpoints_, endpoint) != endpoints_.end()) continue;
+    endpoints_.push_back(endpoint);
+    families.push_back(endpoint.address().is_v6() ? Family::kV6 : Family::kV4);
+  }
+  if (endpoints_.empty()) {
+    finish(fail(Errc::kRefused,
+                options_.address +
+                    " is on another machine, and this node has no cluster key: on the machine that "
+                    "has the key run `shardswarm key export`, and here `shardswarm key import` (or "
+                    "copy ~/.config/shardswarm/cluster.key from there); --insecure does without "
+                    "one on a network that you trust"));
+    return;
+  }
+  race_ = DialRace(families);
+  advance();
+}
+
+void Dial::arm_deadline(std::chrono::seconds limit) {
+  limit_ = limit;
+  deadline_.expires_after(limit);
+  deadline_.async_wait([self = shared_from_this()](asio::error_code ec) {
+    if (ec || !self->waiting_) return;
+    self->resolver_.cancel();
+    const std::string silent = "no answer in " + std::to_string(self->limit_.count()) + " s";
+    for (const auto& [index, socket] : self->attempts_) self->failures_[index] = silent;
+    self->finish(fail(Errc::kUnreachable, self->endpoints_.empty()
+                                              ? "cannot resolve " + self->options_.address +
+                                                    ": the name service gave " + silent
+                                              : self->why_not()));
+  });
+}
+
+// Begins what is due, and looks again when something will be.
+void Dial::advance() {
+  while (const auto index = race_.take_due(now())) attempt(*index);
+  if (race_.lost()) {
+    finish(fail(Errc::kUnreachable, why_not()));
+    return;
+  }
+  const auto due = race_.next_due();
+  if (!due) return;
+  next_attempt_.expires_at(std::chrono::steady_clock::time_point(*due));
+  next_attempt_.async_wait([self = shared_from_this()](asio::error_code ec) {
+    if (!ec) self->advance();
+  });
+}
+
+void Dial::attempt(std::size_t index) {
+  const tcp::endpoint& endpoint = endpoints_[index];
+  const auto socket = std::make_shared<tcp::socket>(io_);
+  asio::error_code ec;
+  socket->open(endpoint.protocol(), ec);
+  if (ec) {
+    failures_[index] = ec.message();
+    race_.failed(index, now());
+    return;
+  }
+  congestion_.dialing(socket->native_handle(), endpoint.address());
+  attempts_[index] = socket;
+  socket->async_connect(endpoint, [self = shared_from_this(), socket, index](asio::error_code why) {
+    const auto it = self->attempts_.find(index);
+    if (it == self->attempts_.end() || it->second != socket) return;  // given up
+    self->attempted(index, why);
+  });
+}
+
+void Dial::attempted(std::size_t index, asio::error_code ec) {
+  auto socket = std::move(attempts_.extract(index).mapped());
+  if (ec) {
+    failures_[index] = connect_error(ec);
+    race_.failed(index, now());
+    advance();
+    return;
+  }
+  race_.won(index);
+  connected_ = index;
+  finish(std::move(*socket));
+}
+
+void Dial::finish(Result<tcp::socket> result) {
+  deadline_.cancel();
+  next_attempt_.cancel();
+  for (const auto& [index, socket] : attempts_) {
+    asio::error_code ignored;
+    socket->close(ignored);
+  }
+  attempts_.clear();
+  waiting_ = false;
+  if (!result && refused_) result = std::unexpected(*refused_);
+  done_(std::move(result));
+}
+
+bool Dial::try_others(const Error& why) {
+  if (why.code == Errc::kRefused) refused_ = with_address(why);
+  if (connected_) failures_[*connected_] = why.message;
+  if (race_.lost()) return false;
+  waiting_ = true;
+  arm_deadline(kConnectLimit);
+  advance();
+  return true;
+}
+
+Error Dial::failure(const Error& last) const { return refused_.value_or(with_address(last)); }
+
+Error Dial::with_address(const Error& error) const {
+  return {error.code, options_.address + ": " + error.message};
+}
+
+std::string Dial::why_not() const {
+  std::string text = "cannot connect to " + options_.address + ": ";
+  const bool several = endpoints_.size() > 1;
+  bool first = true;
+  for (const auto& [index, why] : failures_) {
+    if (!std::exchange(first, false)) text += "; ";
+    if (several) text += endpoints_[index].address().to_string() + ": ";
+    text += why;
+  }
+  return text;
+}
+
+}  // namespace shardswarm

@@ -1,0 +1,115 @@
+// Real sockets on loopback. Black holes and names are tried in namespaces: tests/e2e.
+#include "node/dial.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+
+namespace shardswarm {
+namespace {
+
+using asio::ip::tcp;
+using testing::HasSubstr;
+
+class DialTest : public testing::Test {
+ protected:
+  // Dials, runs until all is done, and returns the latest result.
+  const Result<tcp::socket>& dial(const std::string& address, bool loopback_only = false) {
+    dial_ = std::make_shared<Dial>(
+        io_, congestion_, Dial::Options{.address = address, .loopback_only = loopback_only});
+    dial_->start([this](Result<tcp::socket> result) { results_.push_back(std::move(result)); });
+    return run();
+  }
+  const Result<tcp::socket>& run() {
+    io_.restart();
+    io_.run();
+    return results_.back();
+  }
+  tcp::acceptor listen(const char* host, std::uint16_t port = 0) {
+    tcp::acceptor acceptor(io_);
+    const tcp::endpoint endpoint(asio::ip::make_address(host), port);
+    acceptor.open(endpoint.protocol());
+    acceptor.set_option(tcp::acceptor::reuse_address(true));
+    acceptor.bind(endpoint);
+    acceptor.listen();
+    return acceptor;
+  }
+  static std::string port_of(const tcp::acceptor& acceptor) {
+    return ":" + std::to_string(acceptor.local_endpoint().port());
+  }
+
+  asio::io_context io_;
+  Congestion congestion_ = Congestion::make("system").value();
+  std::shared_ptr<Dial> dial_;
+  std::vector<Result<tcp::socket>> results_;
+};
+
+TEST_F(DialTest, ConnectsToANumber) {
+  const auto acceptor = listen("127.0.0.1");
+  ASSERT_TRUE(dial("127.0.0.1" + port_of(acceptor)));
+  EXPECT_EQ(results_.back()->remote_endpoint(), acceptor.local_endpoint());
+  EXPECT_EQ(results_.size(), 1U);
+}
+
+TEST_F(DialTest, LocalhostIsTriedInBothFamilies) {
+  const auto v6 = listen("::1");
+  const auto& connected = dial("LOCALHOST" + port_of(v6));
+  ASSERT_TRUE(connected) << connected.error().message;
+  EXPECT_TRUE(connected->remote_endpoint().address().is_v6());
+}
+
+TEST_F(DialTest, SaysWhyEachAddressFailed) {
+  std::uint16_t port = 0;
+  {
+    const auto gone = listen("127.0.0.1");
+    port = gone.local_endpoint().port();
+  }
+  const auto& refused = dial("localhost:" + std::to_string(port));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::kUnreachable);
+  EXPECT_THAT(refused.error().message, HasSubstr("127.0.0.1: nothing listens there"));
+  EXPECT_THAT(refused.error().message, HasSubstr("; ::1: "));
+}
+
+TEST_F(DialTest, WithoutAKeyOtherMachinesAreRefusedWithTheNextStep) {
+  const auto& refused = dial("192.0.2.1:7000", true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::kRefused);
+  for (const char* word : {"192.0.2.1:7000", "key export", "key import", "cluster.key"}) {
+    EXPECT_THAT(refused.error().message, HasSubstr(word));
+  }
+  const auto here = listen("127.0.0.1");
+  EXPECT_TRUE(dial("127.0.0.1" + port_of(here), true));
+}
+
+TEST_F(DialTest, WhereTheFirstIsNoPeerTheNextIsTried) {
+  const auto v4 = listen("127.0.0.1");
+  const auto v6 = listen("::1", v4.local_endpoint().port());
+  ASSERT_TRUE(dial("localhost" + port_of(v4)));
+  const auto first = results_.back()->remote_endpoint();
+  ASSERT_TRUE(dial_->try_others({Errc::kRefused, "it has another key"}));
+  ASSERT_TRUE(run());
+  ASSERT_EQ(results_.size(), 2U);
+  EXPECT_NE(results_.back()->remote_endpoint(), first);
+  EXPECT_FALSE(dial_->try_others({Errc::kUnreachable, "it closed"}));
+  const Error failure = dial_->failure({Errc::kUnreachable, "it closed"});
+  EXPECT_EQ(failure.code, Errc::kRefused);
+  EXPECT_THAT(failure.message, HasSubstr("localhost" + port_of(v4) + ": it has another key"));
+}
+
+TEST_F(DialTest, AnInterfaceThatThisMachineDoesNotHaveIsNamed) {
+  const auto& failed = dial("[fe80::1%nosuch0]:7000");
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().message, HasSubstr("nosuch0"));
+}
+
+TEST_F(DialTest, ANameThatCannotBeIsSaidInPlainWords) {
+  const auto& failed = dial("no-such-name.invalid:7000");
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, Errc::kUnreachable);
+  EXPECT_THAT(failed.error().message, HasSubstr("cannot resolve no-such-name.invalid"));
+}
+
+}  // namespace
+}  // namespace shardswarm
