@@ -15,5 +15,8 @@ CommandSpec convert_command();
 CommandSpec list_command();
 CommandSpec forget_command();
 CommandSpec key_new_command();
+CommandSpec key_show_command();
+CommandSpec key_export_command();
+CommandSpec key_import_command();
 
 }  // namespace shardswarm::cli

@@ -28,6 +28,7 @@ struct FetchArguments {
   std::vector<std::string> peers;
   milliseconds linger{0};
   milliseconds stall_timeout{60'000};
+  milliseconds wait{0};
   std::string layout;
   std::string order;
   bool no_reuse = false;
@@ -51,6 +52,8 @@ class FetchCommand {
     if (!options) return refuse(options.error());
     NodeOptions node_settings = node_options(context_, arguments_.state, arguments_.network);
     node_settings.share = node_settings.share && !arguments_.dry_run;
+    node_settings.leave_default_port = true;
+    if (arguments_.dry_run && node_settings.listen.empty()) node_settings.listen = kAnyPort;
     const auto node = Node::start(std::move(node_settings));
     if (!node) return refuse(node.error());
     return arguments_.dry_run ? plan(**node, *ticket, std::move(*options))
@@ -85,7 +88,8 @@ class FetchCommand {
         .order = arguments_.order == "layers" ? FetchOrder::kLayers : FetchOrder::kRarest,
         .reuse = !arguments_.no_reuse,
         .peers = arguments_.peers,
-        .stall_timeout = arguments_.stall_timeout};
+        .stall_timeout = arguments_.stall_timeout,
+        .wait = arguments_.wait};
   }
 
   int plan(Node& node, const Ticket& ticket, FetchOptions options) {
@@ -204,10 +208,10 @@ void add_fetch_options(CommandSpec& command, FetchArguments& arguments) {
        .choices = {"rarest", "layers"}});
   add({.names = "--peer",
        .value = "HOST:PORT",
-       .text = "A further peer to ask",
+       .text = "A further node to ask: HOST, HOST:PORT or its ticket",
        .group = heading::kNetwork,
-       .set = into(arguments.peers),
-       .list = true});
+       .set = into_nodes(arguments.peers),
+       .repeatable = true});
   add({.names = "--linger",
        .value = "DURATION",
        .text = "How long to go on serving when done: 90s, 2h, forever",
@@ -218,6 +222,11 @@ void add_fetch_options(CommandSpec& command, FetchArguments& arguments) {
          arguments.linger = *parsed;
          return {};
        }});
+  add({.names = "--wait",
+       .value = "DURATION",
+       .text = "How long to wait for a source that is not up yet: 30m",
+       .group = heading::kNetwork,
+       .set = timeout(arguments.wait, milliseconds(0))});
   add({.names = "--stall-timeout",
        .value = "DURATION",
        .text = "How long to wait when nothing comes (default: 60s); run it again to go on",

@@ -225,6 +225,7 @@ Result<std::shared_ptr<const Manifest>> look_up(const InspectArguments& argument
   if (auto known = find_manifest(to_hex(ticket->id), state)) return known;
   NodeOptions only_looks = node_options(context, arguments.state, arguments.network);
   only_looks.share = false;
+  if (only_looks.listen.empty()) only_looks.listen = kAnyPort;
   auto node = Node::start(std::move(only_looks));
   if (!node) return std::unexpected(node.error());
   return (*node)->learn(*ticket, arguments.timeout);

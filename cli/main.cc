@@ -30,6 +30,8 @@ void allow_many_files() {
 CommandLine command_line(Common& common) {
   CommandLine line;
   line.groups.push_back({"Bring a model", {key_new_command(), seed_command(), fetch_command()}});
+  line.groups.push_back(
+      {"Share the key", {key_export_command(), key_import_command(), key_show_command()}});
   line.groups.push_back({"Look", {inspect_command(), verify_command(), list_command()}});
   line.groups.push_back({"Change a directory",
                          {index_command(), drop_command(), convert_command(), forget_command()}});

@@ -196,6 +196,18 @@ Setter timeout(std::chrono::milliseconds& target, std::chrono::milliseconds leas
   };
 }
 
+Setter into_nodes(std::vector<std::string>& nodes) {
+  return [&nodes](std::string_view value) -> Result<void> {
+    const bool ticket = value.find_first_of("/?") != std::string_view::npos;
+    while (true) {
+      const std::size_t comma = ticket ? std::string_view::npos : value.find(',');
+      nodes.emplace_back(value.substr(0, comma));
+      if (comma == std::string_view::npos) return {};
+      value.remove_prefix(comma + 1);
+    }
+  };
+}
+
 Result<Selection> selection_of(const SelectionFlags& flags) {
   if (flags.json) {
     if (!flags.json->empty()) return parse_selection_json(*flags.json);

@@ -25,6 +25,9 @@ inline constexpr const char* kGlobal = "Every command";
 inline constexpr const char* kMeasuring = "Measuring";
 }  // namespace heading
 
+// Where a node listens that serves nothing: the usual ports are for those that do.
+inline constexpr const char* kAnyPort = ":0";
+
 struct State {
   std::string directory;
   std::filesystem::path path() const {
@@ -63,6 +66,10 @@ OptionSpec json_option(bool& json, std::string text);
 // A setter of a timeout, as cli/quantity.h reads durations: at least `least`. "forever" is a year:
 // timeouts are added to times, and multiplied.
 Setter timeout(std::chrono::milliseconds& target, std::chrono::milliseconds least);
+
+// A setter of nodes to ask, appended. "a,b" counts as two; the commas of a ticket stand between the
+// addresses of one.
+Setter into_nodes(std::vector<std::string>& nodes);
 
 Result<Selection> selection_of(const SelectionFlags& flags);
 NodeOptions node_options(Context& context, const State& state, const Network& network);

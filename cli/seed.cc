@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 
 #include "cli/commands.h"
@@ -68,6 +71,29 @@ class ReadyFile {
   std::string path_;
 };
 
+// The name of the checkpoint as a directory that needs no quotes.
+std::string target_name(const SeedArguments& arguments) {
+  std::filesystem::path path = arguments.name.empty() ? arguments.directory : arguments.name;
+  if (!path.has_filename()) path = path.parent_path();  // "llama/"
+  std::error_code ignored;
+  if (path.filename() == "." || path.filename() == "..") path = canonical(path, ignored);
+  std::string name = path.filename().string();
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  std::ranges::replace_if(name, std::not_fn(is_plain), '-');
+  return name.empty() || name.front() == '-' || name.front() == '.' ? "model" : name;
+}
+
+void tell_how_to_fetch(const Node& node, const std::string& ticket, const SeedArguments& arguments,
+                       Terminal& terminal) {
+  for (const std::string& note : node.notes()) terminal.note(note);
+  terminal.note("To fetch it, run where it is wanted:");
+  terminal.note(fmt::format("  shardswarm fetch {} ./{}{}", ticket, target_name(arguments),
+                            arguments.network.insecure ? " --insecure" : ""));
+}
+
 int run(const SeedArguments& arguments, Context& context) {
   Terminal& terminal = context.terminal;
   ReadyFile ready;
@@ -93,6 +119,7 @@ int run(const SeedArguments& arguments, Context& context) {
     return report_error(context, {Errc::kIo, "cannot write the ticket to stdout"});
   }
   if (auto written = ready.write(ticket); !written) return report_error(context, written.error());
+  tell_how_to_fetch(**node, ticket, arguments, terminal);
   const std::string label = arguments.name.empty() ? arguments.directory : arguments.name;
   terminal.note(fmt::format("serving {}: {} of {}; Ctrl-C ends it", label,
                             bytes_text((*seed)->present_bytes()),

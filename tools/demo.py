@@ -191,7 +191,7 @@ def run(bin_directory, place, size):
         print()
         verify(source, sums, {name: place / name for name, _ in SHARDS})
         print()
-        who_from_whom(fetchers, ticket.split("peer=")[1])
+        who_from_whom(fetchers, ticket.removeprefix("shardswarm://").partition("/")[0])
     finally:
         for program in programs:
             program.terminate()

@@ -10,6 +10,7 @@ REASONS = {
     "mounting a tmpfs needs root with CAP_SYS_ADMIN": False,
     "this file system has no holes": False,
     "network namespaces with limited links are not permitted here": False,
+    "this machine prefers IPv4 addresses of a name": False,
     "a rival is not installed": False,
     "sshd is not installed": False,
     "no chromium here": False,

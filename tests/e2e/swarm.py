@@ -4,6 +4,7 @@ The programs are found through SHARDSWARM_BIN (a directory). Everything that a t
 it; everything that it writes is below one temporary directory.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -40,9 +41,13 @@ class Ended:
 
 
 class Process:
-    def __init__(self, arguments, env, popen=subprocess.Popen):
-        self.popen = popen(arguments, env=env, text=True, stdin=subprocess.DEVNULL,
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def __init__(self, arguments, env, popen=subprocess.Popen, input_text=None):
+        stdin = subprocess.DEVNULL if input_text is None else subprocess.PIPE
+        self.popen = popen(arguments, env=env, text=True, stdin=stdin, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE)
+        if input_text is not None:
+            with contextlib.suppress(BrokenPipeError), self.popen.stdin:
+                self.popen.stdin.write(input_text)
         self.lines, self.errors = [], []
         self.came = threading.Condition()
         self.readers = [threading.Thread(target=self._read, args=pair, daemon=True)
@@ -120,13 +125,14 @@ class SwarmTest(unittest.TestCase):
 
     # --- programs ---
 
-    def start(self, *arguments):
-        process = Process([str(BIN / "shardswarm"), *map(str, arguments)], self.env)
+    def start(self, *arguments, input_text=None):
+        process = Process([str(BIN / "shardswarm"), *map(str, arguments)], self.env,
+                          input_text=input_text)
         self.processes.append(process)
         return process
 
-    def run_command(self, *arguments):
-        return self.start(*arguments).end()
+    def run_command(self, *arguments, input_text=None):
+        return self.start(*arguments, input_text=input_text).end()
 
     def seed(self, directory, *arguments):
         """Starts a seed; returns its process and its ticket."""
@@ -292,13 +298,28 @@ class Proxy:
             end.close()
 
 
+def ticket_of(model, *addresses):
+    """A ticket as spec/ticket.md has it; IPv6 addresses in brackets."""
+    written = [address.replace("[", "%5B").replace("]", "%5D") for address in addresses]
+    return f"shardswarm://{','.join(written)}/{model}"
+
+
 def through(ticket, proxy):
     """The ticket with the proxy as its only peer."""
-    return ticket.split("?")[0] + "?peer=" + proxy.address
+    return ticket_of(id_of(ticket), proxy.address)
+
+
+def id_of(ticket):
+    return ticket.rsplit("/", 1)[1]
+
+
+def peers_of(ticket):
+    written = ticket.removeprefix("shardswarm://").split("/")[0].split(",")
+    return [address.replace("%5B", "[").replace("%5D", "]") for address in written]
 
 
 def peer_of(ticket):
-    return ticket.split("peer=")[1].split("&")[0]
+    return peers_of(ticket)[0]
 
 
 def can_mount():

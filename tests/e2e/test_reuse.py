@@ -7,7 +7,7 @@ import shutil
 import unittest
 
 from reader import check_shard, read_model, wanted_of
-from swarm import Proxy, SwarmTest, in_layers, peer_of, read_header, tensor_bytes, through
+from swarm import Proxy, SwarmTest, id_of, in_layers, peer_of, read_header, tensor_bytes, through
 
 LAYERS = 32
 MODEL = dict(model="llama-3.1-8b", divide=16, layers=LAYERS, files=4)
@@ -138,7 +138,7 @@ class PeerTest(ReuseTest):
         base = self.checkpoint("base", **MODEL)
         tune = self.checkpoint("tune", **{**MODEL, **changes}, change=TUNED)
         base_ticket, ticket = self.seed_elsewhere(base), self.seed_elsewhere(tune)
-        self.assertNotEqual(base_ticket.split("?")[0], ticket.split("?")[0])
+        self.assertNotEqual(id_of(base_ticket), id_of(ticket))
         return base, tune, base_ticket, ticket
 
     def test_a_peer_with_the_base_sends_what_is_shared(self):
@@ -185,7 +185,7 @@ class PeerTest(ReuseTest):
     def test_the_base_alone_is_not_enough(self):
         base, tune, base_ticket, ticket = self.seeded()
         with self.machine("fetcher"):
-            ended = self.start_fetch(ticket.split("?")[0], self.dir / "copy", "--peer",
+            ended = self.start_fetch(id_of(ticket), self.dir / "copy", "--peer",
                                      peer_of(base_ticket), "--stall-timeout", "1").end()
         self.assertEqual(ended.code, 3, ended.stderr)
         self.assertFalse((self.dir / "copy" / "config.json").exists())

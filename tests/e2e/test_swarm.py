@@ -2,7 +2,7 @@
 
 import unittest
 
-from swarm import Proxy, SwarmTest, in_layers, peer_of, plain_bytes, tensor_bytes, through
+from swarm import Proxy, SwarmTest, id_of, in_layers, peer_of, plain_bytes, tensor_bytes, through, ticket_of
 
 LAYERS = 16
 MODEL = dict(family="llama", size="160MiB", layers=LAYERS, files=4)
@@ -33,8 +33,7 @@ class ManyFetchersTest(SwarmTest):
         self.assertTrue(all(ends))
         seed.kill()  # every byte has left it once
         addresses = [peer_address(fetch) for fetch in (low, high)]
-        late = self.fetch(f"{ticket.split('?')[0]}?peer={addresses[0]}&peer={addresses[1]}",
-                          self.dir / "late")
+        late = self.fetch(ticket_of(id_of(ticket), *addresses), self.dir / "late")
         self.assert_same_tree(source, self.dir / "late")
         self.assertEqual(late["duplicate_bytes"], 0)
         self.assertEqual(len(late["peers"]), 2)
@@ -47,7 +46,7 @@ class ManyFetchersTest(SwarmTest):
         fetch = self.start_fetch(through(ticket, proxy), self.dir / "copy", "--stall-timeout", "60")
         fetch.wait_for(lambda p: proxy.down > 16 << 20, "the first bytes")
         seed.kill()
-        self.seed(source, "--listen", ticket.split("peer=")[1])
+        self.seed(source, "--listen", peer_of(ticket))
         ended = fetch.end()
         self.assertEqual(ended.code, 0, ended.stderr)
         self.assert_same_tree(source, self.dir / "copy")
