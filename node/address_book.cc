@@ -44,9 +44,17 @@ void AddressBook::add_given(const std::string& address, Time now, std::uint32_t 
       entries_.try_emplace(address, Entry{.given = true, .node = node, .due = now, .error = {}});
   if (added) {
     idle_dues_.insert(now);
-  } else if (!std::exchange(it->second.given, true)) {
-    it->second.node = node;
+    return;
+  }
+  Entry& entry = it->second;
+  if (!std::exchange(entry.given, true)) {
+    entry.node = node;
     leave_told(*it);
+  }
+  // Whoever names it again expects an answer of today. One that is full is left its time.
+  if (entry.state == State::kIdle && entry.error && entry.refusals == 0) {
+    entry.error.reset();
+    move(entry, State::kIdle, now);
   }
 }
 

@@ -24,6 +24,7 @@ class AddressBook {
   using Random = std::mt19937_64;
 
   // `node`: addresses with the same number are those of one node; 0: of a node that has no other.
+  // One that failed before is due at once.
   void add_given(const std::string& address, Time now, std::uint32_t node = 0);
   // `teller`: who told of it. Of one teller 512 are kept, in all 4096. Beyond that a new one takes
   // the place of one of this teller, or in a full book of the teller that fills most of it: of one

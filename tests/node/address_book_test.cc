@@ -100,6 +100,25 @@ TEST_F(AddressBookTest, RefusalsAreHopelessOnlyWhenAllAreRefused) {
   EXPECT_TRUE(book_.all_given_refused());
 }
 
+// A second fetch must not end with what the first one met, without having asked.
+TEST_F(AddressBookTest, AnAddressThatIsGivenAgainIsTriedAgain) {
+  book_.add_given("a:1", Time(0));
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.failed("a:1", kRefusedKey, seconds(1));
+  ASSERT_TRUE(book_.all_given_refused());
+  book_.add_given("a:1", seconds(1));
+  EXPECT_FALSE(book_.all_given_refused());
+  EXPECT_THAT(book_.take_due(seconds(1), 32, 32, random_), ElementsAre("a:1"));
+}
+
+TEST_F(AddressBookTest, AFullPeerIsLeftItsTimeAlsoWhenItIsGivenAgain) {
+  book_.add_given("a:1", Time(0));
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.full("a:1", Time(0), random_);
+  book_.add_given("a:1", Time(0));
+  EXPECT_THAT(book_.take_due(Time(0), 32, 32, random_), IsEmpty());
+}
+
 // A machine's other addresses often lead nowhere from here: bridges of containers, IPv6.
 TEST_F(AddressBookTest, ANodeIsHopelessWhenOneOfItsAddressesRefusesAndTheOthersFail) {
   book_.add_given("a:1", Time(0), 1);
