@@ -52,7 +52,9 @@ void print_report(const VerifyReport& report, const VerifyArguments& arguments,
 Result<std::uint64_t> repair(const VerifyArguments& arguments, Context& context) {
   const auto held = held_selection(arguments.directory);
   if (!held) return std::unexpected(held.error());
-  const auto node = Node::start(node_options(context, arguments.state, arguments.network));
+  NodeOptions settings = node_options(context, arguments.state, arguments.network);
+  settings.leave_default_port = true;
+  const auto node = Node::start(std::move(settings));
   if (!node) return std::unexpected(node.error());
   const auto fetch = (*node)->fetch(Ticket{.id = held->model, .peers = {}},
                                     {.directory = arguments.directory,
@@ -120,10 +122,10 @@ CommandSpec verify_command() {
                    .set = into(arguments->repair)},
                   {.names = "--peer",
                    .value = "HOST:PORT",
-                   .text = "A node that has the model",
+                   .text = "A node that has the model: HOST, HOST:PORT or its ticket",
                    .group = heading::kNetwork,
-                   .set = into(arguments->peers),
-                   .list = true},
+                   .set = into_nodes(arguments->peers),
+                   .repeatable = true},
                   {.names = "--stall-timeout",
                    .value = "DURATION",
                    .text = "How long a repair waits when nothing comes (default: 60s)",
@@ -132,7 +134,7 @@ CommandSpec verify_command() {
                    .rare = true},
                   json_option(arguments->json, "One JSON object")},
       .examples = {{"shardswarm verify ./llama", "After a disk gave errors"},
-                   {"shardswarm verify ./llama --repair --peer node7:7000",
+                   {"shardswarm verify ./llama --repair --peer node7",
                     "Bring what is wrong again"}},
       .run = [arguments](Context& context) { return run(*arguments, context); }};
   add_trust(command, arguments->network);
