@@ -31,7 +31,8 @@ struct FetchState {
   std::optional<ModelKey> model;
   std::chrono::steady_clock::time_point started;
   ProgressMeter meter;
-  bool opening = false;  // a worker is opening the store
+  LeftOutReport left_out;  // once the manifest is known
+  bool opening = false;    // a worker is opening the store
   std::optional<Error> ended_while_opening;
   std::atomic<bool> cancel_opening{false};  // read by that worker
 

@@ -27,6 +27,7 @@
 #include "node/cluster_key.h"
 #include "piece/digest.h"
 #include "piece/error.h"
+#include "piece/file_roles.h"
 #include "piece/load_order.h"
 #include "piece/selection.h"
 #include "scheduler/rate_limit.h"
@@ -167,6 +168,7 @@ struct FetchReport {
   unsigned network_threads = 1;        // started to move bytes, since the node's start
   std::vector<std::string> addresses;  // where this node serves it from now on
   std::vector<PeerReport> peers;
+  LeftOutReport left_out;  // files of the model that it does not bring, with the reason of each
 };
 
 struct FetchOptions {
@@ -198,6 +200,7 @@ struct FetchPlan {  // of a dry run
   std::uint32_t pieces = 0;
   std::uint32_t tensors = 0;
   std::vector<std::string> files;
+  LeftOutReport left_out;  // files of the model that it does not bring, with the reason of each
 };
 
 class Fetch {

@@ -295,6 +295,7 @@ FetchReport Shell::report(const FetchState& fetch) const {
   report.addresses = listener_->addresses();
   report.peers = peers_of(*fetch.model);
   report.memory = memory(*fetch.model, report.peers.size());
+  report.left_out = fetch.left_out;
   if (const auto store = stores_.find(*fetch.model); store != stores_.end()) {
     report.layout = store->second->layout();
     report.copied_bytes = store->second->progress().copied_bytes;

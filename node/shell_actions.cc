@@ -20,6 +20,7 @@ void Shell::carry_out(action::ManifestReady&& a) {
   const std::shared_ptr<FetchState> fetch = it->second;
   const ResolvedSelection& resolved = core_->resolved(a.model);
   const auto manifest = core_->manifest(a.model);
+  fetch->left_out = report_left_out(resolved, *manifest);
   if (fetch->kind != FetchState::Kind::kFetch) {
     {
       const std::scoped_lock lock(fetch->mutex);
@@ -29,7 +30,8 @@ void Shell::carry_out(action::ManifestReady&& a) {
                      .manifest_bytes = core_->status(a.model).manifest_bytes,
                      .pieces = resolved.pieces.count(),
                      .tensors = tensor_count(resolved.tensors),
-                     .files = {}};
+                     .files = {},
+                     .left_out = fetch->left_out};
       resolved.pieces.for_each(
           [&](PieceIndex piece) { fetch->plan.wanted_bytes += manifest->extent(piece).length; });
       for (std::uint32_t i = 0; i < manifest->file_count(); ++i) {

@@ -54,7 +54,7 @@ class Resolver {
       if (auto done = exclude(); !done) return std::unexpected(done.error());
       if (auto done = narrow_to_experts(); !done) return std::unexpected(done.error());
       if (auto done = slice(); !done) return std::unexpected(done.error());
-    } else if (filtered()) {
+    } else if (selection_.filtered()) {
       return usage("experts, slices and excludes narrow tensors: this selection has none");
     }
     return rows();
@@ -80,10 +80,6 @@ class Resolver {
     return glob_match(glob, outline_.full_name(tensor, manifest_));
   }
   bool any_taken() const { return std::ranges::find(taken_, true) != taken_.end(); }
-  bool filtered() const {
-    return !selection_.experts.empty() || !selection_.slices.empty() ||
-           !selection_.excludes.empty();
-  }
 
   // Selections are kept as JSON, too, which holds nothing but UTF-8.
   Result<void> check_texts() const {
@@ -122,13 +118,8 @@ class Resolver {
     if (selection_.stacks.empty()) return std::vector<std::uint32_t>{0};
     std::vector<std::uint32_t> stacks;
     for (const std::string& name : selection_.stacks) {
-      const auto stack = outline_.find_stack(name);
-      if (!stack) {
-        std::vector<std::string> names;
-        names.reserve(outline_.stacks.size());
-        for (const Stack& each : outline_.stacks) names.push_back(each.name);
-        return usage("this model has no stack '" + name + "': it has " + joined(names));
-      }
+      const auto stack = stack_named(outline_, name);
+      if (!stack) return std::unexpected(stack.error());
       if (std::ranges::find(stacks, *stack) == stacks.end()) stacks.push_back(*stack);
     }
     return stacks;
@@ -224,7 +215,9 @@ class Resolver {
   }
 
   Result<void> take_tensors() {
-    const bool all = wanted_.empty() && selection_.tensors.empty();
+    const bool part = selection_.names_tensors();
+    // Files named alone bring no tensors; a filter without a part narrows all of them.
+    const bool all = !part && (selection_.filtered() || selection_.files.empty());
     std::vector<bool> matched(selection_.tensors.size());
     std::vector<bool> taken(taken_.size());
     for (std::size_t i = 0; i < taken.size(); ++i) {
@@ -404,11 +397,20 @@ class Resolver {
 
 }  // namespace
 
+Result<std::uint32_t> stack_named(const Outline& outline, const std::string& name) {
+  if (const auto stack = outline.find_stack(name)) return *stack;
+  std::vector<std::string> names;
+  names.reserve(outline.stacks.size());
+  for (const Stack& each : outline.stacks) names.push_back(each.name);
+  return usage("this model has no stack '" + name + "': it has " + joined(names));
+}
+
 Result<ResolvedSelection> resolve(const Selection& selection, const Manifest& manifest,
                                   const Outline& outline) {
   auto tensors = Resolver(selection, manifest, outline).run();
   if (!tensors) return std::unexpected(tensors.error());
-  return with_files(std::move(*tensors), selection.files, selection.whole(), manifest);
+  const FilesToo too = selection.whole() ? FilesToo::kAll : FilesToo::kOfAPart;
+  return with_files(std::move(*tensors), selection.files, too, manifest);
 }
 
 }  // namespace shardswarm

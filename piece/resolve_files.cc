@@ -1,7 +1,10 @@
 // The last step of resolving a selection: from rows and file globs to pieces and files.
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 
+#include "piece/file_roles.h"
 #include "piece/selection.h"
 #include "piece/selection_parts.h"
 
@@ -49,11 +52,47 @@ Result<void> check_rows(const TensorSet& set, const Manifest& manifest) {
   return {};
 }
 
+// The files that do not come, with the reason of each that has one.
+std::vector<LeftOutFile> left_out(const ResolvedSelection& result,
+                                  const std::vector<FileRole>& roles, const Manifest& manifest) {
+  std::set<std::string_view> folders;  // of which some tensors come
+  for (const TensorRows& run : result.tensors) {
+    folders.insert(folder_of(manifest.file(run.file).path));
+  }
+  std::vector<LeftOutFile> files;
+  for (std::uint32_t i = 0; i < roles.size(); ++i) {
+    if (result.files[i]) continue;
+    const FileIndex file(i);
+    switch (roles[i]) {
+      case FileRole::kOtherFormat:
+        files.push_back({file, WhyLeftOut::kOtherFormat});
+        break;
+      case FileRole::kLarge:
+        files.push_back({file, WhyLeftOut::kLarge});
+        break;
+      case FileRole::kSecondCopy:
+        files.push_back({file, WhyLeftOut::kSecondCopy});
+        break;
+      case FileRole::kTensors:
+        // Of a component of which something comes, and without any tensors, nothing was left out
+        // that was not left out on purpose.
+        if (folders.empty() || folders.contains(folder_of(manifest.file(file).path))) break;
+        files.push_back({file, WhyLeftOut::kComponent});
+        break;
+      case FileRole::kConfiguration:
+      case FileRole::kSmall:
+        break;  // they come with every part
+    }
+  }
+  return files;
+}
+
 }  // namespace
 
 Result<ResolvedSelection> with_files(TensorSet tensors, const std::vector<std::string>& globs,
-                                     bool whole, const Manifest& manifest) {
+                                     FilesToo too, const Manifest& manifest) {
   ResolvedSelection result{.pieces = PieceSet(manifest.piece_count())};
+  const std::vector<FileRole> roles = file_roles(manifest.root());
   result.files.resize(manifest.file_count());
   std::vector<bool> matched(globs.size());
   std::vector<TensorRows> named_rows;
@@ -65,7 +104,9 @@ Result<ResolvedSelection> with_files(TensorSet tensors, const std::vector<std::s
       if (glob_match(globs[g], file.path)) named = matched[g] = true;
     }
     const bool tensors_file = file.kind == FileKind::kTensors;
-    if (!named && !comes_along(file) && !(whole && tensors_file)) continue;
+    const bool comes = too == FilesToo::kAll || comes_with_every_part(roles[i]) ||
+                       (too == FilesToo::kOfAllTensors && tensors_file);
+    if (!named && !comes) continue;
     result.files[i] = true;
     if (named && tensors_file) add_whole(index, manifest, named_rows);
     if (tensors_file) continue;
@@ -90,6 +131,7 @@ Result<ResolvedSelection> with_files(TensorSet tensors, const std::vector<std::s
     if (tensors_file && !result.files[i]) result.everything = false;
   }
   result.tensors = std::move(tensors);
+  result.left_out = left_out(result, roles, manifest);
   return result;
 }
 
@@ -98,8 +140,8 @@ Result<ResolvedSelection> resolve_tensors(const TensorSet& tensors,
                                           const Manifest& manifest) {
   TensorSet set = normalized(tensors);
   if (auto good = check_rows(set, manifest); !good) return std::unexpected(good.error());
-  const bool whole = complete(set, manifest);
-  return with_files(std::move(set), files, whole, manifest);
+  const FilesToo too = complete(set, manifest) ? FilesToo::kOfAllTensors : FilesToo::kOfAPart;
+  return with_files(std::move(set), files, too, manifest);
 }
 
 }  // namespace shardswarm

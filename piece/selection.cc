@@ -1,21 +1,14 @@
 #include "piece/selection.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <optional>
 #include <utility>
 
-#include "piece/limits.h"
 #include "piece/selection_parts.h"
 
 namespace shardswarm {
 namespace {
-
-// Weights of other formats: never unless asked for.
-constexpr std::array<std::string_view, 8> kOtherWeights = {
-    ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack", ".npz",
-};
 
 std::optional<std::uint32_t> parse_number(std::string_view text) {
   std::uint32_t value = 0;
@@ -82,12 +75,6 @@ std::string range_text(std::uint32_t first, std::uint32_t last) {
   return first == last ? std::to_string(first) : std::to_string(first) + "-" + std::to_string(last);
 }
 
-bool comes_along(const FileEntry& file) {
-  if (file.kind != FileKind::kPlain || file.size > limits::kSmallFileBytesMax) return false;
-  return std::none_of(kOtherWeights.begin(), kOtherWeights.end(),
-                      [&](std::string_view ending) { return file.path.ends_with(ending); });
-}
-
 bool named_by(const FileEntry& file, const std::vector<std::string>& globs) {
   return std::any_of(globs.begin(), globs.end(),
                      [&](const std::string& glob) { return glob_match(glob, file.path); });
@@ -95,20 +82,20 @@ bool named_by(const FileEntry& file, const std::vector<std::string>& globs) {
 
 Result<LayerRange> parse_layer_range(std::string_view text) {
   const Numbers range = parse_range(text);
-  if (!range) return usage(quoted(text) + " is no range of layers: write 8-15, or 7");
+  if (!range) return usage(quoted(text) + " is not a range of layers: write 8-15, or 7");
   return LayerRange{range->first, range->second};
 }
 
 Result<ExpertRange> parse_expert_range(std::string_view text) {
   const Numbers range = parse_range(text);
-  if (!range) return usage(quoted(text) + " is no range of experts: write 0-31, or 7");
+  if (!range) return usage(quoted(text) + " is not a range of experts: write 0-31, or 7");
   return ExpertRange{range->first, range->second};
 }
 
 Result<Stage> parse_stage(std::string_view text) {
   const Numbers part = parse_part(text);
   if (!part || part->first < 1 || part->first > part->second) {
-    return usage(quoted(text) + " is no stage: write 2/4 for the second of four");
+    return usage(quoted(text) + " is not a stage: write 2/4 for the second of four");
   }
   return Stage{part->first, part->second};
 }
@@ -119,7 +106,8 @@ Result<Slice> parse_slice(std::string_view text) {
   const Numbers part =
       colon == std::string_view::npos ? std::nullopt : parse_part(text.substr(colon + 1));
   if (!part || colon == 0 || part->first >= part->second) {
-    return usage(quoted(text) + " is no slice: write '*.q_proj.weight:0/2' for the first half of " +
+    return usage(quoted(text) +
+                 " is not a slice: write '*.q_proj.weight:0/2' for the first half of " +
                  "these tensors' rows (ranks count from 0)");
   }
   return Slice{std::string(text.substr(0, colon)), part->first, part->second};
@@ -155,7 +143,8 @@ std::vector<FileIndex> headers_needed(const Selection& selection, const Manifest
   for (std::uint32_t i = 0; i < root.files.size(); ++i) {
     const FileEntry& file = root.files[i];
     if (file.kind == FileKind::kTensors ||
-        (file.kind == FileKind::kSpareTensors && named_by(file, selection.files))) {
+        (file.kind == FileKind::kSpareTensors &&
+         (selection.whole() || named_by(file, selection.files)))) {
       files.push_back(FileIndex(i));
     }
   }

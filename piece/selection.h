@@ -44,15 +44,17 @@ struct Slice {
 
 // Policy for tensors outside the layers, with layers and stages.
 enum class SharedTensors : std::uint8_t {
-  kEdges,  // input side with the first layer, output side with the last, tied with both, unknown
-           // ones with everybody
-  kAll,    // all of the component's with any layer of any stack (engines that want embedding and
-           // head on every rank); with layers of the main stack those of other stacks, too
+  kEdges,  // The input side comes with the first layer, the output side with the last, tied
+           // embeddings with both, and tensors of unknown use with every part.
+  kAll,    // All of the component's come with any layer of any stack (engines that want embedding
+           // and head on every rank); with layers of the main stack, those of other stacks, too.
 };
 
-// A union of parts (layers, stages, tensors), narrowed by filters (experts, slices, excludes). With
-// no part it means the whole model; stacks named without layers or stages come whole, beside the
-// tensors that globs name. Every selection brings the small plain files (see resolve).
+// A union of parts (layers, stages, tensors, stacks, files), narrowed by filters (experts,
+// slices, excludes). With neither it means every file of the model. Stacks named
+// without layers or stages come whole, beside the tensors that globs name; files named alone bring
+// no tensors. Filters without a part narrow all tensors. Every part brings the configuration and
+// the small files (see resolve).
 struct Selection {
   std::vector<LayerRange> layers;
   std::vector<Stage> stages;
@@ -65,11 +67,13 @@ struct Selection {
   std::vector<std::string> files;     // globs over paths, beside the small ones: '*' crosses '/'
   SharedTensors shared = SharedTensors::kEdges;
 
-  // All tensors of the model.
-  bool whole() const {
-    return layers.empty() && stages.empty() && tensors.empty() && stacks.empty() &&
-           experts.empty() && slices.empty() && excludes.empty();
+  bool filtered() const { return !experts.empty() || !slices.empty() || !excludes.empty(); }
+  // Whether it has a part that names tensors.
+  bool names_tensors() const {
+    return !layers.empty() || !stages.empty() || !tensors.empty() || !stacks.empty();
   }
+  // Every file of the model.
+  bool whole() const { return !names_tensors() && !filtered() && files.empty(); }
   friend bool operator==(const Selection&, const Selection&) = default;
 };
 
@@ -84,6 +88,20 @@ Result<Slice> parse_slice(std::string_view text);
 // Shell-style match over the whole text; '*' matches any run, also of '.' and '/'.
 bool glob_match(std::string_view pattern, std::string_view text);
 
+// Why a selection that is not the whole model left a file out.
+enum class WhyLeftOut : std::uint8_t {
+  kOtherFormat,  // weights of another format than safetensors
+  kLarge,        // larger than limits::kSmallFileBytesMax and not configuration by its name
+  kSecondCopy,   // safetensors that the index beside them does not name
+  kComponent,    // safetensors of a component of which no part names a tensor
+};
+
+struct LeftOutFile {
+  FileIndex file;
+  WhyLeftOut why = WhyLeftOut::kOtherFormat;
+  friend bool operator==(const LeftOutFile&, const LeftOutFile&) = default;
+};
+
 // A selection applied to a model.
 struct ResolvedSelection {
   TensorSet tensors;        // of kTensors files
@@ -91,9 +109,13 @@ struct ResolvedSelection {
   std::vector<bool> files;  // by FileIndex: has something selected, even with no pieces
   std::uint64_t bytes = 0;  // of the selected rows and plain files: at most that of the pieces
   bool everything = false;  // each kTensors file is wanted whole, whatever else is left out
+  // Files that a part does not bring for reasons of their own, by path. What is not here because
+  // its layers were not asked for is not among them. Empty for the whole model.
+  std::vector<LeftOutFile> left_out;
 };
 
-// Files whose header resolve() needs: all kTensors files, and kSpareTensors ones named by a glob.
+// Files whose header resolve() needs: all kTensors files, and the kSpareTensors ones that come (all
+// of them with the whole model, else those named by a glob).
 std::vector<FileIndex> headers_needed(const Selection& selection, const ManifestRoot& root);
 
 // Layer ranges of stages 1..count of a stack: contiguous, the largest stage's bytes as small as
@@ -105,10 +127,10 @@ Result<std::vector<LayerRange>> split_stages(const Stack& stack, std::uint32_t c
 // ranges, stacks, experts, divisors), when a part of the selection matches nothing, lies outside
 // the model, contradicts another part, or leaves nothing; or when a glob is not UTF-8.
 // The last stage of a stack brings the MTP layers behind it, a layer range those it names; they
-// bring the embedding and head that they read. Other components come when named, or with
-// everything. Tensors files that a file glob names come whole: filters do not apply to them. Beside
-// the tensors it brings every plain file of at most kSmallFileBytesMax that is not weights of
-// another format (*.bin *.pt *.pth *.gguf *.onnx *.h5 *.msgpack *.npz), and those that a file glob
+// bring the embedding and head that they read. Other components come when named, or with the whole
+// model. Tensors files that a file glob names come whole: filters do not apply to them.
+// The whole model brings every file. A part brings, beside its tensors, the configuration, the
+// small files that are not weights of another format (file_roles.h), and the files that a glob
 // names.
 Result<ResolvedSelection> resolve(const Selection& selection, const Manifest& manifest,
                                   const Outline& outline);

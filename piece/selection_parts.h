@@ -1,5 +1,4 @@
-// What the files behind selection.h share: error texts, which files come along, and the last step
-// of resolving.
+// What the files behind selection.h share: error texts, quoting, and the last step of resolving.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +17,22 @@ std::string range_text(std::uint32_t first, std::uint32_t last);
 
 bool named_by(const FileEntry& file, const std::vector<std::string>& globs);
 
-// A small plain file that is no weights of another format: every selection brings it.
-bool comes_along(const FileEntry& file);
+// As a POSIX shell takes it back: 'a b'. With control characters, which would break the line, as
+// bash does: $'a\x0ab'.
+std::string shell_quoted(std::string_view text);
 
-// Rows with the files that come along, and pieces of both. `whole`: tensors files without tensors,
-// too. kUsage for a glob that matches no file.
+// The stack of this name; kUsage naming those that the model has.
+Result<std::uint32_t> stack_named(const Outline& outline, const std::string& name);
+
+// Which files come with rows of tensors.
+enum class FilesToo : std::uint8_t {
+  kOfAPart,       // configuration and small ones
+  kOfAllTensors,  // the same, and tensors files without tensors
+  kAll,
+};
+// Rows with the files that come along and those that globs name, and pieces of both. kUsage for a
+// glob that matches no file.
 Result<ResolvedSelection> with_files(TensorSet tensors, const std::vector<std::string>& globs,
-                                     bool whole, const Manifest& manifest);
+                                     FilesToo too, const Manifest& manifest);
 
 }  // namespace shardswarm

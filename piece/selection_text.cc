@@ -109,26 +109,6 @@ std::string all_of(std::string_view Field::* by) {
 
 bool is_control(char c) { return (c >= 0 && c < ' ') || c == '\x7f'; }
 
-// As a POSIX shell takes it; with control characters, that would break the line, as bash does.
-std::string quote(std::string_view text) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  const bool control = std::ranges::any_of(text, is_control);
-  std::string quoted = control ? "$'" : "'";
-  for (const char c : text) {
-    if (control && is_control(c)) {
-      const auto byte = static_cast<unsigned char>(c);
-      quoted += {'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]};
-    } else if (control && (c == '\\' || c == '\'')) {
-      quoted += {'\\', c};
-    } else if (c == '\'') {
-      quoted += "'\\''";
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + '\'';
-}
-
 bool is_plain(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
@@ -267,6 +247,25 @@ std::unexpected<Error> unknown_flag(std::string_view word) {
 
 }  // namespace
 
+std::string shell_quoted(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  const bool control = std::ranges::any_of(text, is_control);
+  std::string quoted = control ? "$'" : "'";
+  for (const char c : text) {
+    if (control && is_control(c)) {
+      const auto byte = static_cast<unsigned char>(c);
+      quoted += {'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]};
+    } else if (control && (c == '\\' || c == '\'')) {
+      quoted += {'\\', c};
+    } else if (c == '\'') {
+      quoted += "'\\''";
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '\'';
+}
+
 Result<void> add_to_selection(Selection& selection, std::string_view flag, std::string_view value) {
   const Field* field = field_of(flag, &Field::flag);
   if (!field) return unknown_flag(flag);
@@ -279,7 +278,7 @@ std::string describe(const Selection& selection) {
     for (const std::string& value : field.values(selection)) {
       if (!text.empty()) text += ' ';
       text += std::string(field.flag) + ' ';
-      text += field.quoted || !is_plain(value) ? quote(value) : value;
+      text += field.quoted || !is_plain(value) ? shell_quoted(value) : value;
     }
   }
   return text.empty() ? "everything" : text;

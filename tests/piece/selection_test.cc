@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <map>
 #include <random>
 #include <set>
 #include <string>
@@ -18,6 +19,7 @@ using limits::kMiB;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using Names = std::set<std::string>;
 
@@ -128,15 +130,38 @@ const Names kAllTensors =
                                "model.norm.weight"};
 const Names kTensorFiles = {"model-1.safetensors", "model-2.safetensors"};
 
-TEST(Selection, OfNothingInParticularIsAllTensorsAndSmallFiles) {
+TEST(Selection, OfNothingInParticularIsEveryFile) {
   EXPECT_TRUE(Selection{}.whole());
   const ResolvedSelection all = resolved({});
   const Picked picks = picked(all);
-  EXPECT_EQ(picks.tensors, kAllTensors);
-  EXPECT_EQ(picks.made, kSmallFiles + kTensorFiles);
-  EXPECT_THAT(all.tensors, SizeIs(12));
-  // Though the large file, the other formats and the spare one are not here.
+  EXPECT_EQ(picks.tensors, kAllTensors + Names{"layers.0.w"});
+  EXPECT_EQ(picks.made,
+            kSmallFiles + kTensorFiles +
+                (Names{"other.bin", "over.dat", "spare.safetensors", "sub/other.gguf"}));
+  EXPECT_TRUE(all.pieces.complete());
+  EXPECT_THAT(all.tensors, SizeIs(12));  // of the model: the second copy is a file like others
   EXPECT_TRUE(all.everything);
+  EXPECT_THAT(all.left_out, IsEmpty());
+}
+
+TEST(Selection, OfAPartSaysWhichFilesItLeavesOutAndWhy) {
+  const auto why = [](const Selection& selection) {
+    std::map<std::string, WhyLeftOut> found;
+    for (const LeftOutFile& left : resolved(selection).left_out) {
+      found[model().file(left.file).path] = left.why;
+    }
+    return found;
+  };
+  const std::map<std::string, WhyLeftOut> all = {{"other.bin", WhyLeftOut::kOtherFormat},
+                                                 {"over.dat", WhyLeftOut::kLarge},
+                                                 {"spare.safetensors", WhyLeftOut::kSecondCopy},
+                                                 {"sub/other.gguf", WhyLeftOut::kOtherFormat}};
+  // model-2.safetensors does not come either: nobody asked for its layers.
+  EXPECT_EQ(why({.tensors = {"model.layers.0.*"}}), all);
+  EXPECT_EQ(why({.excludes = {"rope.*"}}), all);
+  EXPECT_THAT(why({.layers = {{0, 3}}, .files = {"o*", "spare.*"}}),
+              ElementsAre(std::pair("sub/other.gguf", WhyLeftOut::kOtherFormat)));
+  EXPECT_THAT(why({.files = {"*"}}), IsEmpty());
 }
 
 TEST(Selection, IsEverythingWhereNothingIsLeftOut) {
@@ -236,23 +261,22 @@ TEST(Selection, OfTensorGlobsBringsNoOtherTensor) {
             kUnknown + (Names{"model.layers.1.a", "model.norm.weight"}));
 }
 
-TEST(Selection, BringsLargeFilesAndOtherWeightsOnlyByName) {
+TEST(Selection, OfAPartBringsLargeFilesAndOtherWeightsOnlyByName) {
   const Picked with = pick({.layers = {{1, 1}}, .files = {"*.bin", "over.*"}});
   EXPECT_EQ(with.files, without(kSmallFiles, {"empty.txt"}) + (Names{"other.bin", "over.dat"}));
   EXPECT_EQ(with.tensors, pick({.layers = {{1, 1}}}).tensors);
-  EXPECT_EQ(pick({.files = {"*.gguf"}}).made, kSmallFiles + kTensorFiles + Names{"sub/other.gguf"});
   EXPECT_TRUE(resolved({.files = {"*"}}).everything);
 }
 
-TEST(Selection, LeavesOutEachOtherFormat) {
-  ModelBuilder builder;
-  for (const char* ending : {"bin", "pt", "pth", "gguf", "onnx", "h5", "msgpack", "npz"}) {
-    builder.plain(std::string("w.") + ending, 1).plain(std::string("sub/w.") + ending, 1);
-  }
-  builder.plain("README", 1).plain("bin", 1).plain("w.bin.index.json", 1).plain("w.npy", 1);
-  const Manifest manifest = builder.build();
-  EXPECT_EQ(picked(must(resolve({}, manifest, make_outline(manifest))), manifest).made,
-            (Names{"README", "bin", "w.bin.index.json", "w.npy"}));
+TEST(Selection, OfFilesAloneBringsNoTensors) {
+  EXPECT_FALSE((Selection{.files = {"*.gguf"}}.whole()));
+  const ResolvedSelection files = resolved({.files = {"*.gguf"}});
+  EXPECT_EQ(picked(files).made, kSmallFiles + Names{"sub/other.gguf"});
+  EXPECT_THAT(files.tensors, IsEmpty());
+  EXPECT_FALSE(files.everything);
+  // A filter without a part narrows all tensors, whatever files come beside them.
+  EXPECT_EQ(pick({.excludes = {"rope.*"}, .files = {"*.gguf"}}).tensors,
+            without(kAllTensors, {"rope.freqs"}));
 }
 
 TEST(Selection, BringsTensorFilesWholeByName) {
@@ -265,7 +289,7 @@ TEST(Selection, BringsTensorFilesWholeByName) {
   EXPECT_EQ(picks.made, kSmallFiles + kTensorFiles + Names{"spare.safetensors"});
 }
 
-TEST(Selection, NeedsHeadersOfTensorFilesAndOfSparesThatItNames) {
+TEST(Selection, NeedsHeadersOfTensorFilesAndOfSparesThatItBrings) {
   const auto paths = [](const Selection& selection) {
     std::vector<std::string> found;
     for (const FileIndex file : headers_needed(selection, model().root())) {
@@ -273,7 +297,8 @@ TEST(Selection, NeedsHeadersOfTensorFilesAndOfSparesThatItNames) {
     }
     return found;
   };
-  EXPECT_THAT(paths({}), ElementsAre("model-1.safetensors", "model-2.safetensors"));
+  EXPECT_THAT(paths({}),
+              ElementsAre("model-1.safetensors", "model-2.safetensors", "spare.safetensors"));
   EXPECT_THAT(paths({.layers = {{1, 1}}, .files = {"*.bin"}}),
               ElementsAre("model-1.safetensors", "model-2.safetensors"));
   EXPECT_THAT(paths({.files = {"spare*"}}),
@@ -305,14 +330,15 @@ TEST(Selection, OfLayersInAModelWithoutThemIsRefused) {
 }
 
 TEST(Selection, OfKnownRowsIsWhatThoseRowsAre) {
-  for (const Selection& selection :
-       {Selection{}, Selection{.layers = {{1, 2}}}, Selection{.tensors = {"*.a"}}}) {
+  for (const Selection& selection : {Selection{.layers = {{0, 3}}}, Selection{.layers = {{1, 2}}},
+                                     Selection{.tensors = {"*.a"}}}) {
     const ResolvedSelection by_parts = resolved(selection);
     const ResolvedSelection by_rows = must(resolve_tensors(by_parts.tensors, {}, model()));
     EXPECT_EQ(by_rows.tensors, by_parts.tensors);
     EXPECT_EQ(by_rows.pieces, by_parts.pieces);
     EXPECT_EQ(by_rows.files, by_parts.files);
     EXPECT_EQ(by_rows.bytes, by_parts.bytes);
+    EXPECT_EQ(by_rows.left_out, by_parts.left_out);
   }
   const ResolvedSelection none = must(resolve_tensors({}, {"other.bin"}, model()));
   EXPECT_EQ(picked(none).made, kSmallFiles + Names{"other.bin"});
