@@ -97,7 +97,7 @@ Result<void> drop_from_directory(const std::filesystem::path& directory,
   BlockingStorage storage(cores());
   auto store = Store::open_target(
       storage.environment(),
-      {.directory = directory, .step = HoldingStep{.drop = true, .selection = selection}},
+      {.directory = directory, .step = HoldingStep{.drop = true, .selection = resolved->parts}},
       *manifest, *resolved);
   if (!store) return std::unexpected(store.error());
   return storage.finish(**store);

@@ -31,8 +31,10 @@ struct FetchState {
   std::optional<ModelKey> model;
   std::chrono::steady_clock::time_point started;
   ProgressMeter meter;
-  LeftOutReport left_out;  // once the manifest is known
-  bool opening = false;    // a worker is opening the store
+  Selection parts;             // once the manifest is known, as what follows
+  std::string engine_setting;  // see ResolvedSelection
+  LeftOutReport left_out;
+  bool opening = false;  // a worker is opening the store
   std::optional<Error> ended_while_opening;
   std::atomic<bool> cancel_opening{false};  // read by that worker
 

@@ -168,7 +168,9 @@ struct FetchReport {
   unsigned network_threads = 1;        // started to move bytes, since the node's start
   std::vector<std::string> addresses;  // where this node serves it from now on
   std::vector<PeerReport> peers;
-  LeftOutReport left_out;  // files of the model that it does not bring, with the reason of each
+  Selection parts;             // what was fetched, a preset written out as layers
+  std::string engine_setting;  // see ResolvedSelection
+  LeftOutReport left_out;      // files of the model that it does not bring, with the reason of each
 };
 
 struct FetchOptions {
@@ -200,7 +202,9 @@ struct FetchPlan {  // of a dry run
   std::uint32_t pieces = 0;
   std::uint32_t tensors = 0;
   std::vector<std::string> files;
-  LeftOutReport left_out;  // files of the model that it does not bring, with the reason of each
+  Selection parts;             // what would be fetched, a preset written out as layers
+  std::string engine_setting;  // see ResolvedSelection
+  LeftOutReport left_out;      // files of the model that it does not bring, with the reason of each
 };
 
 class Fetch {

@@ -295,6 +295,8 @@ FetchReport Shell::report(const FetchState& fetch) const {
   report.addresses = listener_->addresses();
   report.peers = peers_of(*fetch.model);
   report.memory = memory(*fetch.model, report.peers.size());
+  report.parts = fetch.parts;
+  report.engine_setting = fetch.engine_setting;
   report.left_out = fetch.left_out;
   if (const auto store = stores_.find(*fetch.model); store != stores_.end()) {
     report.layout = store->second->layout();

@@ -20,6 +20,8 @@ void Shell::carry_out(action::ManifestReady&& a) {
   const std::shared_ptr<FetchState> fetch = it->second;
   const ResolvedSelection& resolved = core_->resolved(a.model);
   const auto manifest = core_->manifest(a.model);
+  fetch->parts = resolved.parts;
+  fetch->engine_setting = resolved.engine_setting;
   fetch->left_out = report_left_out(resolved, *manifest);
   if (fetch->kind != FetchState::Kind::kFetch) {
     {
@@ -31,6 +33,8 @@ void Shell::carry_out(action::ManifestReady&& a) {
                      .pieces = resolved.pieces.count(),
                      .tensors = tensor_count(resolved.tensors),
                      .files = {},
+                     .parts = fetch->parts,
+                     .engine_setting = fetch->engine_setting,
                      .left_out = fetch->left_out};
       resolved.pieces.for_each(
           [&](PieceIndex piece) { fetch->plan.wanted_bytes += manifest->extent(piece).length; });
@@ -47,7 +51,7 @@ void Shell::carry_out(action::ManifestReady&& a) {
   const Store::TargetOptions target{
       .directory = fetch->options.directory,
       .layout = fetch->options.layout,
-      .step = HoldingStep{.drop = false, .selection = fetch->options.selection},
+      .step = HoldingStep{.drop = false, .selection = fetch->parts},
       .state_directory = options_.state_directory,
       .reuse = fetch->options.reuse,
       .recheck = fetch->options.recheck,

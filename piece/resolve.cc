@@ -5,6 +5,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "piece/outline_roles.h"
+#include "piece/presets.h"
 #include "piece/selection.h"
 #include "piece/selection_parts.h"
 
@@ -204,7 +206,7 @@ class Resolver {
     const bool last = wanted.layers[stack.layers - 1];
     switch (*side) {
       case Side::kInput:
-        return first;
+        return first || (selection_.shared == SharedTensors::kTowers && of_tower(tensor));
       case Side::kOutput:
         return last || reads_edges(wanted);
       case Side::kBoth:
@@ -212,6 +214,14 @@ class Resolver {
       default:
         return true;
     }
+  }
+
+  // Whether a tensor at the stack's input side is part of a tower or of another encoder that runs
+  // before the stack, or joins one to it; not the stack's own embedding.
+  bool of_tower(const OutlineTensor& tensor) const {
+    if (tensor.stack != kNoStack || tensor.home != kNoStack) return true;
+    const Module module = module_of(manifest_.tensors(tensor.file)[tensor.tensor.value].info.name);
+    return module == Module::kTower || module == Module::kProjector;
   }
 
   Result<void> take_tensors() {
@@ -407,10 +417,16 @@ Result<std::uint32_t> stack_named(const Outline& outline, const std::string& nam
 
 Result<ResolvedSelection> resolve(const Selection& selection, const Manifest& manifest,
                                   const Outline& outline) {
-  auto tensors = Resolver(selection, manifest, outline).run();
+  auto parts = without_preset(selection, outline);
+  if (!parts) return std::unexpected(parts.error());
+  auto tensors = Resolver(*parts, manifest, outline).run();
   if (!tensors) return std::unexpected(tensors.error());
-  const FilesToo too = selection.whole() ? FilesToo::kAll : FilesToo::kOfAPart;
-  return with_files(std::move(*tensors), selection.files, too, manifest);
+  const FilesToo too = parts->whole() ? FilesToo::kAll : FilesToo::kOfAPart;
+  auto resolved = with_files(std::move(*tensors), parts->files, too, manifest);
+  if (!resolved) return resolved;
+  resolved->parts = std::move(*parts);
+  resolved->engine_setting = engine_setting(selection, outline);
+  return resolved;
 }
 
 }  // namespace shardswarm

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,14 +45,32 @@ struct Slice {
 
 // Policy for tensors outside the layers, with layers and stages.
 enum class SharedTensors : std::uint8_t {
-  kEdges,  // The input side comes with the first layer, the output side with the last, tied
-           // embeddings with both, and tensors of unknown use with every part.
-  kAll,    // All of the component's come with any layer of any stack (engines that want embedding
-           // and head on every rank); with layers of the main stack, those of other stacks, too.
+  kEdges,   // The input side comes with the first layer, the output side with the last, tied
+            // embeddings with both, and tensors of unknown use with every part.
+  kTowers,  // As kEdges, but vision and audio towers, and other encoders that run before the
+            // layers, come with every part (engines that build them on every rank).
+  kAll,     // All of the component's come with any layer of any stack (engines that want embedding
+            // and head on every rank); with layers of the main stack, those of other stacks, too.
 };
 
-// A union of parts (layers, stages, tensors, stacks, files), narrowed by filters (experts,
-// slices, excludes). With neither it means every file of the model. Stacks named
+// The inference engines that presets know; what each needs is in presets.h.
+enum class Engine : std::uint8_t { kExo, kMlxLm, kVllm, kSglang, kTransformers };
+
+// The part of one pipeline rank of an engine. Which layers that is depends on the model, so it is
+// resolve() that finds out.
+struct Preset {
+  std::optional<Engine> engine;
+  std::uint32_t rank = 0;   // counted from 0, as the engines count
+  std::uint32_t ranks = 1;  // of one model in the pipeline; 1: the engine runs on one machine
+  // Relative memory of each rank's machine, by rank. Empty: the engine's own split of equal ones.
+  std::vector<std::uint64_t> weights;
+
+  bool empty() const { return !engine && ranks == 1 && rank == 0 && weights.empty(); }
+  friend bool operator==(const Preset&, const Preset&) = default;
+};
+
+// A union of parts (layers, stages, tensors, stacks, files, an engine's preset), narrowed by
+// filters (experts, slices, excludes). With neither it means every file of the model. Stacks named
 // without layers or stages come whole, beside the tensors that globs name; files named alone bring
 // no tensors. Filters without a part narrow all tensors. Every part brings the configuration and
 // the small files (see resolve).
@@ -66,11 +85,13 @@ struct Selection {
   std::vector<std::string> excludes;  // globs over tensor names: these not
   std::vector<std::string> files;     // globs over paths, beside the small ones: '*' crosses '/'
   SharedTensors shared = SharedTensors::kEdges;
+  Preset preset;
 
   bool filtered() const { return !experts.empty() || !slices.empty() || !excludes.empty(); }
   // Whether it has a part that names tensors.
   bool names_tensors() const {
-    return !layers.empty() || !stages.empty() || !tensors.empty() || !stacks.empty();
+    return !layers.empty() || !stages.empty() || !tensors.empty() || !stacks.empty() ||
+           !preset.empty();
   }
   // Every file of the model.
   bool whole() const { return !names_tensors() && !filtered() && files.empty(); }
@@ -112,6 +133,12 @@ struct ResolvedSelection {
   // Files that a part does not bring for reasons of their own, by path. What is not here because
   // its layers were not asked for is not among them. Empty for the whole model.
   std::vector<LeftOutFile> left_out;
+  // What was resolved, a preset written out as the layers and tensors that it stands for. This form
+  // is kept on disk: it says what was fetched whatever rule an engine has later.
+  Selection parts;
+  // How the preset's engine is told to split the layers so, where it would not by itself:
+  // "VLLM_PP_LAYER_PARTITION=16,8,4". Empty when there is nothing to tell.
+  std::string engine_setting;
 };
 
 // Files whose header resolve() needs: all kTensors files, and the kSpareTensors ones that come (all

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "piece/presets.h"
 #include "piece/selection_parts.h"
 
 namespace shardswarm {
@@ -22,9 +23,16 @@ struct Field {
   bool quoted;  // on the command line
   std::vector<std::string> (*values)(const Selection&);
   Result<void> (*add)(Selection&, std::string_view);
+  bool once = false;  // can be given once, and is a string in JSON, not a list
 };
 
-constexpr std::string_view kShared = "shared";  // the one member that is no list
+struct Policy {
+  std::string_view name;
+  SharedTensors shared;
+};
+constexpr std::array<Policy, 3> kPolicies = {{{"edges", SharedTensors::kEdges},
+                                              {"towers", SharedTensors::kTowers},
+                                              {"all", SharedTensors::kAll}}};
 
 template <class T>
 Result<void> append(std::vector<T>& list, Result<T> value) {
@@ -39,15 +47,55 @@ Result<void> append_glob(std::vector<std::string>& list, std::string_view glob) 
 }
 
 Result<void> set_shared(Selection& selection, std::string_view value) {
-  if (value != "edges" && value != "all") {
-    return usage("'" + std::string(value) + "' is no policy for shared tensors: edges or all");
+  const auto policy = std::ranges::find(kPolicies, value, &Policy::name);
+  if (policy == kPolicies.end()) {
+    return usage("'" + std::string(value) +
+                 "' is not a policy for shared tensors: write edges, towers or all");
   }
-  selection.shared = value == "all" ? SharedTensors::kAll : SharedTensors::kEdges;
+  selection.shared = policy->shared;
   return {};
+}
+
+std::vector<std::string> shared_text(const Selection& selection) {
+  if (selection.shared == SharedTensors::kEdges) return {};
+  return {std::string(std::ranges::find(kPolicies, selection.shared, &Policy::shared)->name)};
+}
+
+Result<void> set_engine(Selection& selection, std::string_view value) {
+  const auto engine = parse_engine(value);
+  if (!engine) return std::unexpected(engine.error());
+  selection.preset.engine = *engine;
+  return {};
+}
+
+std::vector<std::string> engine_text(const Selection& selection) {
+  if (!selection.preset.engine) return {};
+  return {std::string(engine_name(*selection.preset.engine))};
+}
+
+Result<void> set_weights(Selection& selection, std::string_view value) {
+  auto weights = parse_weights(value);
+  if (!weights) return std::unexpected(weights.error());
+  selection.preset.weights = std::move(*weights);
+  return {};
+}
+
+std::vector<std::string> weights_text(const Selection& selection) {
+  std::string text;
+  for (const std::uint64_t weight : selection.preset.weights) {
+    text += (text.empty() ? "" : ",") + std::to_string(weight);
+  }
+  return text.empty() ? std::vector<std::string>{} : std::vector<std::string>{text};
 }
 
 std::string part_text(std::uint32_t index, std::uint32_t count) {
   return std::to_string(index) + "/" + std::to_string(count);
+}
+
+std::vector<std::string> rank_text(const Selection& selection) {
+  const Preset& preset = selection.preset;
+  if (preset.rank == 0 && preset.ranks == 1) return {};
+  return {part_text(preset.rank, preset.ranks)};
 }
 
 template <class T, class F>
@@ -62,7 +110,7 @@ std::string text_of_range(const Range& range) {
   return range_text(range.first, range.last);
 }
 
-constexpr std::array<Field, 9> kFields = {{
+constexpr std::array<Field, 12> kFields = {{
     {"--layers", "layers", false,
      [](const Selection& s) { return texts(s.layers, text_of_range<LayerRange>); },
      [](Selection& s, std::string_view v) { return append(s.layers, parse_layer_range(v)); }},
@@ -88,12 +136,11 @@ constexpr std::array<Field, 9> kFields = {{
      [](Selection& s, std::string_view v) { return append_glob(s.excludes, v); }},
     {"--files", "files", true, [](const Selection& s) { return s.files; },
      [](Selection& s, std::string_view v) { return append_glob(s.files, v); }},
-    {"--shared", kShared, false,
-     [](const Selection& s) {
-       return s.shared == SharedTensors::kAll ? std::vector<std::string>{"all"}
-                                              : std::vector<std::string>{};
-     },
-     set_shared},
+    {"--shared", "shared", false, shared_text, set_shared, true},
+    {"--for", "for", false, engine_text, set_engine, true},
+    {"--rank", "rank", false, rank_text,
+     [](Selection& s, std::string_view v) { return parse_rank(s.preset, v); }, true},
+    {"--weights", "weights", false, weights_text, set_weights, true},
 }};
 
 const Field* field_of(std::string_view name, std::string_view Field::* by) {
@@ -226,9 +273,9 @@ Result<void> add_member(Selection& selection, const std::string& name, const Jso
   if (!field) {
     return usage("a selection has no member '" + name + "': it has " + all_of(&Field::member));
   }
-  if (name == kShared) {
+  if (field->once) {
     const auto* text = value.get_ptr<const std::string*>();
-    if (!text) return usage("'shared' of a selection is a string: \"edges\" or \"all\"");
+    if (!text) return usage("'" + name + "' of a selection is a string, as behind its flag");
     return field->add(selection, *text);
   }
   if (!value.is_array()) return usage("'" + name + "' of a selection is an array of strings");
@@ -241,7 +288,7 @@ Result<void> add_member(Selection& selection, const std::string& name, const Jso
 }
 
 std::unexpected<Error> unknown_flag(std::string_view word) {
-  return usage("'" + std::string(word) + "' is no flag of a selection: it has " +
+  return usage("'" + std::string(word) + "' is not a flag of a selection: it has " +
                all_of(&Field::flag));
 }
 
@@ -289,7 +336,7 @@ Result<Selection> parse_selection(std::string_view text) {
   if (!words) return std::unexpected(words.error());
   Selection selection;
   if (words->size() == 1 && words->front() == "everything") return selection;
-  bool shared = false;
+  std::set<std::string_view> seen;  // of those that can be given once
   for (std::size_t i = 0; i < words->size(); ++i) {
     const std::string& word = (*words)[i];
     const std::size_t equals = word.find('=');
@@ -300,8 +347,8 @@ Result<Selection> parse_selection(std::string_view text) {
     if (equals == std::string::npos && i + 1 == words->size()) {
       return usage(word + " needs a value behind it");
     }
-    if (field->member == kShared && std::exchange(shared, true)) {
-      return usage("--shared is there twice: leave one");
+    if (field->once && !seen.insert(field->flag).second) {
+      return usage(std::string(field->flag) + " is there twice: leave one");
     }
     const std::string& value = equals == std::string::npos ? (*words)[++i] : word;
     const std::size_t from = equals == std::string::npos ? 0 : equals + 1;
@@ -317,7 +364,7 @@ std::string selection_json(const Selection& selection) {
     const std::vector<std::string> values = field.values(selection);
     if (values.empty()) continue;
     Json& member = object[std::string(field.member)];
-    if (field.member == kShared) {
+    if (field.once) {
       member = values.front();
     } else {
       member = values;
@@ -339,8 +386,8 @@ Result<Selection> parse_selection_json(std::string_view json) {
   };
   const Json object = Json::parse(json, watch, /*allow_exceptions=*/false);
   if (object.is_discarded())
-    return usage("the selection is no JSON: write {\"layers\":[\"8-15\"]}");
-  if (!object.is_object()) return usage("the selection is no JSON object: {} is everything");
+    return usage("the selection is not JSON: write {\"layers\":[\"8-15\"]}");
+  if (!object.is_object()) return usage("the selection is not a JSON object: {} is everything");
   if (repeated) return usage("the selection has '" + *repeated + "' twice: leave one");
   Selection selection;
   for (const auto& [name, value] : object.items()) {

@@ -23,7 +23,8 @@ Selection everything_set() {
           .slices = {{"*.q_proj.*", 0, 2}},
           .excludes = {"it's"},
           .files = {"*.bin"},
-          .shared = SharedTensors::kAll};
+          .shared = SharedTensors::kAll,
+          .preset = {.engine = Engine::kMlxLm, .rank = 1, .ranks = 3, .weights = {64, 32, 16}}};
 }
 
 TEST(DescribeSelection, ReadsAsTheCommandLineTakesIt) {
@@ -35,7 +36,10 @@ TEST(DescribeSelection, ReadsAsTheCommandLineTakesIt) {
   EXPECT_EQ(describe(everything_set()),
             "--layers 8-15 --layers 7 --stage 2/4 --tensors '*.bias' --stack model.layers "
             "--stack 'a b' --experts 0-31 --slice '*.q_proj.*:0/2' --exclude 'it'\\''s' "
-            "--files '*.bin' --shared all");
+            "--files '*.bin' --shared all --for mlx-lm --rank 1/3 --weights 64,32,16");
+  EXPECT_EQ(describe({.layers = {{0, 1}}, .shared = SharedTensors::kTowers}),
+            "--layers 0-1 --shared towers");
+  EXPECT_EQ(describe({.preset = {.engine = Engine::kVllm}}), "--for vllm");
   EXPECT_EQ(describe({.tensors = {""}}), "--tensors ''");
   // One line, whatever is in it.
   EXPECT_EQ(describe({.tensors = {"a\nb'\\"}}), "--tensors $'a\\x0ab\\'\\\\'");
@@ -67,6 +71,17 @@ TEST(ParseSelection, NamesTheWordThatItDoesNotUnderstand) {
       {"--experts 3-1", "'3-1'"},
       {"--shared some", "'some'"},
       {"--shared all --shared edges", "--shared is there twice"},
+      {"--for exo --for exo", "--for is there twice"},
+      {"--for llama.cpp", "'llama.cpp' is not an engine"},
+      {"--for llama.cpp", "exo, mlx-lm, vllm, sglang or transformers"},
+      {"--for exo --rank 3/3", "'3/3' is not a rank"},
+      {"--for exo --rank 1", "ranks count from 0"},
+      {"--for exo --rank 0/1025", "1024"},
+      {"--for exo --rank -1/3", "'-1/3'"},
+      {"--for exo --weights 1,0", "'1,0' are not weights"},
+      {"--for exo --weights 1,", "'1,'"},
+      {"--for exo --weights 1.5", "whole numbers"},
+      {"--for exo --weights 99999999999999999999", "weights"},
       {"--tensors 'a", "quotes"},
       {"--tensors \"a", "quotes"},
       {"--tensors $'a", "quotes"},
@@ -102,7 +117,8 @@ TEST(SelectionJson, HasAMemberForWhatIsSet) {
   EXPECT_EQ(selection_json(everything_set()),
             R"({"layers":["8-15","7"],"stages":["2/4"],"tensors":["*.bias"],)"
             R"("stacks":["model.layers","a b"],"experts":["0-31"],"slices":["*.q_proj.*:0/2"],)"
-            R"("excludes":["it's"],"files":["*.bin"],"shared":"all"})");
+            R"("excludes":["it's"],"files":["*.bin"],"shared":"all","for":"mlx-lm","rank":"1/3",)"
+            R"("weights":"64,32,16"})");
   // What is no UTF-8 cannot stand in JSON; it must not throw either.
   EXPECT_THAT(selection_json({.tensors = {"a\xff"}}), HasSubstr("a"));
 }
@@ -117,14 +133,14 @@ TEST(SelectionJson, IsRead) {
 
 TEST(SelectionJson, OfAnotherFormIsRefused) {
   const std::pair<const char*, const char*> wrong[] = {
-      {"", "no JSON"},
-      {"{", "no JSON"},
-      {"{} x", "no JSON"},
-      {"{\"layers\":[\"1\"],}", "no JSON"},
-      {"{\"tensors\":[\"\xff\"]}", "no JSON"},
-      {"[]", "no JSON object"},
-      {"null", "no JSON object"},
-      {"\"everything\"", "no JSON object"},
+      {"", "not JSON"},
+      {"{", "not JSON"},
+      {"{} x", "not JSON"},
+      {"{\"layers\":[\"1\"],}", "not JSON"},
+      {"{\"tensors\":[\"\xff\"]}", "not JSON"},
+      {"[]", "not a JSON object"},
+      {"null", "not a JSON object"},
+      {"\"everything\"", "not a JSON object"},
       {R"({"layer":["1"]})", "'layer'"},
       {R"({"layers":["1"],"layers":["2"]})", "'layers' twice"},
       {R"({"layers":["1"],"l\u0061yers":["2"]})", "'layers' twice"},
@@ -174,6 +190,12 @@ class RandomSelections {
     repeat([&] { selection.excludes.push_back(glob()); });
     repeat([&] { selection.files.push_back(glob()); });
     if (below(2) == 0) selection.shared = SharedTensors::kAll;
+    if (below(2) == 0) {
+      selection.preset = {.engine = static_cast<Engine>(below(5)), .ranks = 1 + below(9)};
+      selection.preset.rank = below(selection.preset.ranks);
+      for (std::uint32_t i = below(3); i > 0; --i)
+        selection.preset.weights.push_back(1 + below(99));
+    }
     return selection;
   }
 
