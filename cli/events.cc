@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/json.h"
+#include "cli/left_out.h"
 #include "cli/progress.h"
 
 namespace shardswarm::cli {
@@ -97,39 +98,41 @@ void EventLines::happened(const FetchEvent& event) {
 
 void EventLines::plan(const FetchPlan& plan) {
   if (!on_) return;
-  const Json fields = {{"selected_bytes", plan.selected_bytes},
-                       {"wanted_bytes", plan.wanted_bytes},
-                       {"manifest_bytes", plan.manifest_bytes},
-                       {"pieces", plan.pieces},
-                       {"tensors", plan.tensors},
-                       {"files", plan.files}};
+  Json fields = {{"selected_bytes", plan.selected_bytes},
+                 {"wanted_bytes", plan.wanted_bytes},
+                 {"manifest_bytes", plan.manifest_bytes},
+                 {"pieces", plan.pieces},
+                 {"tensors", plan.tensors},
+                 {"files", plan.files}};
+  put_selection(fields, plan.parts, plan.engine_setting, plan.left_out);
   terminal_.raw_result(json_text(event_json("plan", host_, fields)));
 }
 
 void EventLines::done(const FetchReport& report) {
   if (!on_) return;
-  const Json fields = {{"id", to_hex(report.id)},
-                       {"seconds", report.seconds},
-                       {"selected_bytes", report.selected_bytes},
-                       {"wanted_bytes", report.wanted_bytes},
-                       {"fetched_bytes", report.fetched_bytes},
-                       {"duplicate_bytes", report.duplicate_bytes},
-                       {"control_bytes", report.control_bytes},
-                       {"manifest_bytes", report.manifest_bytes},
-                       {"reused_bytes", report.reused_bytes},
-                       {"copied_bytes", report.copied_bytes},
-                       {"sent_bytes", report.sent_bytes},
-                       {"peak_private_bytes", report.memory.peak_private_bytes},
-                       {"memory", memory_json(report.memory)},
-                       {"layout", layout_name(report.layout)},
-                       {"addresses", report.addresses},
-                       {"engine",
-                        {{"name", report.engine.name},
-                         {"registered_buffers", report.engine.registered_buffers},
-                         {"submissions", report.engine.submissions},
-                         {"operations", report.engine.operations}}},
-                       {"network_threads", report.network_threads},
-                       {"peers", peers_json(report.peers)}};
+  Json fields = {{"id", to_hex(report.id)},
+                 {"seconds", report.seconds},
+                 {"selected_bytes", report.selected_bytes},
+                 {"wanted_bytes", report.wanted_bytes},
+                 {"fetched_bytes", report.fetched_bytes},
+                 {"duplicate_bytes", report.duplicate_bytes},
+                 {"control_bytes", report.control_bytes},
+                 {"manifest_bytes", report.manifest_bytes},
+                 {"reused_bytes", report.reused_bytes},
+                 {"copied_bytes", report.copied_bytes},
+                 {"sent_bytes", report.sent_bytes},
+                 {"peak_private_bytes", report.memory.peak_private_bytes},
+                 {"memory", memory_json(report.memory)},
+                 {"layout", layout_name(report.layout)},
+                 {"addresses", report.addresses},
+                 {"engine",
+                  {{"name", report.engine.name},
+                   {"registered_buffers", report.engine.registered_buffers},
+                   {"submissions", report.engine.submissions},
+                   {"operations", report.engine.operations}}},
+                 {"network_threads", report.network_threads},
+                 {"peers", peers_json(report.peers)}};
+  put_selection(fields, report.parts, report.engine_setting, report.left_out);
   terminal_.raw_result(json_text(event_json("done", host_, fields)));
 }
 

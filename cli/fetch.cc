@@ -8,6 +8,7 @@
 #include "cli/events.h"
 #include "cli/exit_code.h"
 #include "cli/format.h"
+#include "cli/left_out.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/quantity.h"
@@ -93,6 +94,7 @@ class FetchCommand {
   }
 
   int plan(Node& node, const Ticket& ticket, FetchOptions options) {
+    const Selection asked = options.selection;
     const auto plan = node.plan(ticket, std::move(options));
     if (!plan) return refuse(plan.error());
     events_.plan(*plan);
@@ -101,12 +103,15 @@ class FetchCommand {
     terminal.result(fmt::format("{} in {} pieces: {} tensors, {} files",
                                 bytes_text(plan->wanted_bytes), plan->pieces, plan->tensors,
                                 plan->files.size()));
+    terminal.results(preset_text(asked, plan->parts, plan->engine_setting));
     for (const std::string& file : plan->files) terminal.result("  " + file);
+    terminal.results(left_out_text(plan->left_out));
     return kExitDone;
   }
 
   int fetch(Node& node, const Ticket& ticket, FetchOptions options) {
     const std::filesystem::path directory = options.directory;
+    const Selection asked = options.selection;
     UnfinishedRecord unfinished(arguments_.state.path(), directory);
     options.on_progress = [this, &unfinished](const FetchProgress& progress) {
       // Before that there is nothing to go on with: the directory may be refused.
@@ -127,7 +132,7 @@ class FetchCommand {
     if (!report) return end_failed(report.error());
     unfinished.end();
     events_.done(*report);
-    if (!events_.on()) print_summary(*report, directory);
+    if (!events_.on()) print_summary(*report, asked, directory);
     fetch->linger(kHandover, arguments_.linger);
     context_.signals.forget_callbacks();
     return kExitDone;
@@ -156,7 +161,8 @@ class FetchCommand {
     }
   }
 
-  void print_summary(const FetchReport& report, const std::filesystem::path& directory) {
+  void print_summary(const FetchReport& report, const Selection& asked,
+                     const std::filesystem::path& directory) {
     const std::uint64_t fetched = report.fetched_bytes - report.duplicate_bytes;
     std::string text =
         fmt::format("{} of {} fetched in {} ({}) from {} peer{}", bytes_text(fetched),
@@ -167,12 +173,22 @@ class FetchCommand {
       text += fmt::format("; {} were here already", bytes_text(report.reused_bytes));
     }
     context_.terminal.note(text);
+    notes(preset_text(asked, report.parts, report.engine_setting));
+    notes(left_out_text(report.left_out));
     if (context_.common.verbose > 0) {
       context_.terminal.message(LineKind::kInfo,
                                 fmt::format("disk engine {}; {} came twice", report.engine.name,
                                             bytes_text(report.duplicate_bytes)));
     }
     if (!context_.common.quiet) context_.terminal.raw_result(directory.string());
+  }
+
+  void notes(std::string_view lines) {
+    while (!lines.empty()) {
+      const std::size_t end = lines.find('\n');
+      context_.terminal.note(lines.substr(0, end));
+      lines.remove_prefix(end + 1);
+    }
   }
 
   const FetchArguments& arguments_;
@@ -253,7 +269,10 @@ CommandSpec fetch_command() {
                        .set = into(arguments->directory),
                        .path = true}},
       .examples = {{"shardswarm fetch TICKET ./llama", "All of it"},
-                   {"shardswarm fetch TICKET ./llama --stage 2/4", "The second of four stages"},
+                   {"shardswarm fetch TICKET ./llama --for vllm --rank 1/4",
+                    "What vLLM's second pipeline rank of four reads"},
+                   {"shardswarm fetch TICKET ./q4 --files '*Q4_K_M*.gguf'",
+                    "One file of many, with the configuration"},
                    {"shardswarm fetch TICKET ./llama --layers 0-7 --linger forever",
                     "Eight layers, and serve them from then on"}},
       .run = [arguments](Context& context) { return FetchCommand(*arguments, context).run(); }};

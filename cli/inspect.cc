@@ -237,7 +237,9 @@ int run(const InspectArguments& arguments, Context& context) {
   const auto manifest = look_up(arguments, context);
   if (!manifest) return report_error(context, manifest.error());
   for (const FileIndex file : headers_needed(*selection, (*manifest)->root())) {
-    if (!(*manifest)->needs_header(file)) continue;
+    // Nothing here looks into second copies: a directory without them lacks their headers.
+    const bool spare = (*manifest)->file(file).kind == FileKind::kSpareTensors;
+    if (spare || !(*manifest)->needs_header(file)) continue;
     return report_error(context, {Errc::kNotFound, "this directory does not hold the header of " +
                                                        (*manifest)->file(file).path +
                                                        ": inspect the ticket instead"});

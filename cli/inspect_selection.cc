@@ -7,6 +7,7 @@
 
 #include "cli/format.h"
 #include "cli/json.h"
+#include "cli/left_out.h"
 #include "piece/text.h"
 
 namespace shardswarm::cli {
@@ -83,7 +84,9 @@ std::string selection_text(const Selection& selection, const ResolvedSelection& 
   if (pieces > chosen.bytes) {
     text += fmt::format("slices cut through pieces: {} are fetched\n", bytes_text(pieces));
   }
+  text += preset_text(selection, chosen.parts, chosen.engine_setting);
   for (const std::string& file : files) text += fmt::format("  {}\n", printable(file));
+  text += left_out_text(report_left_out(chosen, manifest));
   const auto layers = come_whole(chosen, manifest, outline);
   if (layers.empty()) return text;
   text += "\ncome whole to every tensor-parallel rank, as engines split them by columns:\n";
@@ -116,15 +119,17 @@ std::string selection_report(const Selection& selection, const ResolvedSelection
                      {"bytes", layer.bytes},
                      {"tensors", layer.tensors}});
   }
-  return json_text({{"schema", kJsonSchema},
-                    {"id", to_hex(manifest.id())},
-                    {"selection", describe(selection)},
-                    {"selected_bytes", chosen.bytes},
-                    {"wanted_bytes", bytes_of_pieces(chosen, manifest)},
-                    {"tensors", tensor_count(chosen.tensors)},
-                    {"pieces", chosen.pieces.count()},
-                    {"files", selected_files(chosen, manifest)},
-                    {"whole_by_columns", whole}});
+  Json report = {{"schema", kJsonSchema},
+                 {"id", to_hex(manifest.id())},
+                 {"selection", describe(selection)},
+                 {"selected_bytes", chosen.bytes},
+                 {"wanted_bytes", bytes_of_pieces(chosen, manifest)},
+                 {"tensors", tensor_count(chosen.tensors)},
+                 {"pieces", chosen.pieces.count()},
+                 {"files", selected_files(chosen, manifest)},
+                 {"whole_by_columns", whole}};
+  put_selection(report, chosen.parts, chosen.engine_setting, report_left_out(chosen, manifest));
+  return json_text(report);
 }
 
 }  // namespace shardswarm::cli

@@ -142,10 +142,22 @@ void add_selection(CommandSpec& command, SelectionFlags& flags, const char* head
                                .conflicts = {"--selection"}});
     return command.options.back();
   };
+  const auto once = [](OptionSpec& option) -> OptionSpec& {
+    option.repeatable = false;
+    return option;
+  };
+  once(add("--for", "ENGINE", "What one rank of an inference engine reads (docs/engines.md)", false,
+           false))
+      .choices = {"exo", "mlx-lm", "vllm", "sglang", "transformers"};
+  once(
+      add("--rank", "R/N", "With --for: rank R of N, counted from 0 (default: 0/1)", false, false));
+  once(add("--weights", "W,W,...",
+           "With --for: memory of each rank's machine, such as 64,32,16 (default: all equal)",
+           false, false));
   add("--layers", "A-B", "Layers A to B, both included, counted from 0", true, false);
   add("--stage", "K/N", "The Kth of N pipeline stages, counted from 1", true, false);
   add("--tensors", "GLOB", "Tensors by name", false, false);
-  add("--files", "GLOB", "Further files by path", false, false);
+  add("--files", "GLOB", "Files by path; alone, just these and the configuration", false, false);
   add("--stack", "NAME",
       "The stack of layers that is meant; alone, all of it. `inspect` lists the stacks", false,
       true);
@@ -153,12 +165,11 @@ void add_selection(CommandSpec& command, SelectionFlags& flags, const char* head
   add("--slice", "GLOB:R/N", "Of these tensors only rank R of N along dimension 0, from 0", false,
       true);
   add("--exclude", "GLOB", "Leave these tensors out", false, true);
-  OptionSpec& shared =
-      add("--shared", "WHICH",
-          "Tensors outside the layers: at the edge they belong to (the default), or all of them",
-          false, true);
-  shared.choices = {"edges", "all"};
-  shared.repeatable = false;
+  once(add("--shared", "WHICH",
+           "Tensors outside the layers: with the layers at their edge (the default); the same, and "
+           "vision and audio towers with any layers; or all of them with any layers",
+           false, true))
+      .choices = {"edges", "towers", "all"};
   command.options.push_back({.names = "--selection",
                              .value = "JSON",
                              .text = "The selection as JSON, in place of the options above",
