@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <string>
-#include <unordered_set>
 #include <utility>
 
 #include "piece/limits.h"
+#include "piece/text.h"
 
 namespace shardswarm {
 namespace {
@@ -53,19 +53,14 @@ static_assert(
     "the table is indexed by Dtype");
 
 constexpr std::uint64_t kPrefixBytes = 8;
+// Levels of objects and arrays, as deep as the reference reader follows. Only fields that are not
+// read can nest deeper than three.
+constexpr std::size_t kNestingMax = 127;
 
 namespace dom = simdjson::dom;
 
 std::unexpected<Error> bad(std::string message) {
   return fail(Errc::kMalformed, std::move(message));
-}
-
-// Names come from strangers: what is shown of them is short and printable.
-std::string shown(std::string_view name) {
-  std::string text = "'";
-  for (const char c : name.substr(0, 120)) text += (c < ' ' || c == 0x7f) ? '?' : c;
-  if (name.size() > 120) text += "...";
-  return text + "'";
 }
 
 // Bytes of a tensor; nothing if the product overflows or is not whole bytes.
@@ -79,26 +74,43 @@ std::optional<std::uint64_t> bytes_of(Dtype dtype, const std::vector<std::uint64
   return bits / 8;
 }
 
+// Sorts the names. A set that hashes them would let a stranger choose names of one hash.
+std::optional<std::string_view> named_twice(std::vector<std::string_view>& names) {
+  std::ranges::sort(names);
+  const auto twice = std::ranges::adjacent_find(names);
+  if (twice == names.end()) return std::nullopt;
+  return *twice;
+}
+
 Result<void> parse_metadata(dom::element value, SafetensorsHeader& header) {
+  if (value.is_null()) return {};
   dom::object object;
-  if (value.get(object) != simdjson::SUCCESS) return bad("__metadata__ is no object");
-  std::unordered_set<std::string_view> keys;
+  if (value.get(object) != simdjson::SUCCESS) return bad("__metadata__ is not an object");
+  std::vector<std::string_view> keys;
   for (const auto& [key, text] : object) {
     std::string_view content;
     if (text.get(content) != simdjson::SUCCESS) {
-      return bad("__metadata__ entry " + shown(key) + " is no string");
+      return bad("__metadata__ entry " + shown(key) + " is not a string");
     }
     header.metadata.emplace_back(key, content);
-    if (!keys.insert(key).second) return bad("__metadata__ names " + shown(key) + " twice");
+    keys.push_back(key);
   }
+  if (const auto twice = named_twice(keys))
+    return bad("__metadata__ names " + shown(*twice) + " twice");
   return {};
 }
 
 // What can be told of a header without parsing it.
 struct Glance {
   std::uint64_t objects = 0;  // '{' outside strings
-  bool minus = false;         // '-' outside strings: the parser takes -0 for 0
+  bool minus_zero = false;    // a number "-0" outside strings, which the parser takes for 0
 };
+bool is_minus_zero(std::string_view json, std::size_t at) {
+  constexpr std::string_view kGoesOn = "0123456789.eE";
+  return json[at] == '-' && at + 1 < json.size() && json[at + 1] == '0' &&
+         (at + 2 == json.size() || kGoesOn.find(json[at + 2]) == std::string_view::npos);
+}
+
 Glance glance_at(std::string_view json) {
   Glance glance;
   bool in_string = false;
@@ -109,7 +121,7 @@ Glance glance_at(std::string_view json) {
       in_string = !in_string;
     } else if (!in_string) {
       glance.objects += json[i] == '{' ? 1U : 0U;
-      glance.minus |= json[i] == '-';
+      glance.minus_zero |= is_minus_zero(json, i);
     }
   }
   return glance;
@@ -118,7 +130,8 @@ Glance glance_at(std::string_view json) {
 Result<void> parse_shape(dom::element value, const std::string& name,
                          std::vector<std::uint64_t>& shape) {
   dom::array dims;
-  if (value.get(dims) != simdjson::SUCCESS) return bad("tensor " + name + ": shape is no array");
+  if (value.get(dims) != simdjson::SUCCESS)
+    return bad("tensor " + name + ": shape is not an array");
   for (const dom::element dim : dims) {
     std::uint64_t size = 0;
     if (dim.get(size) != simdjson::SUCCESS) {
@@ -144,6 +157,16 @@ Result<void> parse_offsets(dom::element value, const std::string& name, TensorIn
   return {};
 }
 
+Result<void> parse_dtype(dom::element value, const std::string& name, Dtype& dtype) {
+  std::string_view text;
+  if (value.get(text) != simdjson::SUCCESS)
+    return bad("tensor " + name + ": dtype is not a string");
+  const auto known = dtype_from_name(text);
+  if (!known) return bad("tensor " + name + ": unknown dtype " + shown(text));
+  dtype = *known;
+  return {};
+}
+
 Result<TensorInfo> parse_tensor(std::string_view key, dom::element value) {
   const std::string name = shown(key);
   if (key.size() > limits::kTensorNameBytesMax) {
@@ -151,7 +174,7 @@ Result<TensorInfo> parse_tensor(std::string_view key, dom::element value) {
                                   std::to_string(limits::kTensorNameBytesMax) + " bytes");
   }
   dom::object fields;
-  if (value.get(fields) != simdjson::SUCCESS) return bad("tensor " + name + " is no object");
+  if (value.get(fields) != simdjson::SUCCESS) return bad("tensor " + name + " is not an object");
   TensorInfo tensor;
   tensor.name = key;
   bool has_dtype = false;
@@ -159,19 +182,20 @@ Result<TensorInfo> parse_tensor(std::string_view key, dom::element value) {
   bool has_offsets = false;
   for (const auto& [field, content] : fields) {
     Result<void> parsed;
-    if (field == "dtype" && !std::exchange(has_dtype, true)) {
-      std::string_view text;
-      if (content.get(text) != simdjson::SUCCESS)
-        return bad("tensor " + name + ": dtype is no string");
-      const auto dtype = dtype_from_name(text);
-      if (!dtype) return bad("tensor " + name + ": unknown dtype " + shown(text));
-      tensor.dtype = *dtype;
-    } else if (field == "shape" && !std::exchange(has_shape, true)) {
+    bool* const has = field == "dtype"          ? &has_dtype
+                      : field == "shape"        ? &has_shape
+                      : field == "data_offsets" ? &has_offsets
+                                                : nullptr;
+    if (has == nullptr) continue;  // a field of a writer that knows more: no reader needs it
+    if (std::exchange(*has, true)) {
+      return bad("tensor " + name + " has the field " + shown(field) + " twice");
+    }
+    if (has == &has_dtype) {
+      parsed = parse_dtype(content, name, tensor.dtype);
+    } else if (has == &has_shape) {
       parsed = parse_shape(content, name, tensor.shape);
-    } else if (field == "data_offsets" && !std::exchange(has_offsets, true)) {
-      parsed = parse_offsets(content, name, tensor);
     } else {
-      return bad("tensor " + name + ": unknown or repeated field " + shown(field));
+      parsed = parse_offsets(content, name, tensor);
     }
     if (!parsed) return std::unexpected(parsed.error());
   }
@@ -186,10 +210,19 @@ Result<TensorInfo> parse_tensor(std::string_view key, dom::element value) {
   return tensor;
 }
 
-// The JSON text ends with its object; spaces may pad it, nothing else.
-bool padded_with_spaces(std::string_view json) {
-  return json.find_last_not_of(' ') != std::string_view::npos &&
-         json[json.find_last_not_of(' ')] == '}';
+// Without the white space that JSON allows before and after a text. Writers pad with it.
+std::string_view trimmed(std::string_view json) {
+  constexpr std::string_view kWhiteSpace = " \t\n\r";
+  const std::size_t first = json.find_first_not_of(kWhiteSpace);
+  if (first == std::string_view::npos) return {};
+  return json.substr(first, json.find_last_not_of(kWhiteSpace) - first + 1);
+}
+
+// Why a header that does not end with '}' is refused. Zero bytes, with which some writers pad, have
+// a line of their own: who reads the message can mend the writer.
+std::string after_the_object(std::string_view json) {
+  if (json.back() == '\0') return "the header is padded with zero bytes instead of white space";
+  return "something else than white space follows the header's JSON";
 }
 
 Result<void> check_contiguous(SafetensorsHeader& header) {
@@ -240,10 +273,10 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> by
   const auto stated = safetensors_header_bytes(bytes);
   if (!stated) return std::unexpected(stated.error());
   if (*stated != bytes.size()) return bad("the header ends before its stated length");
-  const std::string_view json(reinterpret_cast<const char*>(bytes.data()) + kPrefixBytes,
-                              bytes.size() - kPrefixBytes);
-  if (json.empty() || json.front() != '{') return bad("the header does not start with '{'");
-  if (!padded_with_spaces(json)) return bad("something else than spaces follows the header's JSON");
+  const std::string_view json = trimmed(
+      {reinterpret_cast<const char*>(bytes.data()) + kPrefixBytes, bytes.size() - kPrefixBytes});
+  if (json.empty() || json.front() != '{') return bad("the header does not begin with '{'");
+  if (json.back() != '}') return bad(after_the_object(json));
   const Glance glance = glance_at(json);
   // Every tensor is an object of its own: refuse ten million of them before parsing any.
   if (glance.objects > std::uint64_t{limits::kTensorsMax} + 2) {
@@ -253,18 +286,19 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> by
 
   dom::parser parser;
   dom::element root;
-  if (const auto error = parser.parse(json.data(), json.size(), true).get(root);
-      error != simdjson::SUCCESS) {
-    return bad(std::string("the header is no valid JSON: ") + simdjson::error_message(error));
+  auto error = parser.allocate(json.size(), kNestingMax);
+  if (error == simdjson::SUCCESS) error = parser.parse(json.data(), json.size(), true).get(root);
+  if (error != simdjson::SUCCESS) {
+    return bad(std::string("the header is not valid JSON: ") + simdjson::error_message(error));
   }
   dom::object entries;
-  if (root.get(entries) != simdjson::SUCCESS) return bad("the header is no JSON object");
+  if (root.get(entries) != simdjson::SUCCESS) return bad("the header is not a JSON object");
 
   SafetensorsHeader header;
   header.header_bytes = bytes.size();
-  std::unordered_set<std::string_view> names;
+  std::vector<std::string_view> names;
   for (const auto& [key, value] : entries) {
-    if (!names.insert(key).second) return bad("the header names " + shown(key) + " twice");
+    names.push_back(key);
     if (key == "__metadata__") {
       if (auto parsed = parse_metadata(value, header); !parsed) {
         return std::unexpected(parsed.error());
@@ -275,11 +309,14 @@ Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> by
     if (!tensor) return std::unexpected(tensor.error());
     header.tensors.push_back(std::move(*tensor));
   }
+  if (const auto twice = named_twice(names)) {
+    return bad("the header names " + shown(*twice) + " twice");
+  }
   if (header.tensors.size() > limits::kTensorsMax) {
     return fail(Errc::kLimit,
                 "the header names more than " + std::to_string(limits::kTensorsMax) + " tensors");
   }
-  if (glance.minus) return bad("the header holds a negative number");
+  if (glance.minus_zero) return bad("the header holds a negative number");
   if (auto checked = check_contiguous(header); !checked) return std::unexpected(checked.error());
   return header;
 }

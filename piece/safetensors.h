@@ -45,9 +45,11 @@ struct SafetensorsHeader {
 // kMalformed if `prefix` is shorter, kLimit if over 100,000,000 + 8.
 Result<std::uint64_t> safetensors_header_bytes(std::span<const std::byte> prefix);
 
-// Parses a whole header (8 length bytes + JSON), checking every rule of the format: starts with
-// '{', strict UTF-8 JSON without duplicate keys or trailing bytes (spaces may pad), known dtypes,
-// dtype x shape = offsets, no hole, no overlap, from 0. Errors name the tensor, not the file.
+// Parses a whole header (8 length bytes + JSON) by the rules of spec/manifest.md: one JSON object
+// in strict UTF-8 with white space before and after it, no tensor and no metadata named twice,
+// known dtypes, dtype x shape = offsets, no hole, no overlap, from 0. Fields of a tensor that the
+// format does not know are passed over, and metadata may be null, as the reference reader has it.
+// Errors name the tensor, not the file.
 Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> header);
 
 }  // namespace shardswarm

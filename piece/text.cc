@@ -68,4 +68,10 @@ std::string printable(std::string_view text) { return escaped(text, false); }
 
 std::string printable_ascii(std::string_view text) { return escaped(text, true); }
 
+std::string shown(std::string_view name) {
+  constexpr std::size_t kBytesMax = 200;
+  const bool cut = name.size() > kBytesMax;
+  return "'" + printable(name.substr(0, kBytesMax)) + (cut ? "...'" : "'");
+}
+
 }  // namespace shardswarm

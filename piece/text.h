@@ -19,4 +19,7 @@ std::string printable(std::string_view text);
 // As printable(), for a terminal that shows nothing but ASCII: other characters become \u{6a21}.
 std::string printable_ascii(std::string_view text);
 
+// printable() between single quotes, of the first 200 bytes: how messages name files and tensors.
+std::string shown(std::string_view name);
+
 }  // namespace shardswarm

@@ -77,29 +77,33 @@ TEST(HostileHeader, FewerThanEightBytesAreRefused) {
 }
 
 // MAN-2
-TEST(HostileHeader, AnythingButAnObjectFromTheFirstByteIsRefused) {
+TEST(HostileHeader, AnythingButAnObjectIsRefused) {
   expect_refused({{"", "'{'"},
                   {" ", "'{'"},
-                  {" {}", "'{'"},
-                  {"\n{}", "'{'"},
+                  {" \n\t", "'{'"},
                   {"\xef\xbb\xbf{}", "'{'"},
+                  {" \xef\xbb\xbf{}", "'{'"},
+                  {"\x0b{}", "'{'"},
+                  {"\xc2\xa0{}", "'{'"},
                   {"[]", "'{'"},
                   {"[{}]", "'{'"},
                   {"null", "'{'"},
                   {"PK\x03\x04{}", "'{'"},
-                  {std::string(16, '\0'), "'{'"}});
+                  {std::string(16, '\0'), "'{'"},
+                  {std::string("\0{}", 3), "'{'"}});
 }
 
 // MAN-2
-TEST(HostileHeader, AnythingButSpacesAfterTheObjectIsRefused) {
-  expect_refused({{"{}\n", "follows"},
-                  {"{}\t ", "follows"},
+TEST(HostileHeader, AnythingButWhiteSpaceAfterTheObjectIsRefused) {
+  expect_refused({{"{}\x0b", "follows"},
                   {"{} x", "follows"},
-                  {std::string("{}\0", 3), "follows"},
-                  {std::string("{} \0 ", 5), "follows"},
+                  {std::string("{}\0", 3), "zero bytes"},
+                  {std::string("{}\0\n", 4), "zero bytes"},
+                  {std::string("{} \0 ", 5), "zero bytes"},
                   {"{}{}", "JSON"},
                   {"{},{}", "JSON"},
                   {"{} {}  ", "JSON"},
+                  {"{}\n{}", "JSON"},
                   {"{}}", "JSON"},
                   // A polyglot: something else behind the padding that ends as JSON does.
                   {"{}          <script>{}</script>{}", "JSON"}});
@@ -165,7 +169,7 @@ TEST(HostileHeader, MetadataThatIsNoObjectOfStringsIsRefused) {
     expect_refused(
         {{R"({"__metadata__":{"good":"x","bad":)" + std::string(value) + "}}", "'bad'"}});
   }
-  for (const char* value : {"1", "null", "\"text\"", "[]"}) {
+  for (const char* value : {"1", "true", "\"text\"", "[]"}) {
     expect_refused({{R"({"__metadata__":)" + std::string(value) + "}", "__metadata__"}});
   }
 }
@@ -176,13 +180,6 @@ TEST(HostileHeader, MissingFieldsAreRefused) {
                   with(R"("dtype":"U8","data_offsets":[3,6])"), with(R"("dtype":"U8","shape":[3])"),
                   // Nothing stands for them either.
                   with(R"("dtype":"U8","shape":[0])")});
-}
-
-// MAN-5
-TEST(HostileHeader, FurtherFieldsAreRefused) {
-  expect_refused({with(R"("dtype":"U8","shape":[3],"data_offsets":[3,6],"extra":1)", "'extra'"),
-                  with(R"("dtype":"U8","shape":[3],"data_offsets":[3,6],"Dtype":"U8")"),
-                  with(R"("dtype":"U8","shape":[3],"data_offsets":[3,6],"":null)")});
 }
 
 // MAN-5
@@ -319,7 +316,7 @@ TEST(HostileHeader, LimitsOfOneTensorAreEnforced) {
 
 // Names come from strangers: a message shows them short and without control characters.
 TEST(HostileHeader, MessagesShowNamesShortAndPrintable) {
-  expect_refused({{R"({"a\n\u001b[31m\u007f":{}})", "'a??[31m?'"}});
+  expect_refused({{R"({"a\n\u001b[31m\u007f":{}})", "'a\\n\\x1b[31m\\x7f'"}});
   const auto parsed = parse_safetensors_header(
       header_of("{\"" + std::string(limits::kTensorNameBytesMax, 'n') + "\":{}}"));
   ASSERT_FALSE(parsed);

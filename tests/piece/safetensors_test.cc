@@ -146,6 +146,49 @@ TEST(Safetensors, SpacesMayPadTheHeader) {
   }
 }
 
+// MAN-2: as the reference reader has it, whose writers pad to align.
+TEST(Safetensors, WhiteSpaceMayStandAroundTheJson) {
+  const std::string json = R"({"t":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}})";
+  for (const std::string& space : {std::string("\n"), std::string("\t"), std::string(" \r\n\t ")}) {
+    for (const std::string& text : {space + json, json + space, space + json + space}) {
+      const SafetensorsHeader header = parse(text);
+      EXPECT_EQ(header.header_bytes, 8 + text.size());
+      ASSERT_THAT(header.tensors, SizeIs(1));
+      EXPECT_EQ(header.tensors[0].name, "t");
+    }
+  }
+}
+
+// MAN-4
+TEST(Safetensors, MetadataMayBeNull) {
+  const SafetensorsHeader header =
+      parse(R"({"__metadata__":null,"t":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}})");
+  EXPECT_THAT(header.metadata, IsEmpty());
+  EXPECT_THAT(header.tensors, SizeIs(1));
+}
+
+// MAN-5: whatever they hold, other numbers and keys named twice among it.
+TEST(Safetensors, FurtherFieldsOfATensorArePassedOver) {
+  for (const char* field :
+       {R"("strides":[1])", R"("offset":-7)", R"("scale":-0.5)", R"("note":{"a":{"a":1},"b":[]})",
+        R"("Dtype":"U9")", R"("x":1,"x":2)", R"("":null)"}) {
+    const SafetensorsHeader header = parse(R"({"t":{"dtype":"U8",)" + std::string(field) +
+                                           R"(,"shape":[3],"data_offsets":[0,3]}})");
+    ASSERT_THAT(header.tensors, SizeIs(1)) << field;
+    EXPECT_THAT(header.tensors[0].shape, ElementsAre(3)) << field;
+  }
+}
+
+// MAN-2
+TEST(Safetensors, NestsAsDeepAsTheReferenceReaderFollows) {
+  const auto nested = [](std::size_t depth) {  // the header and its tensor are two levels
+    return R"({"t":{"dtype":"U8","shape":[3],"data_offsets":[0,3],"x":)" +
+           std::string(depth - 2, '[') + std::string(depth - 2, ']') + "}}";
+  };
+  EXPECT_THAT(parse(nested(127)).tensors, SizeIs(1));
+  EXPECT_FALSE(parse_safetensors_header(header_of(nested(128))));
+}
+
 // MAN-2
 TEST(Safetensors, WhitespaceMayStandInsideTheJson) {
   const SafetensorsHeader header =
