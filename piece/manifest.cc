@@ -1,26 +1,25 @@
 #include "piece/manifest.h"
 
-#include <simdjson.h>
-
 #include <algorithm>
 #include <cassert>
 #include <set>
 #include <utility>
 
 #include "piece/limits.h"
+#include "piece/text.h"
 #include "proto/manifest.pb.h"
 
 namespace shardswarm {
 namespace {
 
 std::unexpected<Error> bad(const FileEntry& file, std::string_view why) {
-  return fail(Errc::kMalformed, "file '" + file.path.substr(0, 200) + "': " + std::string(why));
+  return fail(Errc::kMalformed, "file " + shown(file.path) + ": " + std::string(why));
 }
 
 Result<void> check_file(const FileEntry& file) {
   if (auto path = check_path(file.path); !path) return path;
   if (file.size > limits::kFileBytesMax)
-    return fail(Errc::kLimit, "file '" + file.path + "' is too large");
+    return fail(Errc::kLimit, "file " + shown(file.path) + " is too large");
   if (file.kind > FileKind::kSpareTensors) return bad(file, "an unknown kind of file");
   if (file.kind == FileKind::kPlain) {
     if (file.header_bytes != 0 || file.header_digest != Digest{}) {
@@ -112,11 +111,7 @@ Result<void> check_path(std::string_view path) {
   };
   if (path.empty()) return refuse("is empty");
   if (path.size() > limits::kPathBytesMax) return refuse("is too long");
-  if (!simdjson::validate_utf8(path.data(), path.size())) return refuse("is not UTF-8");
-  const bool printable = std::none_of(path.begin(), path.end(), [](char c) {
-    return (c >= 0 && c < ' ') || c == 0x7f || c == '\\';
-  });
-  if (!printable) return refuse("holds a control character or a backslash");
+  if (path.find('\0') != std::string_view::npos) return refuse("holds a zero byte");
   for (std::size_t from = 0; from <= path.size();) {
     const std::size_t slash = std::min(path.find('/', from), path.size());
     const std::string_view component = path.substr(from, slash - from);

@@ -29,7 +29,7 @@ enum class FileKind : std::uint8_t {
 };
 
 struct FileEntry {
-  std::string path;  // relative, UTF-8, '/'-separated, strict (see check_path)
+  std::string path;  // relative, any bytes, '/'-separated, strict (see check_path)
   std::uint64_t size = 0;
   FileKind kind = FileKind::kPlain;
   std::uint64_t header_bytes = 0;  // 8 + JSON; 0 for plain files
@@ -47,8 +47,9 @@ struct ManifestRoot {
   friend bool operator==(const ManifestRoot&, const ManifestRoot&) = default;
 };
 
-// Relative, UTF-8, no NUL or control bytes, no backslash, no empty, "." or ".." component, no
-// component starting with '.', at most kPathBytesMax bytes.
+// Relative, no NUL, no empty component, none that begins with '.', at most kPathBytesMax bytes. All
+// other bytes that a file's name may have on UNIX are fine: line feeds, backslashes, what is not
+// UTF-8. Who shows a path escapes it (piece/text.h).
 Result<void> check_path(std::string_view path);
 
 // "vae/" of "vae/x.safetensors"; "" of a path without a folder.

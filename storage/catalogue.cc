@@ -14,6 +14,7 @@
 #include "storage/file.h"
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
+#include "storage/path_escape.h"
 
 namespace shardswarm {
 namespace {
@@ -22,40 +23,6 @@ namespace fs = std::filesystem;
 
 // A path of PATH_MAX bytes, each escaped, and the rest.
 constexpr std::uint64_t kEntryBytesMax = 16 * limits::kKiB;
-constexpr std::string_view kHex = "0123456789abcdef";
-
-bool plain(char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\' && c != '%'; }
-
-// Paths are bytes, JSON is UTF-8: what is no plain ASCII is %xx.
-std::string escape(std::string_view path) {
-  std::string text;
-  for (const char c : path) {
-    if (plain(c)) {
-      text += c;
-    } else {
-      const auto byte = static_cast<unsigned char>(c);
-      text += {'%', kHex[byte >> 4], kHex[byte & 15]};
-    }
-  }
-  return text;
-}
-
-std::optional<std::string> unescape(std::string_view text) {
-  std::string path;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      path += text[i];
-      continue;
-    }
-    if (i + 2 >= text.size()) return std::nullopt;
-    const std::size_t high = kHex.find(text[i + 1]);
-    const std::size_t low = kHex.find(text[i + 2]);
-    if (high == std::string_view::npos || low == std::string_view::npos) return std::nullopt;
-    path += static_cast<char>(high << 4 | low);
-    i += 2;
-  }
-  return path;
-}
 
 std::string name_of(const fs::path& canonical) {
   const std::string text = canonical.string();
@@ -72,7 +39,7 @@ fs::path canonical_name(const fs::path& directory) {
 }
 
 std::string encode(const CatalogueEntry& entry) {
-  return "{\"directory\":\"" + escape(entry.directory.string()) + "\",\"model\":\"" +
+  return "{\"directory\":\"" + escape_path(entry.directory.string()) + "\",\"model\":\"" +
          to_hex(entry.model) + "\"}\n";
 }
 
@@ -90,7 +57,7 @@ std::optional<CatalogueEntry> read_entry(const fs::path& file) {
       root["model"].get(model) != simdjson::SUCCESS) {
     return std::nullopt;
   }
-  auto path = unescape(directory);
+  auto path = unescape_path(directory);
   const auto id = digest_from_hex(model);
   if (!path || !id) return std::nullopt;
   CatalogueEntry entry{.directory = std::move(*path), .model = *id};

@@ -12,6 +12,7 @@
 #include "piece/manifest.h"
 #include "storage/file.h"
 #include "storage/meta_dir.h"
+#include "storage/path_escape.h"
 
 namespace shardswarm {
 namespace {
@@ -45,7 +46,9 @@ std::optional<ConversionMarker> parse_marker(std::string_view text, const ModelI
     const std::string_view line = text.substr(at, stop - at);
     at = stop + 1;
     const std::string_view word = line.substr(0, std::min(line.find(' ') + 1, line.size()));
-    const std::string what(line.substr(word.size()));
+    const auto unescaped = unescape_path(line.substr(word.size()));
+    if (!unescaped) return std::nullopt;
+    const std::string& what = *unescaped;
     if (word == kTake) {
       if (std::ranges::find(kOfLayout, what) == kOfLayout.end()) return std::nullopt;
       marker.taken.insert(what);
@@ -66,7 +69,7 @@ Result<void> write_conversion_marker(int root, const ModelId& model,
                                      const ConversionMarker& marker) {
   std::string text;
   const auto line = [&](std::string_view word, std::string_view what) {
-    text.append(word).append(what).append("\n");
+    text.append(word).append(escape_path(what)).append("\n");
   };
   line(kModel, to_hex(model));
   for (const std::string& path : marker.moved) line(kMove, path);
