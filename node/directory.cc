@@ -5,6 +5,7 @@
 
 #include "storage/catalogue.h"
 #include "storage/convert.h"
+#include "storage/hub_cache.h"
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
 
@@ -65,17 +66,19 @@ Result<IndexReport> index_directory(const IndexOptions& options) {
   auto report = index_directory(options, workers);
   if (!report) return report;
   const auto added =
-      Catalogue(options.state_directory).add(options.directory, report->manifest->id());
+      Catalogue(options.state_directory).add(report->directory, report->manifest->id());
   if (!added) report->warnings.push_back("not registered: " + added.error().message);
   return report;
 }
 
 Result<VerifyReport> verify_directory(const std::filesystem::path& directory,
                                       const std::filesystem::path& state_directory, bool full) {
+  const auto place = find_model_place(directory);
+  if (!place) return std::unexpected(place.error());
   std::string notice;
   const auto engine = make_io_engine(EngineKind::kPosix, nullptr, notice);
   Workers workers(cores());
-  return verify_directory({.engine = *engine, .workers = workers, .post = {}}, directory,
+  return verify_directory({.engine = *engine, .workers = workers, .post = {}}, place->directory,
                           state_directory, full);
 }
 
@@ -113,7 +116,9 @@ Result<std::shared_ptr<const Manifest>> find_manifest(
     const std::filesystem::path& place, const std::filesystem::path& state_directory) {
   std::error_code ec;
   if (std::filesystem::is_directory(place, ec)) {
-    return load_directory_manifest(place, state_directory);
+    const auto model = find_model_place(place);
+    if (!model) return std::unexpected(model.error());
+    return load_directory_manifest(model->directory, state_directory);
   }
   if (std::filesystem::is_regular_file(place, ec)) {
     auto manifest = load_manifest_from(place.parent_path());
@@ -121,8 +126,8 @@ Result<std::shared_ptr<const Manifest>> find_manifest(
     return *manifest;
   }
   if (const auto id = digest_from_hex(place.string())) return load_manifest(state_directory, *id);
-  return fail(Errc::kNotFound,
-              "'" + place.string() + "' is no directory, ticket, manifest or id of a known model");
+  return fail(Errc::kNotFound, "'" + place.string() +
+                                   "' is not a directory, ticket, manifest or id of a known model");
 }
 
 Result<std::vector<HeldDirectory>> list_directories(const fs::path& state_directory) {
@@ -134,7 +139,9 @@ Result<std::vector<HeldDirectory>> list_directories(const fs::path& state_direct
 }
 
 Result<void> forget_directory(const fs::path& directory, const fs::path& state_directory) {
-  return Catalogue(state_directory).forget(directory);
+  const auto place = find_model_place(directory);
+  if (!place) return std::unexpected(place.error());
+  return Catalogue(state_directory).forget(place->directory);
 }
 
 }  // namespace shardswarm

@@ -145,24 +145,26 @@ class NodeImpl final : public Node {
   Result<std::shared_ptr<Seed>> seed(SeedOptions options) override {
     std::error_code ec;
     std::vector<std::string> warnings;
-    const bool fetched = std::filesystem::exists(options.directory / kMetaDirName / "root", ec);
+    std::filesystem::path directory = options.directory;
+    const bool fetched = std::filesystem::exists(directory / kMetaDirName / "root", ec);
     if (!fetched) {
-      auto indexed = index_directory({.directory = options.directory,
+      auto indexed = index_directory({.directory = directory,
                                       .state_directory = options_.state_directory,
                                       .progress = std::move(options.index_progress),
                                       .cancel = options.cancel});
       if (!indexed) return std::unexpected(indexed.error());
       warnings = std::move(indexed->warnings);
+      directory = std::move(indexed->directory);  // of a hub cache: the snapshot
     }
     auto store = Store::open_source(
-        shell_->storage(),
-        {.directory = options.directory, .state_directory = options_.state_directory}, warnings);
+        shell_->storage(), {.directory = directory, .state_directory = options_.state_directory},
+        warnings);
     if (!store) return std::unexpected(store.error());
     const Manifest& manifest = (*store)->manifest();
     if (fetched) {
       // Its own record is all that it takes to serve it: the state directory may be read-only.
       Catalogue catalogue(options_.state_directory);
-      if (const auto added = catalogue.add(options.directory, manifest.id()); !added) {
+      if (const auto added = catalogue.add(directory, manifest.id()); !added) {
         warnings.push_back("not registered: " + added.error().message);
       }
     }

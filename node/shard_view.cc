@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -12,9 +13,9 @@
 #include "storage/compact_files.h"
 #include "storage/convert.h"
 #include "storage/file.h"
-#include "storage/index_walk.h"
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
+#include "storage/model_files.h"
 
 namespace shardswarm {
 namespace {
@@ -121,11 +122,17 @@ class ShardView::Opener {
   }
 
   Result<void> add_walked() {
-    const auto files = walk_model(directory_);
-    if (!files) return std::unexpected(files.error());
-    for (const WalkedFile& file : *files) {
+    const auto found = find_model_files(directory_);
+    if (!found) return std::unexpected(found.error());
+    for (const ModelFile& file : found->files) {
       if (file.kind != FileKind::kTensors) continue;
-      if (auto added = add_file(file.path); !added) return added;
+      const auto mapping = map(file.path);
+      if (!mapping) return std::unexpected(mapping.error());
+      for (std::uint32_t t = 0; t < file.tensors.size(); ++t) {
+        if (std::ranges::binary_search(file.copies, TensorIndex(t))) continue;
+        auto added = add(file.path, file.tensors[t], file.header->size(), **mapping);
+        if (!added) return added;
+      }
     }
     return {};
   }
@@ -148,7 +155,10 @@ class ShardView::Opener {
       if (!fs::exists(directory_ / file.path, ec)) continue;  // not under its name yet
       const auto mapping = map(file.path);
       if (!mapping) return std::unexpected(mapping.error());
-      for (const TensorEntry& tensor : manifest.tensors(FileIndex(i))) {
+      const auto tensors = manifest.tensors(FileIndex(i));
+      for (std::uint32_t t = 0; t < tensors.size(); ++t) {
+        if (manifest.is_copy(FileIndex(i), TensorIndex(t))) continue;
+        const TensorEntry& tensor = tensors[t];
         // A tensor without bytes may stand behind the end of a file that was cut off.
         bool here = file.header_bytes + tensor.info.end <= (*mapping)->bytes().size();
         for (std::uint32_t p = 0; p < tensor.pieces && here; ++p) {

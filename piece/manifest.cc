@@ -16,11 +16,23 @@ std::unexpected<Error> bad(const FileEntry& file, std::string_view why) {
   return fail(Errc::kMalformed, "file " + shown(file.path) + ": " + std::string(why));
 }
 
+// Ascending, of a file that has tensors; that the file has these is seen when its header comes.
+Result<void> check_copies(const FileEntry& file) {
+  if (file.copies.empty()) return {};
+  if (file.kind != FileKind::kTensors) return bad(file, "copies in a file of another kind");
+  if (file.copies.back().value >= limits::kTensorsMax) return bad(file, "impossible copies");
+  const auto disorder = std::ranges::adjacent_find(
+      file.copies, [](TensorIndex a, TensorIndex b) { return a.value >= b.value; });
+  if (disorder != file.copies.end()) return bad(file, "copies are not in ascending order");
+  return {};
+}
+
 Result<void> check_file(const FileEntry& file) {
   if (auto path = check_path(file.path); !path) return path;
   if (file.size > limits::kFileBytesMax)
     return fail(Errc::kLimit, "file " + shown(file.path) + " is too large");
   if (file.kind > FileKind::kSpareTensors) return bad(file, "an unknown kind of file");
+  if (auto copies = check_copies(file); !copies) return copies;
   if (file.kind == FileKind::kPlain) {
     if (file.header_bytes != 0 || file.header_digest != Digest{}) {
       return bad(file, "a plain file with a safetensors header");
@@ -97,6 +109,7 @@ std::vector<std::byte> serialize(const ManifestRoot& root) {
     if (file.kind != FileKind::kPlain) entry.set_header_digest(bytes_of(file.header_digest));
     entry.set_pieces(file.pieces);
     entry.set_piece_list_digest(bytes_of(file.piece_list_digest));
+    for (const TensorIndex copy : file.copies) entry.add_copies(copy.value);
   }
   const std::string text = message.SerializeAsString();
   const auto bytes = std::as_bytes(std::span(text));
@@ -156,6 +169,7 @@ Result<ManifestRoot> decode_root(std::span<const std::byte> bytes) {
     file.kind = static_cast<FileKind>(entry.kind());
     file.header_bytes = entry.header_bytes();
     file.pieces = entry.pieces();
+    for (const std::uint32_t copy : entry.copies()) file.copies.emplace_back(copy);
     const bool has_header = file.kind != FileKind::kPlain;
     if (!take_digest(entry.piece_list_digest(), file.piece_list_digest) ||
         (has_header ? !take_digest(entry.header_digest(), file.header_digest)
@@ -206,11 +220,12 @@ Result<void> Manifest::add_header(FileIndex index, Blob bytes) {
   if (state.header) return {};
   if (file.kind == FileKind::kPlain) return bad(file, "a plain file has no header");
   if (bytes->size() != file.header_bytes || sha256(*bytes) != file.header_digest) {
-    return fail(Errc::kCorrupt, "file '" + file.path + "': its header does not match its digest");
+    return fail(Errc::kCorrupt,
+                "file " + shown(file.path) + ": its header does not match its digest");
   }
   auto header = parse_safetensors_header(*bytes);
   if (!header)
-    return fail(header.error().code, "file '" + file.path + "': " + header.error().message);
+    return fail(header.error().code, "file " + shown(file.path) + ": " + header.error().message);
   if (header->data_bytes != file.size - file.header_bytes) {
     return bad(file, "header and tensors do not fill the file");
   }
@@ -228,6 +243,9 @@ Result<void> Manifest::add_header(FileIndex index, Blob bytes) {
                        .pieces = static_cast<std::uint32_t>(tiling.pieces())});
   }
   if (pieces != file.pieces) return bad(file, "its tensors do not make as many pieces as stated");
+  if (!file.copies.empty() && file.copies.back().value >= tensors.size()) {
+    return bad(file, "more copies than it has tensors");
+  }
   state.tensors = std::move(tensors);
   state.metadata = std::move(header->metadata);
   state.header = std::move(bytes);
@@ -241,7 +259,7 @@ Result<void> Manifest::add_piece_list(FileIndex index, Blob bytes) {
   if (bytes->size() != std::size_t{file.pieces} * sizeof(Digest) ||
       sha256(*bytes) != file.piece_list_digest) {
     return fail(Errc::kCorrupt,
-                "file '" + file.path + "': its piece list does not match its digest");
+                "file " + shown(file.path) + ": its piece list does not match its digest");
   }
   state.piece_list = std::move(bytes);
   return {};
@@ -300,6 +318,10 @@ Digest Manifest::digest(PieceIndex piece) const {
 
 std::span<const TensorEntry> Manifest::tensors(FileIndex file) const {
   return files_[file.value].tensors;
+}
+
+bool Manifest::is_copy(FileIndex file, TensorIndex tensor) const {
+  return std::ranges::binary_search(root_.files[file.value].copies, tensor);
 }
 
 std::optional<TensorIndex> Manifest::tensor_of(PieceIndex piece) const {

@@ -24,8 +24,8 @@ using Blob = std::shared_ptr<const std::vector<std::byte>>;
 enum class FileKind : std::uint8_t {
   kPlain = 0,         // cut at multiples of 1 MiB
   kTensors = 1,       // safetensors that hold the model's tensors
-  kSpareTensors = 2,  // safetensors that the index beside them does not name: tiled by tensor for
-                      // reuse, selected like a plain file
+  kSpareTensors = 2,  // safetensors with another copy of the weights, by the index beside them or
+                      // by their names: tiled by tensor for reuse, selected like a plain file
 };
 
 struct FileEntry {
@@ -36,6 +36,9 @@ struct FileEntry {
   Digest header_digest;            // SHA-256 of these bytes; zero for plain files
   std::uint32_t pieces = 0;        // stated so that pieces are numbered from the root alone
   Digest piece_list_digest;        // SHA-256 of the concatenated digests; of nothing if no pieces
+  // Of a kTensors file: tensors that another file of the folder holds for the model. They are moved
+  // and verified with the file, and no selection means them.
+  std::vector<TensorIndex> copies;  // ascending
 
   friend bool operator==(const FileEntry&, const FileEntry&) = default;
 };
@@ -116,6 +119,8 @@ class Manifest {
   Digest digest(PieceIndex piece) const;
   // Tensors by offset; empty for plain files. REQUIRES: !needs_header(file).
   std::span<const TensorEntry> tensors(FileIndex file) const;
+  // Whether another file of the folder holds this tensor for the model (FileEntry::copies).
+  bool is_copy(FileIndex file, TensorIndex tensor) const;
   // The tensor that this piece is part of; nothing for pieces of plain files.
   // REQUIRES: !needs_header(file_of(piece)).
   std::optional<TensorIndex> tensor_of(PieceIndex piece) const;

@@ -132,7 +132,7 @@ struct Outline {
   // others.
   std::vector<Stack> stacks;
   std::vector<Component> components;   // by folder
-  std::vector<OutlineTensor> tensors;  // of kTensors files, by file and tensor
+  std::vector<OutlineTensor> tensors;  // of kTensors files but for copies, by file and tensor
 
   std::optional<std::uint32_t> find_stack(std::string_view name) const;
   // How the tensor stands to the stack; nothing when it has nothing to do with it. kOutput with

@@ -68,6 +68,7 @@ class StackFinder {
       if (manifest_.file(FileIndex(f)).kind != FileKind::kTensors) continue;
       const auto entries = manifest_.tensors(FileIndex(f));
       for (std::uint32_t t = 0; t < entries.size(); ++t) {
+        if (manifest_.is_copy(FileIndex(f), TensorIndex(t))) continue;
         OutlineTensor tensor{
             .file = FileIndex(f), .tensor = TensorIndex(t), .component = component_of_[f]};
         const std::string_view name = entries[t].info.name;

@@ -14,16 +14,17 @@ namespace {
 void add_whole(FileIndex file, const Manifest& manifest, std::vector<TensorRows>& rows) {
   const auto entries = manifest.tensors(file);
   for (std::uint32_t t = 0; t < entries.size(); ++t) {
+    if (manifest.is_copy(file, TensorIndex(t))) continue;
     rows.push_back({file, TensorIndex(t), {0, row_count(entries[t].info)}});
   }
 }
 
-// Whether these are all rows of all tensors of kTensors files.
+// Whether these are all rows of all tensors of kTensors files. Copies count for nothing.
 bool complete(const TensorSet& set, const Manifest& manifest) {
   std::size_t tensors = 0;
   for (std::uint32_t f = 0; f < manifest.file_count(); ++f) {
     if (manifest.file(FileIndex(f)).kind != FileKind::kTensors) continue;
-    tensors += manifest.tensors(FileIndex(f)).size();
+    tensors += manifest.tensors(FileIndex(f)).size() - manifest.file(FileIndex(f)).copies.size();
   }
   return set.size() == tensors && std::ranges::all_of(set, [&](const TensorRows& run) {
            const TensorInfo& info = manifest.tensors(run.file)[run.tensor.value].info;
@@ -35,7 +36,8 @@ Result<void> check_rows(const TensorSet& set, const Manifest& manifest) {
   for (const TensorRows& run : set) {
     const std::uint32_t f = run.file.value;
     if (f >= manifest.file_count() || manifest.file(run.file).kind != FileKind::kTensors ||
-        run.tensor.value >= manifest.tensors(run.file).size()) {
+        run.tensor.value >= manifest.tensors(run.file).size() ||
+        manifest.is_copy(run.file, run.tensor)) {
       return usage("file " + std::to_string(f) + " has no tensor " +
                    std::to_string(run.tensor.value) + " that could be selected");
     }

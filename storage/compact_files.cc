@@ -8,6 +8,8 @@
 
 #include "piece/limits.h"
 #include "piece/selection_text.h"
+#include "piece/text.h"
+#include "storage/weight_index.h"
 
 namespace shardswarm {
 namespace {
@@ -17,7 +19,6 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t kDataAlignment = 4096;
 constexpr std::size_t kMetadataBytesMax = 64 * limits::kKiB;
 constexpr std::string_view kIndexEnding = ".safetensors.index.json";
-constexpr std::string_view kTensorsEnding = ".safetensors";
 
 const TensorInfo& info_of(const Manifest& manifest, const TensorRows& rows) {
   return manifest.tensors(rows.file)[rows.tensor.value].info;
@@ -96,7 +97,8 @@ Json stacks_json(const Manifest& manifest, const Outline& outline, const TensorS
 
 bool replaced_by_ours(std::string_view path, const ComponentBases& bases) {
   if (path == kShardFileName) return true;
-  return path.ends_with(kIndexEnding) && bases.contains(folder_of(path));
+  const std::string_view folder = folder_of(path);
+  return index_name(path.substr(folder.size())) && bases.contains(folder);
 }
 
 void sort_for_writing(std::vector<TensorRows>& tensors, const Manifest& manifest) {
@@ -144,10 +146,19 @@ Result<Blob> compact_header(const Manifest& manifest, const std::vector<TensorRo
   return std::make_shared<const std::vector<std::byte>>(std::move(bytes));
 }
 
+namespace {
+
+// The indexes and shard.json, which name files, are JSON: that holds no other bytes than UTF-8.
+bool is_base(std::string_view base) {
+  return !base.empty() && base.size() <= kBaseNameMax && base == printable(base);
+}
+
+}  // namespace
+
 ComponentBases component_bases(const Manifest& manifest) {
   struct Found {
-    std::string index;  // of the first one
-    std::string only;
+    std::optional<IndexName> index;  // the one that loaders look for first
+    std::string_view only;
     std::size_t tensors_files = 0;
   };
   std::map<std::string_view, Found> folders;
@@ -155,8 +166,8 @@ ComponentBases component_bases(const Manifest& manifest) {
     const std::string_view folder = folder_of(file.path);
     const std::string_view name = std::string_view(file.path).substr(folder.size());
     Found& found = folders[folder];
-    if (name.ends_with(kIndexEnding) && found.index.empty()) {
-      found.index = name.substr(0, name.size() - kIndexEnding.size());
+    if (const auto index = index_name(name)) {
+      if (!found.index || index_rank(*index) < index_rank(*found.index)) found.index = index;
     } else if (file.kind == FileKind::kTensors) {
       ++found.tensors_files;
       found.only = name.substr(0, name.size() - kTensorsEnding.size());
@@ -165,9 +176,10 @@ ComponentBases component_bases(const Manifest& manifest) {
   ComponentBases bases;
   for (const auto& [folder, found] : folders) {
     if (found.tensors_files == 0) continue;
-    std::string base = found.index;
+    std::string_view base;
+    if (found.index) base = found.index->base;
     if (base.empty() && found.tensors_files == 1) base = found.only;
-    bases.emplace(folder, base.empty() || base.size() > kBaseNameMax ? "model" : base);
+    bases.emplace(folder, is_base(base) ? base : "model");
   }
   return bases;
 }

@@ -1,11 +1,14 @@
 #include "storage/compact_plan.h"
 
+#include <simdjson.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
 #include <tuple>
 #include <utility>
 
+#include "piece/text.h"
 #include "storage/compact_files.h"
 #include "storage/placement.h"
 
@@ -23,8 +26,6 @@ TensorKey key_of(const TensorRows& rows) { return {rows.file, rows.tensor}; }
 const TensorInfo& info_of(const Manifest& manifest, const TensorRows& rows) {
   return manifest.tensors(rows.file)[rows.tensor.value].info;
 }
-
-std::string shown(const std::string& name) { return "'" + name.substr(0, 200) + "'"; }
 
 // A stack's name as part of a file name: other characters become '_', a hash keeps them apart.
 std::string file_part(std::string_view stack) {
@@ -93,7 +94,7 @@ class Planner {
  private:
   Result<void> check(const TensorSet& needed) const {
     constexpr std::string_view kInstead = ": fetch it with --layout mirror";
-    std::set<std::pair<std::string, std::string_view>> names;
+    std::map<std::pair<std::string_view, std::string_view>, std::string_view> names;
     for (std::size_t i = 0; i < needed.size(); ++i) {
       const std::string& name = info_of(manifest_, needed[i]).name;
       if (i > 0 && key_of(needed[i - 1]) == key_of(needed[i])) {
@@ -103,9 +104,19 @@ class Planner {
                                       std::string(kInstead));
       }
       const std::string& path = manifest_.file(needed[i].file).path;
-      if (!names.emplace(folder_of(path), name).second) {
-        return fail(Errc::kUsage, "tensor " + shown(name) + " stands in two files of this model" +
+      const std::string_view folder = folder_of(path);
+      if (!simdjson::validate_utf8(folder)) {
+        return fail(Errc::kUsage, "the folder " + shown(folder) +
+                                      " has a name that the index of a compact directory cannot "
+                                      "hold" +
                                       std::string(kInstead));
+      }
+      // Files of tensor-parallel ranks: of others the index, or the first file, has it.
+      const auto [other, fresh] = names.try_emplace({folder, name}, path);
+      if (!fresh) {
+        return fail(Errc::kUsage, "tensor " + shown(name) + " stands in two files of this model, " +
+                                      shown(other->second) + " and " + shown(path) +
+                                      ", each with a rank's part of it" + std::string(kInstead));
       }
     }
     return {};

@@ -37,7 +37,8 @@ void put_file(const CompactFile& file, proto::HoldingFile& out) {
 
 bool fits(const TensorRows& rows, const Manifest& manifest) {
   if (rows.file.value >= manifest.file_count()) return false;
-  if (manifest.file(rows.file).kind != FileKind::kTensors || manifest.needs_header(rows.file)) {
+  if (manifest.file(rows.file).kind != FileKind::kTensors || manifest.needs_header(rows.file) ||
+      manifest.is_copy(rows.file, rows.tensor)) {
     return false;
   }
   const auto tensors = manifest.tensors(rows.file);

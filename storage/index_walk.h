@@ -1,23 +1,34 @@
-// Which files of a directory belong to its model, and of which kind they are.
+// Which files of a directory belong to its model. What they are is decided in file_kinds.h.
 #pragma once
 
 #include <filesystem>
 #include <string>
 #include <vector>
 
-#include "piece/manifest.h"
+#include "piece/error.h"
 
 namespace shardswarm {
 
 struct WalkedFile {
   std::string path;                // as in the manifest
   std::filesystem::path location;  // links not yet followed
-  FileKind kind = FileKind::kPlain;
 };
 
-// Regular files below `directory` by path bytes, links followed, names that begin with '.' left
-// out. Where a `*.safetensors.index.json` stands, the safetensors files in its folder that it does
-// not name are kSpareTensors. kMalformed when such an index names a file that is not there.
-Result<std::vector<WalkedFile>> walk_model(const std::filesystem::path& directory);
+// Something of the directory that cannot be read, and so is not part of the model.
+struct UnreadFile {
+  std::string path;   // as it would be in the manifest
+  std::string cause;  // "is a link to nothing"
+};
+
+struct Walk {
+  std::vector<WalkedFile> files;  // by path bytes
+  std::vector<UnreadFile> unread;
+};
+
+// Regular files below `directory`, links followed, names that begin with '.' passed over. Links to
+// nothing, links that lead back to a folder above them, sockets, pipes, devices, folders that may
+// not be listed and what lies too deep are left out. kNotFound when there is no directory or no
+// file in it, kUsage when it is a file, kLimit for more files than a model has.
+Result<Walk> walk_model(const std::filesystem::path& directory);
 
 }  // namespace shardswarm

@@ -26,19 +26,23 @@ struct IndexOptions {
 };
 
 struct IndexReport {
+  std::filesystem::path directory;           // that was indexed: of a hub cache, the snapshot
   std::shared_ptr<const Manifest> manifest;  // complete
   std::uint64_t files = 0;
   std::uint64_t tensors = 0;
   std::uint64_t bytes = 0;
   std::uint64_t pieces = 0;
-  bool reused = false;                // nothing had changed since the last time: not hashed again
-  std::vector<std::string> warnings;  // what could not be kept and can be done without
+  bool reused = false;  // nothing had changed since the last time: not hashed again
+  // What the user should know, one line each: which snapshot of a hub cache was taken, files that
+  // are left out, odd or out of date, what could not be kept and can be done without.
+  std::vector<std::string> warnings;
 };
 
-// Which files belong: regular files below the directory, symbolic links resolved, dot-paths left
-// out. Blocks; hashes on all of `workers` while reading with large requests (1 MiB and more).
-// Pieces that lie in holes of their file are not read: a sparse checkpoint costs what it holds.
-// Errors name the file: unreadable, malformed header, changed while being read.
+// Which files belong: regular files below the directory (of a hub cache, of the snapshot that
+// hub_cache.h finds), symbolic links resolved, dot-paths left out. Blocks; hashes on all of
+// `workers` while reading with large requests (1 MiB and more). Pieces that lie in holes of their
+// file are not read: a sparse checkpoint costs what it holds. Errors name the file: weights that
+// are missing or damaged (model_files.h), changed while being read.
 Result<IndexReport> index_directory(const IndexOptions& options, Workers& workers);
 
 // Manifests kept in the state directory, or in the .shardswarm/ of a fetched directory.

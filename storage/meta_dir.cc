@@ -1,6 +1,7 @@
 #include "storage/meta_dir.h"
 
 #include "piece/limits.h"
+#include "piece/text.h"
 #include "storage/file.h"
 #include "storage/indexer.h"
 #include "storage/ledger.h"
@@ -111,7 +112,9 @@ Result<fs::path> directory_ledger(const fs::path& state, const fs::path& directo
 Result<DirectoryRecord> find_record(const fs::path& directory, const fs::path& state) {
   std::error_code ec;
   if (!fs::is_directory(directory, ec)) {
-    return fail(ec ? Errc::kNotFound : Errc::kUsage, directory.string() + " is no directory");
+    const std::string name = printable(directory.string());
+    if (ec) return fail(Errc::kNotFound, name + " does not exist");
+    return fail(Errc::kUsage, name + " is not a directory");
   }
   const fs::path own = directory / kMetaDirName;
   if (fs::exists(own / "root", ec)) return DirectoryRecord{own, own / "ledger", true};

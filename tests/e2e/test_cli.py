@@ -324,7 +324,6 @@ class BadInputTest(CliTest):
             "empty": b"",
             "no object": packed("[]"),
             "polyglot": b"PK\x03\x04" + packed("{}"),
-            "space first": packed(" {}"),
             "trailing bytes": packed("{}x"),
             "duplicate key": packed("{" + entry % ("a", 1, 0, 1) + "," + entry % ("a", 1, 1, 2) + "}", 2),
             "unknown dtype": packed('{"a":{"dtype":"U7","shape":[1],"data_offsets":[0,1]}}', 1),

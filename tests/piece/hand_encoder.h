@@ -48,6 +48,11 @@ inline std::vector<std::string> fields(const FileEntry& file) {
   }
   if (file.pieces != 0) out.push_back(number(6, file.pieces));
   out.push_back(bytes(7, text_of(file.piece_list_digest)));
+  if (!file.copies.empty()) {
+    std::string numbers;
+    for (const TensorIndex copy : file.copies) varint(numbers, copy.value);
+    out.push_back(bytes(8, numbers));
+  }
   return out;
 }
 

@@ -98,6 +98,50 @@ TEST(ManifestRules, OtherPathsAreFine) {
   }
 }
 
+// MAN-39a
+TEST(ManifestRules, CopiesAscendAndAreOfTensorsFiles) {
+  const auto copies = [](std::vector<std::uint32_t> numbers, std::size_t file = 2) {
+    return [numbers = std::move(numbers), file](ManifestRoot& root) {
+      for (const std::uint32_t n : numbers) root.files[file].copies.emplace_back(n);
+    };
+  };
+  expect_refused(copies({1, 0}), "ascending");
+  expect_refused(copies({1, 1}), "ascending");
+  expect_refused(copies({0, limits::kTensorsMax}), "impossible");
+  expect_refused(copies({0}, 0), "copies");  // config.json
+  expect_refused(
+      [](ManifestRoot& root) {
+        root.files[2].kind = FileKind::kSpareTensors;
+        root.files[2].copies.emplace_back(0);
+      },
+      "copies");
+  ManifestRoot good = golden::root();
+  copies({0, 1})(good);
+  EXPECT_EQ(must(decode_root(must(encode_root(good)))), good);
+  EXPECT_EQ(must(encode_root(good)), hand_encode(good));
+}
+
+// MAN-39a: how many tensors the file has only its header tells.
+TEST(ManifestRules, CopiesAreAmongTheTensorsOfTheFile) {
+  for (const std::uint32_t copy : {1U, 2U}) {
+    ModelBuilder builder;
+    builder.tensors("model.safetensors",
+                    {{.name = "a", .shape = {4}}, {.name = "b", .shape = {4}}});
+    ManifestRoot root = builder.root();
+    root.files[0].copies.emplace_back(copy);
+    Manifest manifest = must(Manifest::from_root(must(encode_root(root))));
+    const auto added =
+        manifest.add_header(FileIndex(0), blob_of(builder.header("model.safetensors")));
+    EXPECT_EQ(added.has_value(), copy == 1);
+    if (!added) {
+      EXPECT_EQ(added.error().code, Errc::kMalformed);
+      continue;
+    }
+    EXPECT_FALSE(manifest.is_copy(FileIndex(0), TensorIndex(0)));
+    EXPECT_TRUE(manifest.is_copy(FileIndex(0), TensorIndex(1)));
+  }
+}
+
 // MAN-36
 TEST(FolderOf, EndsWithItsSlash) {
   EXPECT_EQ(folder_of("vae/x.safetensors"), "vae/");
@@ -196,7 +240,7 @@ TEST(ManifestRules, ARootAtThePieceLimitIsFine) {
 // Roots come from strangers: what is wrong with one is told by the error, not printed.
 TEST(ManifestRules, ABadRootIsRefusedSilently) {
   ::testing::internal::CaptureStderr();
-  EXPECT_FALSE(decode_root(hand_encode({.files = {empty_file("a\x80")}})));
+  EXPECT_FALSE(decode_root(hand_encode({.files = {empty_file("../\x80")}})));
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
