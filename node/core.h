@@ -181,8 +181,10 @@ class Core {
   // that node is given up.
   void add_node(const std::vector<std::string>& addresses, Time now);
   void add_address(const std::string& address, Time now) { add_node({address}, now); }
-  // `wanted`: pieces that the store needs beside the selection's.
-  void store_opened(ModelKey model, const PieceSet& have, const PieceSet& wanted, Time now);
+  // `wanted`: pieces that the store needs beside the selection's. `kept_back`: pieces of the
+  // selection that it does not take, since somebody changed their files.
+  void store_opened(ModelKey model, const PieceSet& have, const PieceSet& wanted,
+                    const PieceSet& kept_back, Time now);
   void fetch_failed(ModelKey model, Error error, Time now);
   void store_finished(ModelKey model, Time now);
   // `have`: all that was found of it so far.

@@ -246,11 +246,12 @@ void Core::manifest_known(Model& model) {
   actions_.push_back(action::ManifestReady{model.key});
 }
 
-void Core::store_opened(ModelKey key, const PieceSet& have, const PieceSet& wanted, Time now) {
+void Core::store_opened(ModelKey key, const PieceSet& have, const PieceSet& wanted,
+                        const PieceSet& kept_back, Time now) {
   Model* model = find_model(key);
   if (model == nullptr || !model->fetching || model->state != Model::State::kOpening) return;
   model->last_progress = now;
-  model->wanted = model->learning->resolved().pieces | wanted;
+  model->wanted = (model->learning->resolved().pieces | wanted) - kept_back;
   activate(*model, have);
   meet_everybody(*model, now);
 }

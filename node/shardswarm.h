@@ -180,6 +180,7 @@ struct FetchOptions {
   FetchOrder order = FetchOrder::kRarest;
   bool reuse = true;               // take equal pieces from other directories of this machine
   bool recheck = false;            // hash what is here again and bring what is wrong
+  bool restore_changed = false;    // also plain files that somebody edited: else they stay
   std::vector<std::string> peers;  // beside the ticket's; as peer_addresses() takes them
   std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable
   // For a source that is not up yet: as long as no peer was reached, a fetch goes on trying for

@@ -223,7 +223,8 @@ void Shell::store_opened(const std::shared_ptr<FetchState>& fetch,
     if (const auto bytes = store.progress().rechecked_bytes; bytes > 0) {
       log(LogLevel::kInfo, "re-checked " + std::to_string(bytes) + " bytes of an earlier run");
     }
-    core_->store_opened(key, store.have(), store.wanted(), now());
+    for (const std::string& warning : store.warnings()) log(LogLevel::kWarning, warning);
+    core_->store_opened(key, store.have(), store.wanted(), store.kept_back(), now());
   }
   schedule_turn();
 }

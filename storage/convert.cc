@@ -38,7 +38,7 @@ Result<void> check_own_folder(const fs::path& path) {
   std::error_code ec;
   const auto type = fs::symlink_status(path, ec).type();
   if (type == fs::file_type::directory || type == fs::file_type::not_found) return {};
-  return fail(Errc::kForeign, path.string() + " is no folder of ours (a link?): remove it");
+  return fail(Errc::kForeign, path.string() + " is not a folder of ours (a link?): remove it");
 }
 
 // The folder that holds `path`, nothing made and no link followed.
@@ -97,14 +97,17 @@ Result<ResolvedSelection> held_by(const Store& store, const Holding& holding,
   if (!tensors) return std::unexpected(tensors.error());
   auto held = resolve_tensors(*tensors, {}, manifest);
   if (!held) return std::unexpected(held.error());
+  const ComponentBases bases = component_bases(manifest);
   for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
     const FileEntry& file = manifest.file(FileIndex(i));
     if (file.kind == FileKind::kTensors) continue;
     PieceSet pieces(manifest.piece_count());
     pieces.insert(PieceRun{manifest.first_piece(FileIndex(i)), file.pieces});
     std::error_code ec;
+    const bool whole = (pieces - store.have()).empty();
+    const bool elsewhere = store.layout() == Layout::kCompact && replaced_by_ours(file.path, bases);
     const bool here =
-        file.pieces > 0 ? (pieces - store.have()).empty() : fs::exists(directory / file.path, ec);
+        whole && (elsewhere || fs::file_size(directory / file.path, ec) == file.size) && !ec;
     held->files[i] = here;
     if (here) {
       held->pieces |= pieces;
@@ -389,7 +392,19 @@ Result<StagedConversion> stage_conversion(BlockingStorage& storage, const fs::pa
   staged.old = std::move(*old);
   const auto held = held_by(**source, staged.holding, directory);
   if (!held) return std::unexpected(held.error());
-  if (const auto more = (*source)->have() - held->pieces; !more.empty()) {
+  // What is not held and is there all the same was changed by somebody since it was fetched: it is
+  // left where it is.
+  PieceSet more = (*source)->have() - held->pieces;
+  for (std::uint32_t i = 0; i < staged.manifest->file_count(); ++i) {
+    const FileIndex index(i);
+    const FileEntry& file = staged.manifest->file(index);
+    if (file.kind != FileKind::kPlain || held->files[i]) continue;
+    staged.old.erase(file.path);
+    for (std::uint32_t p = 0; p < file.pieces; ++p) {
+      more.erase(PieceIndex(staged.manifest->first_piece(index).value + p));
+    }
+  }
+  if (!more.empty()) {
     return fail(Errc::kUsage, directory.string() + " holds " + std::to_string(more.count()) +
                                   " pieces of a fetch that was not completed: complete it first");
   }

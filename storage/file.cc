@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <vector>
 
 namespace shardswarm {
@@ -29,9 +30,12 @@ Result<FileIdentity> identity_of(int fd, const std::string& name) {
 #else
   const auto& mtime = status.st_mtim;
 #endif
+  // Times beyond the year 2262 wrap around: they are compared, and mean nothing else.
+  const std::uint64_t ns = static_cast<std::uint64_t>(mtime.tv_sec) * 1'000'000'000 +
+                           static_cast<std::uint64_t>(mtime.tv_nsec);
   return FileIdentity{.inode = status.st_ino,
                       .size = static_cast<std::uint64_t>(status.st_size),
-                      .mtime_ns = std::int64_t{mtime.tv_sec} * 1'000'000'000 + mtime.tv_nsec};
+                      .mtime_ns = static_cast<std::int64_t>(ns)};
 }
 
 Result<FileIdentity> file_identity(const std::filesystem::path& path) {
@@ -60,7 +64,7 @@ Result<Fd> open_folder_beneath(int root, const std::filesystem::path& folder, bo
     if (!next) {
       if (errno == ELOOP || errno == ENOTDIR) {
         return fail(Errc::kForeign, "'" + component.string() + "' in " + folder.string() +
-                                        " is no folder of this directory (a link?)");
+                                        " is not a folder of this directory (a link?)");
       }
       return fail_errno(errno, "cannot open folder " + folder.string());
     }
@@ -157,6 +161,27 @@ Result<void> replace_file_beneath(int root, const std::filesystem::path& path,
     return fail_errno(errno, "cannot sync the folder of " + path.string());
   }
   return {};
+}
+
+Result<void> rename_to_new(int root, const std::string& from, int folder, const std::string& to,
+                           const std::string& name) {
+  const auto taken = [&] {
+    return fail(Errc::kForeign, name +
+                                    " appeared while it was being fetched and is not ours: move "
+                                    "it away, then run the same command again");
+  };
+#ifdef __linux__
+  if (::renameat2(root, from.c_str(), folder, to.c_str(), RENAME_NOREPLACE) == 0) return {};
+  if (errno == EEXIST) return taken();
+  // Some file systems (NFS, overlays of old kernels) cannot promise it.
+  if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) {
+    return fail_errno(errno, "cannot rename to " + name);
+  }
+#endif
+  struct stat status{};
+  if (::fstatat(folder, to.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) return taken();
+  if (::renameat(root, from.c_str(), folder, to.c_str()) == 0) return {};
+  return fail_errno(errno, "cannot rename to " + name);
 }
 
 Result<void> remove_file_beneath(int root, const std::filesystem::path& path) {

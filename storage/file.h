@@ -59,6 +59,10 @@ Result<void> replace_file(const std::filesystem::path& path, std::span<const std
 // The same below the directory `root`, following no link.
 Result<void> replace_file_beneath(int root, const std::filesystem::path& path,
                                   std::span<const std::byte> bytes);
+// Gives a file below the directory `root` its final name in the open folder `folder`, and never in
+// place of what stands there: kForeign then. `name`: how the error calls it.
+Result<void> rename_to_new(int root, const std::string& from, int folder, const std::string& to,
+                           const std::string& name);
 // Durable when it returns; no link is followed on the way. What is not there is no error.
 Result<void> remove_file_beneath(int root, const std::filesystem::path& path);
 Result<void> sync_directory(const std::filesystem::path& path);

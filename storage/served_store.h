@@ -16,6 +16,9 @@ class ServedStore : public Store {
   const PieceSet& have() const override { return have_; }
   PieceSet wanted() const override { return PieceSet(manifest_->piece_count()); }
 
+  PieceSet kept_back() const override { return PieceSet(manifest_->piece_count()); }
+  const std::vector<std::string>& warnings() const override { return warnings_; }
+
   void put(PieceIndex, PieceBuffer, PutDone done) override {
     environment_.post([done = std::move(done)] {
       done(fail(Errc::kInternal, "this directory is open for reading only"));
@@ -37,6 +40,7 @@ class ServedStore : public Store {
   StorageEnvironment environment_;
   std::shared_ptr<const Manifest> manifest_;
   PieceSet have_;
+  std::vector<std::string> warnings_;
 };
 
 }  // namespace shardswarm

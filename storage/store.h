@@ -66,6 +66,9 @@ class Store {
     // No recorded file is believed to be unchanged: all that is here is hashed again, what is wrong
     // counts as missing, and headers are written again. Finds rot, which keeps sizes and times.
     bool recheck = false;
+    // A file that is no safetensors file and was changed since it was fetched, as a config.json
+    // that somebody edited, stays as it is, and a warning names it. Set: it is fetched again.
+    bool restore_changed = false;
     const std::atomic<bool>* cancel = nullptr;  // set: ends soon with kCancelled
   };
   // A directory to fetch into: created if missing, locked (kBusy), refused if it holds another
@@ -107,6 +110,11 @@ class Store {
   // earlier ones brought and is lost. What of it is not here must be put until finish() completes
   // it.
   virtual PieceSet wanted() const = 0;
+  // Of a target: pieces of files that somebody changed since they were fetched and that stay as
+  // they are (TargetOptions::restore_changed). They are not wanted, and not served either.
+  virtual PieceSet kept_back() const = 0;
+  // What the user should know of the opening, one line each.
+  virtual const std::vector<std::string>& warnings() const = 0;
   virtual Layout layout() const = 0;
   virtual StoreProgress progress() const = 0;
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "piece/limits.h"
+#include "piece/text.h"
 #include "storage/compact_files.h"
 #include "storage/copy.h"
 #include "storage/meta_dir.h"
@@ -161,7 +162,50 @@ Result<void> TargetStore::take_up(const LedgerContent& ledger) {
     // then.
     unsynced_.push_back({checks[i].piece, checked[i].xxh3});
   }
+  keep_changed_files();
   return {};
+}
+
+// Whether a file that got its name in an earlier run has other bytes now.
+bool TargetStore::is_changed(PlacedIndex file) const {
+  const std::uint32_t i = file.value;
+  if (!slots_[i].named || !files_[i] || !recorded_[i] || found_[i] == recorded_[i]) return false;
+  if (found_[i]->size != placement_.file(file).size) return true;
+  bool changed = false;
+  (required_ - have_).for_each([&](PieceIndex piece) {
+    changed = changed || place_of(piece).file == file;
+  });
+  return changed;
+}
+
+// What a user wrote into a file is not ours to undo. Tensors are: no engine could read a file of
+// which a part is another model's, and the ledger says what it should hold. Both are said.
+void TargetStore::keep_changed_files() {
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    const PlacedIndex file(i);
+    if (placement_.file(file).ours || !is_changed(file)) continue;
+    const bool tensors =
+        i >= manifest_->file_count() || manifest_->file(FileIndex(i)).kind != FileKind::kPlain;
+    if (tensors || restore_changed_) {
+      warnings_.push_back(printable(name_of(file)) +
+                          " was changed since it was fetched: what differs is fetched again");
+      continue;
+    }
+    warnings_.push_back(printable(name_of(file)) +
+                        " was changed since it was fetched and is left as it is; to have the "
+                        "model's, remove it and fetch again");
+    PieceSet pieces(manifest_->piece_count());
+    pieces.insert(
+        PieceRun{manifest_->first_piece(FileIndex(i)), manifest_->file(FileIndex(i)).pieces});
+    kept_back_ |= pieces;
+    required_ -= pieces;
+    wanted_ -= pieces;
+    have_ -= pieces;
+    std::erase_if(unsynced_,
+                  [&](const PieceRecord& record) { return pieces.contains(record.piece); });
+    slots_[i].used = slots_[i].required = false;
+    files_[i] = Fd();
+  }
 }
 
 // While something is missing of what shard.json promises it must not. What lies in superseded files

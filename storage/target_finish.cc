@@ -142,6 +142,8 @@ Result<void> TargetStore::record_identity(PlacedIndex file) {
     return ledger_->append_gone(file);
   }
   if (recorded_[file.value] == *identity) return {};
+  // Somebody changed it since it got its name: the pieces are those of the file that is recorded.
+  if (slots_[file.value].settled && recorded_[file.value]) return {};
   if (auto recorded = ledger_->append_file(file, *identity); !recorded) return recorded;
   recorded_[file.value] = *identity;
   return {};
@@ -151,14 +153,14 @@ Result<void> TargetStore::name_file(PlacedIndex file) {
   const std::filesystem::path path = placement_.file(file).path;
   auto folder = open_parent_beneath(root_.get(), path);
   if (!folder) return std::unexpected(folder.error());
-  const std::string incoming = incoming_name(file);
-  if (::renameat(root_.get(), incoming.c_str(), folder->get(), path.filename().c_str()) != 0) {
-    return fail_errno(errno, "cannot rename to " + name_of(file));
-  }
+  auto renamed = rename_to_new(root_.get(), incoming_name(file), folder->get(),
+                               path.filename().string(), name_of(file));
+  if (!renamed) return renamed;
   if (::fsync(folder->get()) != 0 && errno != EINVAL) {
     return fail_errno(errno, "cannot sync the folder of " + name_of(file));
   }
   slots_[file.value].named = true;
+  slots_[file.value].settled = true;
   being_named_.push_back(path.string());
   return {};
 }

@@ -11,10 +11,12 @@
 #include <utility>
 
 #include "piece/limits.h"
+#include "piece/text.h"
 #include "storage/compact_files.h"
 #include "storage/compact_plan.h"
 #include "storage/convert.h"
 #include "storage/meta_dir.h"
+#include "storage/name_clash.h"
 #include "storage/target_store.h"
 
 namespace shardswarm {
@@ -25,6 +27,23 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kBlockBytes = 512;  // of st_blocks
 // Folders, ledger and the file system's own bookkeeping.
 constexpr std::uint64_t kSpaceReserve = limits::kMiB;
+
+// What stands where the directory is to be is a directory, or nothing.
+Result<void> check_place(const fs::path& directory) {
+  std::error_code ec;
+  const fs::file_type there = fs::symlink_status(directory, ec).type();
+  const fs::file_type behind = fs::status(directory, ec).type();
+  if (there == fs::file_type::symlink && behind == fs::file_type::not_found) {
+    return fail(Errc::kIo, shown(directory.string()) +
+                               " is a link to nothing: make the directory that it names, or "
+                               "fetch into another one");
+  }
+  const bool unknown = behind == fs::file_type::none || behind == fs::file_type::unknown;
+  if (unknown || behind == fs::file_type::not_found || behind == fs::file_type::directory)
+    return {};
+  return fail(Errc::kIo,
+              shown(directory.string()) + " is not a directory: fetch into another place");
+}
 
 }  // namespace
 
@@ -45,11 +64,13 @@ Result<std::shared_ptr<Store>> TargetStore::open(StorageEnvironment environment,
   store->state_directory_ = options.state_directory;
   store->cancel_ = options.cancel;
   store->recheck_ = options.recheck;
+  store->restore_changed_ = options.restore_changed;
   LedgerContent content;
   auto opened = store->take_directory(options);
   if (opened) opened = store->decide_layout(options, selection);
   if (opened) opened = store->open_ledger(content);
   if (opened) opened = store->check_lists();
+  if (opened) opened = check_names(store->root_.get(), store->directory_, store->paths_to_make());
   if (opened) opened = store->check_foreign();
   if (opened) opened = store->check_space();
   if (opened) opened = store->open_files(options, content);
@@ -63,8 +84,9 @@ Result<std::shared_ptr<Store>> TargetStore::open(StorageEnvironment environment,
 
 Result<void> TargetStore::take_directory(const TargetOptions& options) {
   std::error_code ec;
+  if (auto free = check_place(options.directory); !free) return free;
   made_ = fs::create_directories(options.directory, ec);
-  if (ec) return fail_errno(ec.value(), "cannot make " + options.directory.string());
+  if (ec) return fail_errno(ec.value(), "cannot make " + shown(options.directory.string()));
   root_ = Fd(::open(options.directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root_) return fail_errno(errno, "cannot open " + options.directory.string());
   if (::mkdirat(root_.get(), std::string(kMetaDirName).c_str(), 0777) == 0) {
@@ -73,7 +95,7 @@ Result<void> TargetStore::take_directory(const TargetOptions& options) {
     return fail_errno(errno, "cannot write to " + options.directory.string());
   } else if (auto own = open_beneath(root_.get(), kMetaDirName, O_RDONLY | O_DIRECTORY); !own) {
     return fail(Errc::kForeign, meta_.string() +
-                                    " is no folder of ours: remove it, or fetch into "
+                                    " is not a folder of ours: remove it, or fetch into "
                                     "another directory");
   }
   auto lock = lock_meta(meta_, true);
@@ -180,8 +202,9 @@ Result<void> TargetStore::decide_content(const TargetOptions& options,
     Slot& slot = slots_[rows.file.value];
     slot.required = slot.used = true;
   }
-  for (std::uint32_t i = 0; i < slots_.size() && layout_ == Layout::kOriginal; ++i) {
-    // Bit for bit: files are whole.
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    // Bit for bit: files are whole, with tensors that no selection means (FileEntry::copies).
+    if (layout_ != Layout::kOriginal && !selection.everything) break;
     const PieceRun whole{manifest_->first_piece(FileIndex(i)),
                          manifest_->file(FileIndex(i)).pieces};
     if (slots_[i].required) required_.insert(whole);
@@ -322,27 +345,37 @@ Result<void> TargetStore::check_lists() const {
   return {};
 }
 
-// Nothing that we did not put there is overwritten.
-Result<void> TargetStore::check_foreign() const {
+// Every path that the directory will have of this step, but those below .shardswarm/.
+std::vector<std::string> TargetStore::paths_to_make() const {
   std::vector<std::string> paths;
   for (std::uint32_t i = 0; i < slots_.size(); ++i) {
-    const PlacedIndex file(i);
-    if (slots_[i].used && !slots_[i].named && !placement_.file(file).ours) {
-      paths.push_back(placement_.file(file).path);
-    }
+    const PlacedFile& file = placement_.file(PlacedIndex(i));
+    if (slots_[i].used && !file.ours) paths.push_back(file.path);
   }
-  if (layout_ == Layout::kCompact) {
-    const bool first = holding_.steps.empty();
-    if (first) paths.emplace_back(kShardFileName);
-    for (const TextFile& index : compact_indexes(*manifest_, holding_.files)) {
-      if (first || !own_indexes_.contains(index.path)) paths.push_back(index.path);
-    }
+  if (layout_ != Layout::kCompact) return paths;
+  paths.emplace_back(kShardFileName);
+  for (const TextFile& index : compact_indexes(*manifest_, holding_.files)) {
+    paths.push_back(index.path);
   }
-  for (const std::string& path : paths) {
+  return paths;
+}
+
+// Nothing that we did not put there is overwritten.
+Result<void> TargetStore::check_foreign() const {
+  std::set<std::string> ours;
+  for (std::uint32_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].named) ours.insert(placement_.file(PlacedIndex(i)).path);
+  }
+  if (!holding_.steps.empty()) {
+    ours.emplace(kShardFileName);
+    ours.insert(own_indexes_.begin(), own_indexes_.end());
+  }
+  for (const std::string& path : paths_to_make()) {
+    if (ours.contains(path)) continue;
     // Whatever stands there, or a link or file where a folder should be.
     const auto there = open_beneath(root_.get(), path, O_RDONLY | O_NONBLOCK);
     if (there || there.error().code != Errc::kNotFound) {
-      return fail(Errc::kForeign, (directory_ / path).string() +
+      return fail(Errc::kForeign, shown((directory_ / path).string()) +
                                       " is there already and was not fetched by shardswarm: fetch "
                                       "into another directory, or move it away");
     }

@@ -20,6 +20,7 @@ class TargetStore final : public DirectoryStore {
                                              const ResolvedSelection& selection);
 
   PieceSet wanted() const override { return wanted_ | (required_ - have_); }
+  PieceSet kept_back() const override { return kept_back_; }
   void put(PieceIndex piece, PieceBuffer buffer, PutDone done) override;
   std::uint64_t undurable_bytes() const override { return undurable_bytes_; }
   void on_durable(std::function<void()> callback) override { on_durable_ = std::move(callback); }
@@ -35,6 +36,7 @@ class TargetStore final : public DirectoryStore {
         required_(manifest_->piece_count()),
         wanted_(manifest_->piece_count()),
         dropped_(manifest_->piece_count()),
+        kept_back_(manifest_->piece_count()),
         writing_(manifest_->piece_count()) {}
 
   // A file on the disk.
@@ -43,6 +45,7 @@ class TargetStore final : public DirectoryStore {
     bool required = false;        // complete when we finish
     bool named = false;           // stands under its final name
     bool early = false;           // gets its name as soon as it is complete and durable
+    bool settled = false;         // got its name in this run: what changes it now is not us
     std::uint32_t undurable = 0;  // required pieces that touch it and are not durable
   };
 
@@ -57,6 +60,7 @@ class TargetStore final : public DirectoryStore {
   void forget_moved(LedgerContent& content);
   void find_names(const LedgerContent& content);
   Result<void> check_lists() const;
+  std::vector<std::string> paths_to_make() const;
   Result<void> check_foreign() const;
   Result<void> check_space() const;
   void undo_fresh();
@@ -65,6 +69,8 @@ class TargetStore final : public DirectoryStore {
   Result<void> open_files(const TargetOptions& options, const LedgerContent& content);
   Result<void> open_slot(PlacedIndex file);
   Result<void> take_up(const LedgerContent& ledger);
+  void keep_changed_files();
+  bool is_changed(PlacedIndex file) const;
   Result<void> prepare_files();
   Result<void> prepare_file(PlacedIndex file);
   Result<void> copy_superseded();
@@ -135,6 +141,8 @@ class TargetStore final : public DirectoryStore {
   std::set<std::string> own_indexes_;     // compact: of its components
   std::vector<PieceIndex> moved_;  // compact: recorded where they are not looked for any more
   PieceSet dropped_;               // mirror: recorded, and not to be held any more
+  PieceSet kept_back_;             // of files that somebody changed
+  bool restore_changed_ = false;
 
   PieceSet writing_;
   Fd root_;

@@ -128,7 +128,7 @@ TEST(NamedPiecesEarly, TheSameHavesBeforeTheManifestEndTheConnection) {
   peer.run(now);
   ASSERT_FALSE(core.closing(connection));
   const PieceSet none(model.manifest->piece_count());
-  core.store_opened(key, none, none, now);
+  core.store_opened(key, none, none, none, now);
   EXPECT_TRUE(core.closing(connection));
 }
 

@@ -412,7 +412,7 @@ class VirtualSwarm {
   void act(Node& node, action::ManifestReady&& a) {
     after(latency, [this, &node, a] {
       const PieceSet none(node.core->manifest(a.model)->piece_count());
-      node.core->store_opened(a.model, none, none, now_);
+      node.core->store_opened(a.model, none, none, none, now_);
       settle(node);
     });
   }

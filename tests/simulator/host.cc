@@ -121,7 +121,7 @@ void Host::act(action::ManifestReady&&) { later(kOpenTime, What::kOpened); }
 
 void Host::opened() {
   const PieceSet none(world_.manifest->piece_count());
-  core_.store_opened(key_, none, none, world_.agenda.now);
+  core_.store_opened(key_, none, none, none, world_.agenda.now);
 }
 
 void Host::act(action::FindShared&& a) { later(kOpenTime, What::kShared, a.model.value); }
