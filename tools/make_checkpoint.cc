@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "tools/model_size.h"
 #include "tools/pipeline.h"
 #include "tools/real_model.h"
 #include "tools/synthetic.h"
@@ -13,7 +14,7 @@ namespace {
 
 using namespace shardswarm;
 
-const std::map<std::string, SyntheticModel (*)(const TransformerShape&)> kFamilies = {
+const std::map<std::string, MakeModel> kFamilies = {
     {"llama", llama_model}, {"mixtral", mixtral_model}, {"deepseek", deepseek_model}};
 
 struct Arguments {
@@ -46,7 +47,8 @@ void add_options(CLI::App& app, Arguments& arguments) {
                        ->excludes(family)
                        ->excludes(model);
   app.add_option("--size", arguments.bytes,
-                 "Of a family: at most so many bytes of tensors; 1GiB and the like too")
+                 "Of a family: bytes of its tensors, or 1GiB and the like. The model has at most "
+                 "that, and at least 97 % of it")
       ->transform(CLI::AsSizeValue(false))
       ->excludes(model)
       ->excludes(pipeline);
@@ -80,22 +82,6 @@ void add_options(CLI::App& app, Arguments& arguments) {
   app.add_flag("--sparse", arguments.write.sparse, "Tensors are holes: any size in no space");
 }
 
-// The largest checkpoint of this family that is not over `bytes`: the hidden size, in steps of 128,
-// sets the others in about the proportions of the real ones.
-TransformerShape scaled(TransformerShape shape, std::uint64_t bytes,
-                        SyntheticModel (*make)(const TransformerShape&)) {
-  TransformerShape best = shape;
-  for (std::uint64_t hidden = 128; hidden <= 16384; hidden += 128) {
-    shape.hidden = hidden;
-    shape.intermediate = hidden * 11 / 4 / 128 * 128;
-    shape.heads = std::max<std::uint64_t>(4, hidden / 128);
-    shape.kv_heads = shape.heads / 4;
-    if (tensor_bytes(make(shape)) > bytes) break;
-    best = shape;
-  }
-  return best;
-}
-
 Result<SyntheticModel> made(const Arguments& arguments) {
   if (arguments.pipeline) {
     const PipelineOptions usual;
@@ -117,8 +103,10 @@ Result<SyntheticModel> made(const Arguments& arguments) {
       .tied = arguments.tied,
       .files = arguments.files.value_or(4),
   };
-  const auto make = kFamilies.at(arguments.family);
-  return make(scaled(shape, arguments.bytes, make));
+  const MakeModel make = kFamilies.at(arguments.family);
+  const auto sized = shape_of_size(shape, arguments.bytes, make);
+  if (!sized) return std::unexpected(sized.error());
+  return make(*sized);
 }
 
 Result<std::uint64_t> run(const Arguments& arguments) {
