@@ -193,6 +193,7 @@ Answer Agent::hello(const Json& request) {
   return Json{{"directory", path},
               {"host_name", machine.host_name},
               {"kernel", machine.kernel},
+              {"cpu", machine.cpu},
               {"cpus", machine.cpus},
               {"memory_bytes", machine.memory_bytes},
               {"address", ssh_address.empty() ? machine.address : ssh_address}};

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "bench/lan/agent.h"
+#include "bench/lan/describe.h"
 #include "bench/lan/report.h"
 #include "bench/lan/scenario.h"
 #include "bench/lan/session.h"
@@ -152,6 +153,7 @@ int run_report(int argc, char** argv) {
 
 int run(int argc, char** argv) {
   Options options;
+  options.command = command_line(std::vector<std::string>(argv, argv + argc));
   CLI::App app{"How fast a model gets to the machines of a LAN, beside other tools and the bound."};
   app.footer("shardswarm-bench report RESULT -o PAGE makes the page of an earlier --json.");
   app.add_option("SCENARIO", options.scenario,

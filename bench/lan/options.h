@@ -11,6 +11,7 @@
 namespace shardswarm::bench {
 
 struct Options {
+  std::string command;  // all of the command line, quoted for a shell
   std::string scenario;
   std::string hosts_file;  // empty: namespaces, Slurm or loopback
   std::uint32_t namespaces = 0;

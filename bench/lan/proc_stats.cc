@@ -32,6 +32,19 @@ std::uint64_t value_of(const std::string& text, const std::string& key) {
   return std::strtoull(text.c_str() + at, nullptr, 10);
 }
 
+// What stands after "KEY   : " of the first such line of a file as /proc/cpuinfo; empty if there is
+// none.
+std::string text_after(const std::string& text, const std::string& key) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t colon = line.find(':');
+    if (!line.starts_with(key) || colon == std::string::npos) continue;
+    const std::size_t from = line.find_first_not_of(" \t", colon + 1);
+    return from == std::string::npos ? std::string() : line.substr(from);
+  }
+  return {};
+}
+
 double cpu_seconds(pid_t pid) {
   const std::string text = contents(fmt::format("/proc/{}/stat", pid));
   const std::size_t name_end = text.rfind(')');  // the name may hold anything
@@ -111,6 +124,7 @@ Machine this_machine() {
   ::uname(&names);
   machine.host_name = names.nodename;
   machine.kernel = names.release;
+  machine.cpu = text_after(contents("/proc/cpuinfo"), "model name");
   machine.cpus = std::max(1U, std::thread::hardware_concurrency());
   machine.memory_bytes = value_of(contents("/proc/meminfo"), "MemTotal") * 1024;
   const Addresses list = addresses();

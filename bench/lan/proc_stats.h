@@ -32,6 +32,7 @@ std::uint64_t peak_resident_bytes(pid_t pid);
 
 struct Machine {
   std::string host_name, kernel;
+  std::string cpu;  // the processor's name; empty if /proc/cpuinfo has none, as on most ARM
   std::uint32_t cpus = 0;
   std::uint64_t memory_bytes = 0;
   std::string address;  // the first that is neither loopback nor link-local; empty if none

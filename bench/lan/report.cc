@@ -98,6 +98,11 @@ std::string comparison(const Place& result, const std::vector<Entry>& shown) {
                         resource_tables(shown));
 }
 
+std::string conclusion(const Place& result) {
+  const Place sentence = result.find("conclusion");
+  return sentence.null() ? "" : fmt::format(R"(<p class="conclusion">{}</p>)", words(sentence));
+}
+
 std::string page_of(const Place& result) {
   const Place scenario = result.at("scenario");
   const std::string title = title_of(scenario);
@@ -108,15 +113,18 @@ std::string page_of(const Place& result) {
       R"(<meta name="viewport" content="width=device-width, initial-scale=1">)";
   page += fmt::format("<title>shardswarm: {}</title><style>{}</style></head><body><main>", title,
                       kStyle);
-  page += fmt::format("<header><h1>{}</h1>{}</header>", title, facts(scenario));
+  page +=
+      fmt::format("<header><h1>{}</h1>{}{}</header>", title, conclusion(result), facts(scenario));
   const std::vector<Entry> shown = entries(result);
   page += shown.empty() ? "<p>No run went well.</p>" : comparison(result, shown);
   page += section("Settings tried",
-                  "Fixed beforehand; tools that have several are tried once with each, as a "
-                  "warm-up. The best of each tool is marked.",
+                  "The first round does not count: in it each tool is tried once with each of its "
+                  "settings. The fastest, and those within 5 % of it, take part in the counted "
+                  "rounds. The charts show the best of these.",
                   settings_tables(result));
-  page +=
-      section("Environment", "Clocks are aligned by the controller.", environment_tables(result));
+  page += section("How it was measured",
+                  "The controller aligned the clocks of the hosts before each run.",
+                  origin_table(result) + environment_tables(result));
   return page +
          "<footer>shardswarm-bench. Every figure carries its raw value and its place in the "
          "result’s JSON.</footer></main></body></html>\n";

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "bench/lan/report_axis.h"
+
 namespace shardswarm::bench {
 namespace {
 
@@ -10,6 +12,7 @@ constexpr std::size_t kNumbersUpTo = 12;  // nodes of an exchange whose cells ha
 // Percent of the largest cell from which its text has the other colour: there both have a contrast
 // of 4.5 to the style's mixtures, light and dark.
 constexpr double kDeep = 67.2;
+constexpr int kBarSteps = 8, kTimeSteps = 3, kRateSteps = 4;  // of the axes, at most
 constexpr std::size_t kLongName = 8;  // characters from which names stand upright over columns
 
 double share(double value, double whole) { return whole > 0 ? 100 * value / whole : 0; }
@@ -40,7 +43,7 @@ double longest_run(const std::vector<Entry>& entries) {
   return longest;
 }
 
-std::string bar(const Entry& entry, double longest, const Place& bound) {
+std::string bar(const Entry& entry, const Axis& axis, double longest, const Place& bound) {
   const Place middle = entry.summary.at("median_makespan_seconds");
   const auto [least, most] = std::ranges::minmax(
       entry.runs, {}, [](const Place& run) { return run.at("makespan_seconds").number(); });
@@ -51,6 +54,10 @@ std::string bar(const Entry& entry, double longest, const Place& bound) {
       R"(<svg class="bar" role="img" aria-label="{0}: median {1}, {2} to {3} in {4} runs">)"
       R"(<title>{0}: median {1}, {2} to {3} in {4} runs</title>)",
       escape(entry.tool), seconds(middle.number()), seconds(from), seconds(to), entry.runs.size());
+  for (const double tick : axis.ticks) {
+    add(page, R"(<line class="grid" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="38"/>)",
+        percent_of(axis, tick));
+  }
   add(page, R"(<rect class="made" x="0" y="9" width="{:.3f}%" height="20" rx="2" {}/>)",
       share(middle.number(), longest), data_of(middle));
   if (!bound.null()) {
@@ -130,21 +137,38 @@ double peak(const Place& rate, const std::string& key) {
   return most;
 }
 
+// Lines at the ticks of both axes.
+std::string grid(const Axis& across, const Axis& upwards) {
+  std::string path;
+  for (const double tick : across.ticks) {
+    add(path, "M{:.1f},0V100", 10 * percent_of(across, tick));
+  }
+  for (const double tick : upwards.ticks) {
+    add(path, "M0,{:.1f}H1000", 100 - percent_of(upwards, tick));
+  }
+  return fmt::format(R"(<path class="grid" d="{}"/>)", path);
+}
+
 std::string rate_chart(const Place& node, const Scale& scale) {
   const Place rate = node.at("rate");
   const Place done = node.at("done_seconds");
   const bool source = node.at("role").json() == "source";
+  const Axis across = time_axis(scale.seconds, kTimeSteps);
+  const Axis upwards = rate_axis(8 * scale.rate, kRateSteps);
   std::string page;
   add(page,
       R"(<figure class="node"><figcaption><b title="{0}">{0}</b> <span>{1}{2}</span></figcaption>)",
       escape(node.at("name").text()), source ? "source" : "done ",
       source ? "" : figure(done, seconds));
+  add(page, R"(<div class="plot"><small class="unit">{}</small>{})", upwards.unit,
+      labels_beside(upwards));
   add(page,
       R"(<svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" {} )"
       R"(aria-label="{}: received at up to {}, sent at up to {}">)",
       data_of(rate), escape(node.at("name").text()),
       bits_per_second(8 * peak(rate, "received_bytes_per_second")),
       bits_per_second(8 * peak(rate, "sent_bytes_per_second")));
+  page += grid(across, upwards);
   if (scale.link > 0) {
     add(page, R"(<path class="link" d="M0,{0:.1f}H1000"/>)", 100 - share(scale.link, scale.rate));
   }
@@ -155,7 +179,7 @@ std::string rate_chart(const Place& node, const Scale& scale) {
     add(page, R"(<path class="done" d="M{:.1f},0V100"/>)",
         10 * share(done.number(), scale.seconds));
   }
-  return page + "</svg></figure>";
+  return page + "</svg>" + labels_below(across) + "</div></figure>";
 }
 
 // --- exchange ---
@@ -234,6 +258,7 @@ std::string exchange_chart(const Entry& entry) {
 
 std::string makespan_chart(const std::vector<Entry>& entries) {
   const double longest = longest_run(entries);
+  const Axis axis = time_axis(longest, kBarSteps);
   // The same for all tools: it follows from the model and the links.
   const Entry& reference = ours(entries) ? *ours(entries) : entries.front();
   const Place bound = reference.typical.at("bound_seconds");
@@ -253,12 +278,16 @@ std::string makespan_chart(const std::vector<Entry>& entries) {
     add(page,
         R"(<tr class="{}"><th scope="row">{}</th><td class="plot">{}</td><td class="num main">{}</td>)"
         R"(<td class="num">{}</td><td class="num">{}</td></tr>)",
-        entry.tool == "shardswarm" ? "ours" : "rival", bar_label(entry), bar(entry, longest, bound),
+        entry.tool == "shardswarm" ? "ours" : "rival", bar_label(entry),
+        bar(entry, axis, longest, bound),
         figure(entry.summary.at("median_makespan_seconds"), seconds),
         figure(entry.summary.at("median_ratio"), times),
         figure(entry.summary.at("times_shardswarm"), times));
   }
-  return page + "</tbody></table>";
+  add(page,
+      R"(</tbody><tfoot><tr><td></td><td class="plot">{}</td><td></td><td></td><td></td></tr></tfoot>)",
+      labels_below(axis));
+  return page + "</table>";
 }
 
 std::string rate_charts(const Place& result, const std::vector<Entry>& entries) {
@@ -271,8 +300,8 @@ std::string rate_charts(const Place& result, const std::vector<Entry>& entries) 
         figure(result.at("scenario").at("rate_bits_per_second"), bits_per_second));
   }
   add(page,
-      R"(<span class="key done">all there</span></p><p class="note">Upwards 0 to {} in every plot, )"
-      R"(across 0 to the tool’s makespan.</p>)",
+      R"(<span class="key done">all there</span></p><p class="note">The plots of all tools reach up to {}; )"
+      R"(the time begins with the first fetcher and ends with the tool’s makespan.</p>)",
       derived("rate-scale", 8 * scale.rate, bits_per_second));
   return page + folded(entries, [&](const Entry& entry) {
            scale.seconds = entry.typical.at("makespan_seconds").number();

@@ -30,6 +30,7 @@ h1 { font-size: 30px; line-height: 1.2; font-weight: 650; letter-spacing: -.015e
 h2 { font-size: 19px; line-height: 1.3; font-weight: 650; letter-spacing: -.005em; margin: 52px 0 4px; }
 h3 { font-size: 15px; font-weight: 650; margin: 22px 0 4px; }
 p { margin: 0 0 10px; max-width: 46em; overflow-wrap: anywhere; }
+.conclusion { font-size: 18px; line-height: 1.45; max-width: 44em; margin: 10px 0 12px; }
 .facts { color: var(--soft); }
 .facts > span { white-space: nowrap; }
 .facts > span:not(:last-child)::after { content: " ·"; }
@@ -64,6 +65,7 @@ thead th { color: var(--soft); font-size: 13px; }
 .bound-label.before { transform: translateX(-100%); padding-right: 4px; }
 .bound-label.after { padding-left: 4px; }
 svg.bar { display: block; width: 100%; height: 38px; overflow: visible; }
+.bar .grid { stroke: var(--rule); stroke-width: 1; }
 .bar .made { fill: var(--rival); }
 .ours .bar .made { fill: var(--ours); }
 .bar .bound { fill: var(--bound); y: -11px; height: 60px; }
@@ -83,17 +85,33 @@ details > :last-child:not(summary) { margin-bottom: 16px; }
 .key.sent::before { border-top: 2px solid var(--sent); height: 5px; vertical-align: 1px; }
 .key.link::before { border-top: 1.5px dashed var(--soft); height: 5px; vertical-align: 1px; }
 .key.done::before { border-left: 1.5px solid var(--ink); width: 6px; height: 12px; }
-.nodes { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 18px 22px; padding: 4px 0; }
+.axis { color: var(--soft); font-size: 12px; line-height: 1.25; }
+.axis span { position: absolute; white-space: nowrap; }
+.axis.below { position: relative; height: 18px; }
+.axis.below span { top: 2px; transform: translateX(-50%); }
+.axis.below .first { transform: none; }
+.axis.below .last { transform: translateX(-100%); }
+.axis.beside { position: absolute; left: 0; top: 19px; height: 84px; width: 36px; }
+.axis.beside span { right: 0; transform: translateY(50%); }
+.nodes { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 18px 22px; padding: 4px 0; }
+.node .plot { position: relative; padding-left: 42px; }
+.node .unit { display: block; font-size: 12px; line-height: 16px; margin-left: -42px; }
 .node { margin: 0; min-width: 0; }
 .node figcaption { display: flex; justify-content: space-between; gap: 10px; font-size: 13px; }
 .node b { font-weight: 600; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .node figcaption span { color: var(--soft); white-space: nowrap; }
 .node svg { display: block; width: 100%; height: 84px; margin-top: 3px; border-bottom: 1px solid var(--soft); overflow: hidden; }
 .node path { fill: none; stroke-width: 1.5; vector-effect: non-scaling-stroke; stroke-linejoin: round; }
+.node .grid { stroke: var(--rule); stroke-width: 1; }
 .node .received { fill: var(--area); stroke: var(--ours); }
 .node .sent { stroke: var(--sent); stroke-width: 2; }
 .node .link { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 4; }
 .node .done { stroke: var(--ink); }
+
+.origin { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 6px 20px; margin: 12px 0 18px; }
+.origin dt { color: var(--soft); }
+.origin dd { margin: 0; overflow-wrap: anywhere; }
+code { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 
 .exchange { width: auto; font-size: 13px; border-collapse: separate; border-spacing: 2px; }
 .exchange th, .exchange td { padding: 5px 8px; }
@@ -142,7 +160,7 @@ footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--rule);
   .tiles div:last-child:nth-child(odd) { grid-column: 1 / -1; }
   .tiles div { padding: 11px 13px; }
   .tiles dd { font-size: 22px; }
-  .bars, .bars tbody, .bars thead { display: block; }
+  .bars, .bars tbody, .bars thead, .bars tfoot { display: block; }
   .bars tr { display: grid; grid-template-columns: 1fr 4.9em 4em 5.6em; align-items: end; }
   .bars td:empty { display: none; }
   .bars tbody tr { padding-top: 8px; }
@@ -152,8 +170,7 @@ footer { margin-top: 56px; padding-top: 12px; border-top: 1px solid var(--rule);
   .bar .bound { y: 0; height: 38px; }
   .bars thead th:nth-child(3) { grid-column: 2; }
   .bars .num { padding: 0; }
-  .nodes { grid-template-columns: 1fr 1fr; gap: 14px 14px; }
-  .node svg { height: 66px; }
+  .nodes { grid-template-columns: 1fr; gap: 14px 14px; }
   .exchange { font-size: 11px; border-spacing: 1px; }
   .exchange .corner { white-space: normal; }
   .exchange thead th { font-size: 11px; line-height: 1.25; }

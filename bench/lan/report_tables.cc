@@ -98,7 +98,7 @@ std::vector<Tried> tried_of(const Place& result) {
   return all;
 }
 
-// The settings that took least, or nullptr.
+// The settings that took the least time, or nullptr.
 const Tried* best_of(const std::vector<Tried>& all) {
   const Tried* best = nullptr;
   const auto took = [](const Tried& one) {
@@ -133,6 +133,25 @@ std::string settings_table(const std::vector<Tried>& all) {
         &one == best ? "best" : "");
   }
   return page + kTableEnd;
+}
+
+// "libtorrent: the best of 48 settings is ...", which opens the table of all.
+std::string settings_of(const std::vector<Tried>& tried) {
+  const std::string tool = escape(tried[0].run.at("tool").text());
+  const Tried* best = best_of(tried);
+  if (tried.size() == 1) {
+    return fmt::format("<h3>{}: one setting</h3>{}", tool, settings_table(tried));
+  }
+  std::string page;
+  add(page, "<h3>{}: {} settings</h3>", tool, tried.size());
+  if (best) {
+    add(page, R"(<p>The best: {}. It takes {}.</p>)",
+        escape(settings_text(best->run.at("settings").json())),
+        figure(best->summary->at("median_makespan_seconds"), seconds));
+  }
+  add(page, "<details><summary>All {} settings</summary>{}</details>", tried.size(),
+      settings_table(tried));
+  return page;
 }
 
 std::string failures(const Place& result) {
@@ -193,21 +212,42 @@ std::string settings_tables(const Place& result) {
     found->push_back(tried);
   }
   std::string page;
-  for (const std::vector<Tried>& tried : tools) {
-    add(page, "<h3>{}</h3>{}", escape(tried[0].run.at("tool").text()), settings_table(tried));
-  }
+  for (const std::vector<Tried>& tried : tools) page += settings_of(tried);
   return page;
 }
 
+std::string origin_table(const Place& result) {
+  const Place origin = result.find("origin");
+  const Place model = result.find("model");
+  std::string page = R"(<dl class="origin">)";
+  const auto row = [&](std::string_view name, const std::string& value) {
+    add(page, "<dt>{}</dt><dd>{}</dd>", name, value);
+  };
+  row("Command", fmt::format("<code>{}</code>", words(origin.find("command"))));
+  row("Version", words(origin.find("version")));
+  row("Started", words(origin.find("started")));
+  row("Model",
+      fmt::format("{}: {} bytes, {} files, {} tensors, {} pieces", words(model.find("name")),
+                  figure(model.find("bytes"), count), figure(model.find("files"), count),
+                  figure(model.find("tensors"), count), figure(model.find("pieces"), count)));
+  const Place rivals = origin.find("rivals");
+  if (rivals.json().is_object()) {
+    for (const auto& [name, version] : rivals.json().items()) {
+      row(escape(name), words(rivals.at(name)));
+    }
+  }
+  return page + "</dl>";
+}
+
 std::string environment_tables(const Place& result) {
-  std::string page =
-      table_head({"host", "cores", "memory", "kernel", "clock’s offset", "known to ±"});
+  std::string page = table_head(
+      {"host", "processor", "cores", "memory", "kernel", "clock’s offset", "known to ±"});
   for (const Place& host : result.at("hosts").elements()) {
-    add_row(
-        page, escape(host.at("name").text()),
-        {figure(host.at("cpus"), count), figure(host.at("memory_bytes"), bytes),
-         escape(host.at("kernel").text()), figure(host.at("clock_offset_seconds"), milliseconds),
-         figure(host.at("clock_error_seconds"), milliseconds)});
+    add_row(page, escape(host.at("name").text()),
+            {words(host.find("cpu")), figure(host.at("cpus"), count),
+             figure(host.at("memory_bytes"), bytes), escape(host.at("kernel").text()),
+             figure(host.at("clock_offset_seconds"), milliseconds),
+             figure(host.at("clock_error_seconds"), milliseconds)});
   }
   return page + kTableEnd + failures(result);
 }

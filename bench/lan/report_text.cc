@@ -35,6 +35,12 @@ std::string span(const std::string& attributes, const std::string& text) {
 
 const char* const kNothing = R"(<span class="none">–</span>)";
 
+Place Place::find(const std::string& key) const {
+  static const Json kNull;
+  const bool has = json_->is_object() && json_->contains(key);
+  return Place(has ? json_->at(key) : kNull, pointer_ / key);
+}
+
 std::vector<Place> Place::elements() const {
   const std::size_t count = json_->get_ref<const Json::array_t&>().size();
   std::vector<Place> found;
@@ -100,6 +106,11 @@ std::string data_of(const Place& place) {
 
 std::string figure(const Place& place, Unit unit) {
   return place.null() ? kNothing : span(data_of(place), unit(place.number()));
+}
+
+std::string words(const Place& place) {
+  if (place.null() || place.text().empty()) return kNothing;
+  return fmt::format("<span {}>{}</span>", data_of(place), escape(place.text()));
 }
 
 std::string derived(std::string_view name, double value, Unit unit) {

@@ -23,6 +23,8 @@ class Place {
   const Json& json() const { return *json_; }
   std::string pointer() const { return pointer_.to_string(); }
   Place at(const std::string& key) const { return Place(json_->at(key), pointer_ / key); }
+  // Null where there is no such member: results of older versions lack some.
+  Place find(const std::string& key) const;
   std::vector<Place> elements() const;  // of an array
 
   bool null() const { return json_->is_null(); }
@@ -58,6 +60,8 @@ std::string data_of(const Place& place);
 
 // <span>s that show a value, with its attributes; null is a dash.
 std::string figure(const Place& place, Unit unit);
+// <span> that shows a text, with its attributes; null and an empty text are a dash.
+std::string words(const Place& place);
 std::string derived(std::string_view name, double value, Unit unit);
 extern const char* const kNothing;  // the dash
 

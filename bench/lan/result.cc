@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "bench/lan/describe.h"
+
 namespace shardswarm::bench {
 namespace {
 
@@ -53,17 +55,31 @@ Json run_json(const RunResult& run) {
           {"nodes", nodes}};
 }
 
-Json scenario_json(const ScenarioResult& scenario) {
+Json scenario_json(const ScenarioResult& scenario, std::uint64_t model_bytes) {
   return {{"name", scenario.name},
           {"hosts", scenario.hosts},
           {"stages", or_null(scenario.stages)},
           {"replicas", or_null(scenario.replicas)},
           {"rate_bits_per_second", or_null(scenario.rate_bits_per_second)},
-          {"model_bytes", scenario.model_bytes},
+          {"model_bytes", model_bytes},
           {"transport", scenario.tls ? "tls" : "plain"},
           {"engine", scenario.engine},
           {"cold", scenario.cold},
           {"repeats", scenario.repeats}};
+}
+
+Json origin_json(const Origin& origin) {
+  Json rivals = Json::object();
+  for (const auto& [name, version] : origin.rivals) rivals[name] = version;
+  return {{"command", origin.command},
+          {"version", origin.version},
+          {"started", origin.started},
+          {"rivals", rivals}};
+}
+
+Json model_json(const ModelResult& model) {
+  return {{"name", model.name},   {"id", model.id},           {"bytes", model.bytes},
+          {"files", model.files}, {"tensors", model.tensors}, {"pieces", model.pieces}};
 }
 
 Json host_json(const HostResult& host) {
@@ -71,6 +87,7 @@ Json host_json(const HostResult& host) {
           {"cpus", host.cpus},
           {"memory_bytes", host.memory_bytes},
           {"kernel", host.kernel},
+          {"cpu", host.cpu},
           {"clock_offset_seconds", host.clock_offset_seconds},
           {"clock_error_seconds", host.clock_error_seconds}};
 }
@@ -101,7 +118,10 @@ std::optional<double> RunResult::ratio() const {
 
 Json to_json(const Measurement& measurement) {
   return {{"schema", 1},
-          {"scenario", scenario_json(measurement.scenario)},
+          {"conclusion", conclusion_of(measurement)},
+          {"origin", origin_json(measurement.origin)},
+          {"scenario", scenario_json(measurement.scenario, measurement.model.bytes)},
+          {"model", model_json(measurement.model)},
           {"hosts", array_of(measurement.hosts, host_json)},
           {"runs", array_of(measurement.runs, run_json)},
           {"summary", array_of(measurement.summary, summary_json)}};

@@ -55,7 +55,23 @@ struct HostResult {
   std::uint32_t cpus = 0;
   std::uint64_t memory_bytes = 0;
   std::string kernel;
+  std::string cpu;  // the processor's name; empty if the kernel does not tell it
   double clock_offset_seconds = 0, clock_error_seconds = 0;
+};
+
+// How the measurement can be made again.
+struct Origin {
+  std::string command;  // as it was typed, quoted for a shell
+  std::string version;  // what `shardswarm --version` says on the source's host
+  std::string started;  // when, in UTC: 2026-11-30T20:13:21Z
+  std::map<std::string, std::string> rivals;  // what each rival says of its version, by its name
+};
+
+struct ModelResult {
+  std::string name;
+  std::string id;  // of the manifest
+  std::uint64_t bytes = 0;
+  std::uint64_t files = 0, tensors = 0, pieces = 0;
 };
 
 struct ScenarioResult {
@@ -63,7 +79,6 @@ struct ScenarioResult {
   std::uint32_t hosts = 0;
   std::optional<std::uint32_t> stages, replicas;
   std::optional<double> rate_bits_per_second;  // of all links, where they are alike
-  std::uint64_t model_bytes = 0;
   bool tls = false;
   std::string engine = "auto";
   bool cold = false;
@@ -82,7 +97,9 @@ struct Summary {
 };
 
 struct Measurement {
+  Origin origin;
   ScenarioResult scenario;
+  ModelResult model;
   std::vector<HostResult> hosts;
   std::vector<RunResult> runs;
   std::vector<Summary> summary;

@@ -9,6 +9,7 @@ namespace shardswarm::bench {
 
 // The model, as it lies on the source's host.
 struct Model {
+  std::string name;
   std::string directory;
   std::uint64_t bytes = 0;
   Json manifest;              // [{"path","size","sha256"},...], as digest says them

@@ -1,13 +1,17 @@
 #include "bench/lan/session.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <ctime>
 #include <filesystem>
 #include <numeric>
 #include <sstream>
 
+#include "bench/lan/describe.h"
 #include "bench/lan/run.h"
 #include "bench/lan/summary.h"
 #include "bench/lan/table.h"
@@ -48,6 +52,7 @@ class Session {
   Result<void> make_model();
   Result<void> make_checkpoint(const std::string& directory, bool newer);
   Result<void> list_model();
+  Result<void> describe();
   Result<void> distribute(const std::string& model, std::size_t host, const std::string& to,
                           const std::string& state);
   Result<void> find_rivals();
@@ -65,6 +70,8 @@ class Session {
   Model model_;
   std::vector<Tool> tools_ = {Tool{}};  // with every setting
   std::vector<RunResult> runs_;
+  Origin origin_;
+  ModelResult described_;
 };
 
 Result<void> Session::prepare() {
@@ -77,6 +84,7 @@ Result<void> Session::prepare() {
     if (auto made = make_key(); !made) return made;
   }
   if (auto made = make_model(); !made) return made;
+  if (auto described = describe(); !described) return described;
   return find_rivals();
 }
 
@@ -155,6 +163,31 @@ Result<void> Session::list_model() {
                                   model_.manifest.dump());
     if (!put) return put;
   }
+  return {};
+}
+
+// What the result says of the model and of the program that moves it.
+Result<void> Session::describe() {
+  const Programs& programs = cluster_.programs(0);
+  origin_.command = options_.command;
+  origin_.started = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  const auto version = cluster_[0].run({.argv = {programs.shardswarm, "--version"}});
+  if (!version) return std::unexpected(version.error());
+  origin_.version = fmt::format("{}", fmt::join(*version, "; "));
+  described_ = {.name = options_.model.empty()
+                            ? fmt::format("generated, of Llama's shape, {} layers", options_.layers)
+                            : model_name(options_.model),
+                .bytes = model_.bytes};
+  const auto index =
+      cluster_[0].run({.argv = {programs.shardswarm, "-q", "index", model_.directory, "--json",
+                                "--state", cluster_[0].directory() + "/index-state"}});
+  if (!index) return std::unexpected(index.error());
+  const Json counts = index->empty() ? Json() : Json::parse(index->back(), nullptr, false);
+  if (!counts.is_object()) return fail(Errc::kMalformed, "`shardswarm index --json` says no JSON");
+  described_.id = counts.value("id", "");
+  described_.files = counts.value("files", std::uint64_t{0});
+  described_.tensors = counts.value("tensors", std::uint64_t{0});
+  described_.pieces = counts.value("pieces", std::uint64_t{0});
   return {};
 }
 
@@ -286,11 +319,10 @@ void Session::keep_fastest() {
 }
 
 Measurement Session::measurement() {
-  Measurement measurement;
+  Measurement measurement{.origin = origin_, .model = described_};
   ScenarioResult& scenario = measurement.scenario;
   scenario = {.name = plan_.scenario,
               .hosts = static_cast<std::uint32_t>(plan_.hosts()),
-              .model_bytes = model_.bytes,
               .tls = options_.tls,
               .engine = options_.engine,
               .cold = options_.cold,
@@ -310,6 +342,7 @@ Measurement Session::measurement() {
                                  .cpus = machine.value("cpus", 0U),
                                  .memory_bytes = machine.value("memory_bytes", std::uint64_t{0}),
                                  .kernel = machine.value("kernel", ""),
+                                 .cpu = machine.value("cpu", ""),
                                  .clock_offset_seconds = link.clock().offset,
                                  .clock_error_seconds = link.clock().error});
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "bench/lan/describe.h"
 #include "bench/lan/report_text.h"
 #include "bench/lan/summary.h"
 
@@ -51,6 +52,39 @@ std::optional<double> private_mib(const RunResult& run) {
   return most;
 }
 
+// "2 hosts (AMD EPYC, 2 cores, 23.5 GiB, Linux 6.18)"; hosts that are not alike have a line each.
+std::string hosts_text(const std::vector<HostResult>& hosts) {
+  const auto machine = [](const HostResult& host) {
+    return fmt::format("{}{} cores, {:.1f} GiB memory, Linux {}",
+                       host.cpu.empty() ? "" : host.cpu + ", ", host.cpus,
+                       static_cast<double>(host.memory_bytes) / (1024 * kMiB), host.kernel);
+  };
+  const bool alike = std::ranges::all_of(
+      hosts, [&](const HostResult& host) { return machine(host) == machine(hosts.front()); });
+  if (alike && !hosts.empty()) {
+    return fmt::format("hosts    {} with {}\n", hosts.size(), machine(hosts.front()));
+  }
+  std::string text;
+  for (const HostResult& host : hosts) {
+    text += fmt::format("host     {}: {}\n", host.name, machine(host));
+  }
+  return text;
+}
+
+std::string origin_text(const Measurement& measurement) {
+  const Origin& origin = measurement.origin;
+  const ModelResult& model = measurement.model;
+  std::string text = fmt::format(
+      "command  {}\nversion  {}\nstarted  {}\nmodel    {}: {} bytes, {} files, {} tensors, {} "
+      "pieces\n",
+      origin.command, origin.version, origin.started, model.name, model.bytes, model.files,
+      model.tensors, model.pieces);
+  for (const auto& [name, version] : origin.rivals) {
+    text += fmt::format("rival    {}: {}\n", name, version);
+  }
+  return text + hosts_text(measurement.hosts);
+}
+
 std::string heading(const Measurement& measurement) {
   const ScenarioResult& scenario = measurement.scenario;
   std::string text = fmt::format("{}: {} hosts", scenario.name, scenario.hosts);
@@ -58,10 +92,10 @@ std::string heading(const Measurement& measurement) {
     text += fmt::format(" ({} stages x {})", *scenario.stages, scenario.replicas.value_or(1));
   }
   if (scenario.rate_bits_per_second) text += ", " + rate_text(*scenario.rate_bits_per_second);
-  text +=
-      fmt::format(", {:.1f} MiB, {}, engine {},{} medians of {}\n",
-                  static_cast<double>(scenario.model_bytes) / kMiB, scenario.tls ? "TLS" : "plain",
-                  scenario.engine, scenario.cold ? " cold source," : "", scenario.repeats);
+  text += fmt::format(", {:.1f} MiB, {}, engine {},{} medians of {}\n",
+                      static_cast<double>(measurement.model.bytes) / kMiB,
+                      scenario.tls ? "TLS" : "plain", scenario.engine,
+                      scenario.cold ? " cold source," : "", scenario.repeats);
   return text;
 }
 
@@ -82,7 +116,7 @@ std::string line_of(const RunResult& run) {
 }
 
 std::string table_of(const Measurement& measurement) {
-  std::string text = heading(measurement);
+  std::string text = origin_text(measurement) + "\n" + heading(measurement);
   text += fmt::format("{:<12} {:>4} {:>9} {:>8} {:>7} {:>11} {:>11} {:>12} {:>13}  {}\n", "tool",
                       "runs", "makespan", "x bound", "copies", "source CPU", "fetch CPU",
                       "private MiB", "x shardswarm", "settings");
@@ -100,7 +134,7 @@ std::string table_of(const Measurement& measurement) {
   for (const RunResult& run : measurement.runs) {
     if (run.error) text += line_of(run) + "\n";
   }
-  return text;
+  return text + "\n" + conclusion_of(measurement) + "\n";
 }
 
 }  // namespace shardswarm::bench

@@ -5,6 +5,7 @@
 
 #include "bench/lan/base64.h"
 #include "bench/lan/deploy.h"
+#include "bench/lan/describe.h"
 #include "bench/lan/report.h"
 #include "bench/lan/summary.h"
 #include "bench/lan/table.h"
@@ -20,9 +21,18 @@ using testing::Not;
 
 Measurement measurement() {
   Measurement measurement;
-  measurement.scenario = {
-      .name = "pair", .hosts = 2, .rate_bits_per_second = 2e8, .model_bytes = 1000, .repeats = 1};
-  measurement.hosts = {{.name = "a", .cpus = 2, .memory_bytes = 5, .kernel = "6.1"},
+  measurement.origin = {.command = "shardswarm-bench pair --rivals curl",
+                        .version = "shardswarm 0.1.0",
+                        .started = "2026-11-30T20:13:21Z",
+                        .rivals = {{"curl", "curl 7.88.1"}}};
+  measurement.scenario = {.name = "pair", .hosts = 2, .rate_bits_per_second = 2e8, .repeats = 1};
+  measurement.model = {
+      .name = "llama", .id = "00", .bytes = 1000, .files = 5, .tensors = 7, .pieces = 9};
+  measurement.hosts = {{.name = "a",
+                        .cpus = 2,
+                        .memory_bytes = std::uint64_t{24} << 30,
+                        .kernel = "6.1",
+                        .cpu = "AMD EPYC"},
                        {.name = "b", .cpus = 4}};
   RunResult run{.tool = "shardswarm",
                 .repeat = 1,
@@ -52,6 +62,15 @@ TEST(ResultJson, SaysAllAndNullsWhatIsNotKnown) {
   EXPECT_EQ(json["scenario"]["rate_bits_per_second"], 2e8);
   EXPECT_TRUE(json["scenario"]["stages"].is_null());
   EXPECT_EQ(json["scenario"]["transport"], "plain");
+  EXPECT_EQ(json["scenario"]["model_bytes"], 1000);
+  EXPECT_EQ(json["origin"]["command"], "shardswarm-bench pair --rivals curl");
+  EXPECT_EQ(json["origin"]["version"], "shardswarm 0.1.0");
+  EXPECT_EQ(json["origin"]["started"], "2026-11-30T20:13:21Z");
+  EXPECT_EQ(json["origin"]["rivals"]["curl"], "curl 7.88.1");
+  EXPECT_EQ(json["model"]["name"], "llama");
+  EXPECT_EQ(json["model"]["pieces"], 9);
+  EXPECT_EQ(json["conclusion"], conclusion_of(measurement()));
+  EXPECT_EQ(json["hosts"][0]["cpu"], "AMD EPYC");
   EXPECT_EQ(json["hosts"][1]["cpus"], 4);
   const Json& run = json["runs"][0];
   EXPECT_EQ(run["ratio"], 1.5);
@@ -78,6 +97,23 @@ TEST(Table, NamesToolsAndWhatFailed) {
   EXPECT_THAT(text, HasSubstr("pair: 2 hosts, 200 Mbit/s links"));
   EXPECT_THAT(text, HasSubstr("1.500"));
   EXPECT_THAT(text, HasSubstr("run 1 curl (connections 4): FAILED: exit 7: no route"));
+}
+
+TEST(Table, SaysHowItWasMadeAndWhatItShows) {
+  const std::string text = table_of(measurement());
+  for (const char* said : {"command  shardswarm-bench pair --rivals curl\n",
+                           "version  shardswarm 0.1.0\n", "started  2026-11-30T20:13:21Z\n",
+                           "model    llama: 1000 bytes, 5 files, 7 tensors, 9 pieces\n",
+                           "rival    curl: curl 7.88.1\n",
+                           "host     a: AMD EPYC, 2 cores, 24.0 GiB memory, Linux 6.1\n"}) {
+    EXPECT_THAT(text, HasSubstr(said));
+  }
+  EXPECT_THAT(text, testing::EndsWith("\n" + conclusion_of(measurement()) + "\n"));
+  Measurement alike = measurement();
+  alike.hosts[1] = alike.hosts[0];
+  alike.hosts[1].name = "b";
+  EXPECT_THAT(table_of(alike),
+              HasSubstr("hosts    2 with AMD EPYC, 2 cores, 24.0 GiB memory, Linux 6.1\n"));
 }
 
 TEST(Base64, ComesBack) {

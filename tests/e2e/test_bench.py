@@ -1,8 +1,10 @@
 """The LAN harness: real agents on loopback, in network namespaces, and on hosts reached by ssh."""
 
+import datetime
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -103,6 +105,30 @@ class LocalTest(BenchTest):
         self.assertEqual(result["summary"][0]["times_shardswarm"], 1)
         self.assertIn("shardswarm", self.table)
         self.assertIn("<svg", (self.dir / "report.html").read_text(encoding="utf-8"))
+
+    def test_a_result_says_how_it_was_made(self):
+        before = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+        result = self.bench("pair", *SMALL, "--fetch-args", "--layers 0-3")
+        origin, model, host = result["origin"], result["model"], result["hosts"][0]
+        self.assertEqual(shlex.split(origin["command"])[1:],
+                         ["pair", *SMALL, "--fetch-args", "--layers 0-3", "--repeat", "1", "--dir",
+                          str(self.work), "--json", str(self.result)])
+        version = subprocess.run([BIN / "shardswarm", "--version"], capture_output=True, text=True,
+                                 check=True).stdout
+        self.assertEqual(origin["version"], "; ".join(version.splitlines()))
+        started = datetime.datetime.fromisoformat(origin["started"].replace("Z", "+00:00"))
+        self.assertLessEqual(before, started)
+        self.assertEqual(model["bytes"], result["scenario"]["model_bytes"])
+        self.assertGreater(model["pieces"], 24)
+        self.assertRegex(model["id"], "^[0-9a-f]{64}$")
+        self.assertEqual(host["kernel"], os.uname().release)
+        named = [line.split(":", 1)[1].strip() for line in
+                 pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+                 if line.startswith("model name")]
+        self.assertEqual(host["cpu"], named[0] if named else "")
+        self.assertTrue(result["conclusion"].startswith("shardswarm brought "), result["conclusion"])
+        for said in (origin["command"], origin["version"], origin["started"], result["conclusion"]):
+            self.assertIn(said, self.table)
 
     def test_a_pair_under_tls_with_the_other_engine(self):
         result = self.bench("pair", *SMALL, "--tls", "--engine", "posix")

@@ -215,6 +215,77 @@ class ReportTest(unittest.TestCase):
                 self.assertAlmostEqual(x, 1000 * sample["t"] / seconds, delta=0.06)
                 self.assertAlmostEqual(y, 100 - 100 * sample["sent_bytes_per_second"] / top, delta=0.06)
 
+    def test_axes_have_ticks_with_units(self):
+        page = self.shown()
+        below = [axis for axis in page.of_class("axis") if "below" in axis["class"]]
+        beside = [axis for axis in page.of_class("axis") if "beside" in axis["class"]]
+        self.assertGreaterEqual(len(below), 9)  # the bars', and each node's of a tool
+        self.assertGreaterEqual(len(beside), 8)
+        for axis in (*below, *beside):
+            ticks = self.ticks(page, axis)
+            self.assertGreaterEqual(len(ticks), 2)
+            values = [float(tick["text"].split()[0]) for tick in ticks]
+            edge = "left" if axis in below else "bottom"
+            places = [float(re.search(rf"{edge}:\s*([\d.]+)%", tick["style"]).group(1)) for tick in ticks]
+            self.assertEqual(values[0], 0)
+            self.assertLessEqual(places[-1], 100.001)
+            for value, place in zip(values, places):  # all of one scale
+                self.assertAlmostEqual(place, places[-1] * value / values[-1], delta=0.01)
+            if axis in below:
+                self.assertEqual({tick["text"].split()[1] for tick in ticks}, {"s"})
+        self.assertEqual({unit["text"] for unit in page.of_class("unit")}, {"Mbit/s"})
+        # The bars and their axis have one scale.
+        drawn = page.of_class("made")[0]
+        last = self.ticks(page, below[0])[-1]
+        place = float(re.search(r"left:\s*([\d.]+)%", last["style"]).group(1))
+        self.assertAlmostEqual(float(drawn["width"].rstrip("%")) / json.loads(drawn["data-value"]),
+                               place / float(last["text"].split()[0]), delta=0.01)
+
+    @staticmethod
+    def ticks(page, axis):
+        return [one for one in page.elements if one["tag"] == "span" and axis in one["inside"]]
+
+    def test_it_says_how_it_was_made_and_what_it_shows(self):
+        page = self.shown()
+        text = page.elements[0]["text"]
+        for said in (self.result["conclusion"], *(self.result["origin"][name] for name in
+                                                  ("command", "version", "started")),
+                     self.result["model"]["name"], self.result["hosts"][0]["cpu"],
+                     self.result["origin"]["rivals"]["libtorrent"]):
+            self.assertIn(said, text)
+        paths = {element["data-path"] for element in page.with_attribute("data-path")}
+        self.assertLessEqual({f"/model/{name}" for name in ("bytes", "files", "tensors", "pieces")}, paths)
+
+    def test_settings_that_were_tried_are_folded(self):
+        page = self.shown()
+        tables = page.of_class("settings")
+        self.assertEqual(len(tables), len(self.best()))
+        folded = 0
+        for table in tables:
+            rows = [one for one in page.elements if one["tag"] == "tr" and table in one["inside"]]
+            around = [one for one in table["inside"] if one["tag"] == "details"]
+            self.assertEqual(len(around), int(len(rows) > 2))  # its head is one
+            self.assertTrue(all("open" not in one for one in around))
+            folded += len(around)
+        outside = [one["text"] for one in page.elements if one["tag"] == "p"
+                   and one["text"].startswith("The best: ")]
+        self.assertGreater(folded, 1)
+        self.assertEqual(len(outside), folded)
+        best = min((one for one in self.result["summary"] if one["tool"] == "libtorrent"),
+                   key=lambda one: one["median_makespan_seconds"])
+        self.assertTrue(any(f"queue {best['settings']['queue']}," in text for text in outside), outside)
+
+    def test_a_result_of_an_older_version_has_a_page(self):
+        older = {name: value for name, value in self.result.items()
+                 if name not in ("conclusion", "origin", "model")}
+        older["hosts"] = [{name: value for name, value in host.items() if name != "cpu"}
+                          for host in older["hosts"]]
+        self.page_file = self.report(older)
+        page = self.shown()
+        self.assertEqual(page.of_class("conclusion"), [])
+        self.assertEqual(len([one for one in page.elements if one["tag"] == "dd"
+                              and one["text"] == "–"]), 3)  # the command, the version, the date
+
     def test_it_stands_alone(self):
         text = self.page_file.read_text(encoding="utf-8")
         for what in (r"https?:", r"\bsrc=", r"\bhref=", r"url\(", "@import", "<link", "<script", "<img"):
