@@ -3,14 +3,15 @@
 
     bench/network.py [DIRECTORY OF THE PROGRAMS] [--hosts 8] [--rate 200mbit] [--size 256MiB]
                      [--stages 4 [--replicas 2]] [--tls] [--repeat 3] [--json] [--iperf]
-                     [--rivals libtorrent] [--seed-args ARGS] [--fetch-args ARGS]
+                     [--seed-args ARGS] [--fetch-args ARGS]
 
 Real processes in a network of tools/netbox.py, files in /dev/shm. The makespan is from the start of the
 fetchers, all at once, to the last `done`, that is, until everybody has everything, verified and on
 disk. The bound is what no schedule can beat at the links' raw rate; of it TCP and IP headers take 4.4 %
 anyway.
 `--hosts` counts the source. With --stages S the fetchers are S times --replicas, each with one stage.
-See bench/README.md. Needs root; --rivals needs python3-libtorrent, --iperf iperf3.
+See bench/README.md. Needs root, and --iperf needs iperf3. `shardswarm-bench broadcast --netns` runs the
+other tools.
 """
 
 import argparse
@@ -37,11 +38,8 @@ PORT = 7700
 WAIT = 900  # seconds until a run counts as hanging
 SAMPLE_SECONDS = 0.05
 TICKS = os.sysconf("SC_CLK_TCK")
-RIVAL_PIECES = (256 << 10, 1 << 20)
-RIVAL_QUEUES = (8, 64, 500, 2000)
 # Hosts start at the same time; processes of one machine would be started one after the other.
 WHEN_TOLD = ("sh", "-c", 'echo ready; read -r _; exec "$@"', "sh")
-RIVAL_NODE = ROOT / "bench" / "rivals" / "libtorrent_node.py"
 
 
 class Failed(Exception):
@@ -178,41 +176,7 @@ def run_shardswarm(box, place, source, options):
         duplicates=sum(event["duplicate_bytes"] for event in events))
 
 
-def run_libtorrent(box, place, source, torrent, settings):
-    ends = [f"{box.address(host)}:{PORT}" for host in range(box.hosts)]
-    with open(place / "log", "w+", encoding="utf-8") as log:
-        nodes = []
-        for host in range(box.hosts):
-            directory = source.parent if host == 0 else place / f"copy{host}"
-            # Each dials those before it, so that each pair meets once.
-            nodes.append(Follower(box, host, [
-                sys.executable, RIVAL_NODE, "fetch" if host else "seed", torrent, directory, ends[host],
-                json.dumps(settings), *ends[:host]], log=log))
-        for node in nodes:
-            node.event("ready")
-        sampler, before = Sampler(box), [processor_seconds(node.process.pid) for node in nodes]
-        began = time.monotonic()
-        try:
-            for node in nodes:
-                node.say()
-            done = [node.event("done") for node in nodes[1:]]
-        finally:
-            rows = sampler.stop()
-        cpu = [processor_seconds(node.process.pid) - start for node, start in zip(nodes, before)]
-        for node in nodes:
-            node.say()
-        ends = [node.event("end")[1] for node in nodes]
-        for node in nodes:
-            node.process.wait()
-    size = directory_bytes(source)
-    check_copies(None, source, place, box.hosts, False, source.name)
-    return network_report.outcome(
-        box, rows, began=began, finished=[at for at, _ in done], cpu=cpu, sent=ends[0]["sent"],
-        wanted=[size] * (box.hosts - 1), union=size,
-        duplicates=sum(end["duplicates"] for end in ends))
-
-
-def check_copies(program, source, place, hosts, parts, below=""):
+def check_copies(program, source, place, hosts, parts):
     """All copies are the source's files, or verify; then they are gone."""
     for host in range(1, hosts):
         copy = place / f"copy{host}"
@@ -221,9 +185,9 @@ def check_copies(program, source, place, hosts, parts, below=""):
                            stdout=subprocess.DEVNULL)
         else:
             for path in source.iterdir():
-                if path.is_file() and subprocess.run(["cmp", "-s", path, copy / below / path.name],
+                if path.is_file() and subprocess.run(["cmp", "-s", path, copy / path.name],
                                                      check=False).returncode != 0:
-                    raise Failed(f"{copy / below / path.name} is not what was sent")
+                    raise Failed(f"{copy / path.name} is not what was sent")
         shutil.rmtree(copy)
         shutil.rmtree(place / f"state{host}", ignore_errors=True)
 
@@ -249,25 +213,6 @@ def iperf(box):
     return got / min(box.up[0], box.down[1])
 
 
-def rivals(box, place, source, options):
-    """{settings: outcome} over the grid, fastest first."""
-    found = []
-    for piece in RIVAL_PIECES:
-        torrent = place / f"{piece}.torrent"
-        subprocess.run([sys.executable, RIVAL_NODE, "make", source, torrent, str(piece)], check=True)
-        for queue in RIVAL_QUEUES:
-            for super_seeding in (False, True):
-                settings = {"queue": queue, "super_seeding": super_seeding}
-                name = (f"libtorrent pieces {piece >> 10} KiB, queue {queue}"
-                        f"{', super-seeding' if super_seeding else ''}")
-                runs = []
-                for _ in range(options.rival_repeat):
-                    runs.append(run_libtorrent(box, place, source, torrent, settings))
-                found.append(network_report.median(name, runs))
-                network_report.say(found[-1], options)
-    return sorted(found, key=lambda one: one["seconds"])
-
-
 def measure(options, place):
     source = place / "source"
     subprocess.run([options.bin / "shardswarm-make-checkpoint", source, "--size", options.size,
@@ -282,9 +227,6 @@ def measure(options, place):
         if options.repeat:
             runs = [run_shardswarm(box, place, source, options) for _ in range(options.repeat)]
             network_report.say(network_report.median("shardswarm", runs), options, details=True)
-        if options.rivals:
-            best = rivals(box, place, source, options)[0]
-            network_report.say({**best, "name": "best of its grid: " + best["name"]}, options)
 
 
 def main():
@@ -295,22 +237,18 @@ def main():
     parser.add_argument("--up", help="instead of --rate: one, or one for each host, with commas")
     parser.add_argument("--down", help="instead of --rate, the same")
     parser.add_argument("--size", default="256MiB")
-    parser.add_argument("--repeat", type=int, default=3, help="the median is reported; 0: none of ours")
+    parser.add_argument("--repeat", type=int, default=3, help="the median is reported; 0: only --iperf")
     parser.add_argument("--stages", type=int, default=0, help="each fetcher takes one of so many")
     parser.add_argument("--replicas", type=int, default=1, help="fetchers of each stage")
     parser.add_argument("--tls", action="store_true", help="with a cluster key")
     parser.add_argument("--json", action="store_true", help="one object a line")
     parser.add_argument("--iperf", action="store_true", help="what one connection brings on such a link")
-    parser.add_argument("--rivals", choices=["libtorrent"], help="over its grid of settings")
-    parser.add_argument("--rival-repeat", type=int, default=1, help="runs of each of its settings")
     parser.add_argument("--seed-args", default="", help="more flags for the source")
     parser.add_argument("--fetch-args", default="", help="more flags for the fetchers")
     options = parser.parse_args()
     options.bin = options.bin.resolve()
     if options.stages:
         options.hosts = 1 + options.stages * options.replicas
-        if options.rivals:
-            parser.error("a torrent has no stages: --rivals is for whole copies")
     place = netbox.scratch()
     try:
         measure(options, place)

@@ -8,7 +8,8 @@
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
-#include <numeric>
+#include <map>
+#include <set>
 #include <sstream>
 
 #include "bench/lan/describe.h"
@@ -23,6 +24,9 @@ constexpr std::string_view kRivals[] = {"libtorrent", "curl", "aria2", "rsync"};
 constexpr const char* kManifestFile = "manifest.json";
 constexpr const char* kKeyFile = "cluster.key";
 constexpr const char* kOlder = "older";
+// How often the settings around a rival's fastest are tried: the second time finds those that
+// differ from the grid's fastest in two.
+constexpr int kRefinements = 2;
 
 std::vector<std::string> words_of(const std::string& text) {
   std::istringstream stream(text);
@@ -37,6 +41,14 @@ std::vector<std::string> split(const std::string& list) {
   for (std::string name; std::getline(stream, name, ',');) names.push_back(name);
   return names;
 }
+
+// A rival that takes part, and what its adapter can do.
+struct Rival {
+  std::string name;
+  std::set<std::string> verbs;
+  std::vector<std::string> prepared_by;         // the settings that `prepare` looks at
+  std::map<std::string, std::string> prepared;  // its files, by the values of these settings
+};
 
 class Session {
  public:
@@ -57,9 +69,14 @@ class Session {
                           const std::string& state);
   Result<void> find_rivals();
   Result<void> find_rival(const std::string& name, bool named);
-  Result<void> prepare_tool(Tool& tool, std::size_t number);
+  std::size_t fetchers() const;
+  Result<Json> ask(const std::string& name, std::vector<std::string> words);
+  Result<void> add_settings(Rival& rival, const Json& all);
+  Result<void> prepare_tool(Rival& rival, Tool& tool);
   Result<void> run(const Tool& tool, std::uint32_t repeat);
-  void keep_fastest();
+  Result<void> refine();
+  Result<void> refine(Rival& rival);
+  void keep_finalists();
   Command adapter(std::size_t host, const std::string& name, std::vector<std::string> words) const;
 
   Loop& loop_;
@@ -69,6 +86,7 @@ class Session {
   Transfer transfer_;
   Model model_;
   std::vector<Tool> tools_ = {Tool{}};  // with every setting
+  std::vector<Rival> rivals_;
   std::vector<RunResult> runs_;
   Origin origin_;
   ModelResult described_;
@@ -249,32 +267,69 @@ Result<void> Session::find_rival(const std::string& name, bool named) {
     spdlog::warn("{} left out: {}", name, usable.error().message);
     return {};
   }
-  const auto fetchers =
-      std::ranges::count_if(plan_.nodes, [](const NodePlan& node) { return !node.source; });
-  const auto grid =
-      cluster_[0].run(adapter(0, name, {"grid", "--fetchers", std::to_string(fetchers)}));
-  if (!grid) return std::unexpected(grid.error());
-  const auto verbs = cluster_[0].run(adapter(0, name, {"verbs"}));
-  const bool prepares =
-      verbs && std::accumulate(verbs->begin(), verbs->end(), std::string()).find("\"prepare\"") !=
-                   std::string::npos;
-  const Json settings =
-      Json::parse(std::accumulate(grid->begin(), grid->end(), std::string()), nullptr, false);
-  if (!settings.is_array() || settings.empty()) {
-    return fail(Errc::kMalformed, fmt::format("the grid of {} is no list of settings", name));
+  Rival rival{.name = name};
+  const auto verbs = ask(name, {"verbs"});
+  if (!verbs) return std::unexpected(verbs.error());
+  for (const Json& verb : *verbs) rival.verbs.insert(verb.get<std::string>());
+  if (rival.verbs.contains("prepared-by")) {
+    const auto keys = ask(name, {"prepared-by"});
+    if (!keys) return std::unexpected(keys.error());
+    rival.prepared_by = keys->get<std::vector<std::string>>();
   }
-  for (std::size_t number = 0; number < settings.size(); ++number) {
-    Tool tool{.name = name, .settings = settings[number]};
-    if (prepares) {
-      if (auto prepared = prepare_tool(tool, number); !prepared) return prepared;
+  if (rival.verbs.contains("version")) {
+    const auto version = cluster_[0].run(adapter(0, name, {"version"}));
+    if (!version) return std::unexpected(version.error());
+    origin_.rivals[name] = fmt::format("{}", fmt::join(*version, "; "));
+  }
+  const auto grid = ask(name, {"grid", "--fetchers", std::to_string(fetchers())});
+  if (!grid) return std::unexpected(grid.error());
+  rivals_.push_back(std::move(rival));
+  return add_settings(rivals_.back(), *grid);
+}
+
+std::size_t Session::fetchers() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(plan_.nodes, [](const NodePlan& node) { return !node.source; }));
+}
+
+// The JSON array that an adapter's verb prints on the source's host.
+Result<Json> Session::ask(const std::string& name, std::vector<std::string> words) {
+  const std::string verb = words.front();
+  const auto lines = cluster_[0].run(adapter(0, name, std::move(words)));
+  if (!lines) return std::unexpected(lines.error());
+  Json array = Json::parse(fmt::format("{}", fmt::join(*lines, "")), nullptr, false);
+  if (!array.is_array()) {
+    return fail(Errc::kMalformed, fmt::format("`{}` of {} prints no JSON array", verb, name));
+  }
+  return array;
+}
+
+// A tool for each of the settings that is not there yet.
+Result<void> Session::add_settings(Rival& rival, const Json& all) {
+  for (const Json& settings : all) {
+    Tool tool{.name = rival.name, .settings = settings};
+    if (std::ranges::any_of(tools_, [&](const Tool& other) {
+          return other.name == tool.name && other.settings == tool.settings;
+        })) {
+      continue;
+    }
+    if (rival.verbs.contains("prepare")) {
+      if (auto prepared = prepare_tool(rival, tool); !prepared) return prepared;
     }
     tools_.push_back(std::move(tool));
   }
   return {};
 }
 
-Result<void> Session::prepare_tool(Tool& tool, std::size_t number) {
-  tool.prepared = fmt::format("prepared-{}-{}", tool.name, number);
+// Settings that are alike in what `prepare` depends on have one prepared file.
+Result<void> Session::prepare_tool(Rival& rival, Tool& tool) {
+  Json key = Json::array();
+  for (const std::string& name : rival.prepared_by)
+    key.push_back(tool.settings.value(name, Json()));
+  const auto [at, is_new] = rival.prepared.try_emplace(
+      key.dump(), fmt::format("prepared-{}-{}", tool.name, rival.prepared.size()));
+  tool.prepared = at->second;
+  if (!is_new) return {};
   const std::string path = cluster_[0].directory() + "/" + tool.prepared;
   const auto made = cluster_[0].run(adapter(
       0, tool.name,
@@ -300,21 +355,52 @@ Result<void> Session::run(const Tool& tool, std::uint32_t repeat) {
 }
 
 Result<void> Session::run_all() {
-  for (std::uint32_t repeat = 0; repeat <= options_.repeats; ++repeat) {
+  for (const Tool& tool : tools_) {
+    if (auto done = run(tool, 0); !done) return done;
+  }
+  if (auto done = refine(); !done) return done;
+  keep_finalists();
+  for (std::uint32_t repeat = 1; repeat <= options_.repeats; ++repeat) {
     for (const Tool& tool : tools_) {
       if (auto done = run(tool, repeat); !done) return done;
     }
-    if (repeat == 0) keep_fastest();
+  }
+  return {};
+}
+
+Result<void> Session::refine() {
+  for (Rival& rival : rivals_) {
+    for (int times = 0; times < kRefinements && rival.verbs.contains("refine"); ++times) {
+      if (auto done = refine(rival); !done) return done;
+    }
+  }
+  return {};
+}
+
+// Tries, still as a warm-up, the settings around the fastest so far.
+Result<void> Session::refine(Rival& rival) {
+  const auto best = fastest_settings(runs_, rival.name);
+  if (!best) return {};
+  const auto near = ask(
+      rival.name, {"refine", "--settings", best->dump(), "--fetchers", std::to_string(fetchers())});
+  if (!near) return std::unexpected(near.error());
+  const std::size_t before = tools_.size();
+  if (auto added = add_settings(rival, *near); !added) return added;
+  for (std::size_t at = before; at < tools_.size(); ++at) {
+    if (auto done = run(tools_[at], 0); !done) return done;
   }
   return {};
 }
 
 // A rival that never came through is not tried again: its errors stand in the result.
-void Session::keep_fastest() {
-  std::erase_if(tools_, [this](const Tool& tool) {
+void Session::keep_finalists() {
+  std::map<std::string, std::vector<Json>> kept;
+  for (const Rival& rival : rivals_) kept[rival.name] = finalists(runs_, rival.name);
+  std::erase_if(tools_, [&](const Tool& tool) {
     if (tool.ours()) return false;
-    const auto best = fastest_settings(runs_, tool.name);
-    return !best || (!options_.whole_grid && tool.settings != *best);
+    const std::vector<Json>& good = kept[tool.name];
+    return good.empty() ||
+           (!options_.whole_grid && std::ranges::find(good, tool.settings) == good.end());
   });
 }
 

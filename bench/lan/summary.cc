@@ -1,7 +1,7 @@
 #include "bench/lan/summary.h"
 
 #include <algorithm>
-#include <numeric>
+#include <map>
 
 namespace shardswarm::bench {
 namespace {
@@ -66,6 +66,26 @@ std::vector<Summary> summarize(std::span<const RunResult> runs) {
     summaries.push_back(std::move(summary));
   }
   return summaries;
+}
+
+std::vector<Json> finalists(std::span<const RunResult> warm_up, std::string_view tool) {
+  constexpr double kAlike = 1.05;
+  constexpr std::size_t kFinalists = 3;
+  std::vector<const RunResult*> good;
+  for (const RunResult& run : warm_up) {
+    if (run.tool == tool && run.warm_up && !run.error) good.push_back(&run);
+  }
+  std::ranges::stable_sort(good, {}, [](const RunResult* run) { return run->makespan_seconds; });
+  std::vector<Json> kept;
+  std::map<bool, std::vector<const RunResult*>> kinds;  // by whether they verify
+  for (const RunResult* run : good) {
+    std::vector<const RunResult*>& kind = kinds[run->settings.value("verify", true)];
+    if (kind.size() >= kFinalists) continue;
+    if (!kind.empty() && run->makespan_seconds > kAlike * kind.front()->makespan_seconds) continue;
+    kind.push_back(run);
+    kept.push_back(run->settings);
+  }
+  return kept;
 }
 
 std::optional<Json> fastest_settings(std::span<const RunResult> warm_up, std::string_view tool) {

@@ -18,6 +18,12 @@ double median(std::vector<double> values);
 // then hit both.
 std::vector<Summary> summarize(std::span<const RunResult> runs);
 
+// Of a tool's runs in the warm-up round: the settings that take part in the counted rounds. They
+// are the fastest of those that verify and the fastest of those that do not (the setting "verify";
+// without it a tool verifies), and with each of them at most two more that took at most 5 % longer:
+// a single run does not tell such settings apart. Fastest first; empty if all runs had errors.
+std::vector<Json> finalists(std::span<const RunResult> warm_up, std::string_view tool);
+
 // Of a tool's runs in the warm-up round, one for each of its settings: the fastest's settings;
 // nullopt if all had errors.
 std::optional<Json> fastest_settings(std::span<const RunResult> warm_up, std::string_view tool);

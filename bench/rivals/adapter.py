@@ -4,10 +4,17 @@ An adapter is an executable NAME.py beside this file. It needs Debian's Python a
 
     NAME.py check     exit 0 if the tool can be used on this host, else 1 and why on stderr
     NAME.py verbs     a JSON array of the verbs it has
+    NAME.py version   one line: the tool's own version, for the report
     NAME.py grid [--fetchers N]
-                      a JSON array of settings, fixed beforehand; the best of them is reported
+                      a JSON array of settings, fixed beforehand; each is tried once
+    NAME.py refine --settings JSON [--fetchers N]
+                      only where the grid is coarse: a JSON array of settings that differ from the given
+                      ones, the fastest so far, in one value each; each is tried once
     NAME.py prepare --dir DIR --out FILE --settings JSON
-                      only where a tool needs a file of its own: made once, handed to all as --prepared
+                      only where a tool needs a file of its own: handed to all as --prepared
+    NAME.py prepared-by
+                      with prepare: a JSON array of the names of the settings that prepare looks at.
+                      Settings that are alike in these have one file
     NAME.py seed --dir DIR --listen IP --settings JSON --state DIR [--prepared FILE]
     NAME.py fetch --source IP --peers IP,IP... --out DIR --state DIR --listen IP --settings JSON
                   --manifest FILE [--prepared FILE]
@@ -46,15 +53,24 @@ class Failed(Exception):
 
 
 class Rival:
-    """One tool. A subclass sets these, and defines seed(), fetch() and, if needed, prepare()."""
+    """One tool. A subclass sets these, and defines seed(), fetch() and, if needed, prepare() and
+    refine()."""
 
     programs = ()  # all must be found for check() to pass
     settings = ({},)
     prepare = None
+    prepared_by = ()  # the settings that prepare() looks at
+    refine = None
 
     def grid(self, fetchers):
         """The settings that make sense for so many fetchers."""
         return self.settings
+
+    def version(self):
+        """The first line that the last of the programs says of its version."""
+        said = subprocess.run([find(self.programs[-1]), "--version"], capture_output=True, text=True,
+                              check=True)
+        return said.stdout.splitlines()[0]
 
     def check(self):
         """Why the tool cannot be used here, or None."""
@@ -215,8 +231,11 @@ def parse(rival, verbs):
         for name, kind in required:
             commands.choices[verb].add_argument(name, required=True, type=kind)
 
-    commands.choices["grid"].add_argument("--fetchers", type=int, default=2)
     path, settings = pathlib.Path, ("--settings", json.loads)
+    for verb in {"grid", "refine"}.intersection(verbs):
+        commands.choices[verb].add_argument("--fetchers", type=int, default=2)
+    if rival.refine:
+        add("refine", settings)
     add("seed", ("--dir", path), ("--listen", str), settings, ("--state", path))
     add("fetch", ("--source", str), ("--out", path), ("--listen", str), settings, ("--state", path),
         ("--manifest", path))
@@ -242,7 +261,8 @@ def serve(rival, options):
 
 
 def main(rival):
-    verbs = ["check", "verbs", "grid", *(["prepare"] if rival.prepare else []), "seed", "fetch"]
+    verbs = ["check", "verbs", "version", "grid", *(["refine"] if rival.refine else []),
+             *(["prepare", "prepared-by"] if rival.prepare else []), "seed", "fetch"]
     options = parse(rival, verbs)
     try:
         if options.verb == "check":
@@ -250,8 +270,14 @@ def main(rival):
                 raise Failed(reason)
         elif options.verb == "verbs":
             print(json.dumps(verbs))
+        elif options.verb == "version":
+            print(rival.version())
         elif options.verb == "grid":
             print(json.dumps(rival.grid(options.fetchers)))
+        elif options.verb == "refine":
+            print(json.dumps(rival.refine(options.settings, options.fetchers)))
+        elif options.verb == "prepared-by":
+            print(json.dumps(rival.prepared_by))
         elif options.verb == "prepare":
             rival.prepare(options)
         else:

@@ -1,13 +1,24 @@
 #!/usr/bin/python3
-"""libtorrent (Debian's python3-libtorrent). The contract stands in adapter.py.
+"""libtorrent (Debian's python3-libtorrent). The contract stands in adapter.py; why these settings,
+in bench/README.md.
 
 Every fetcher dials the source and all other fetchers, has unlimited upload slots, and uses TCP without
-encryption; source and fetchers have the same settings. Pieces are verified as they come (SHA-256, a
-version 2 torrent). Its settings: "piece_bytes"; "queue", the requests of 16 KiB under way to a peer;
-"super_seeding", at the source.
+encryption; source and fetchers have the same settings:
+
+    torrent            "v1": SHA-1 of each piece; "v2": a Merkle tree of SHA-256 for each file
+    piece_bytes        length of a piece
+    queue              requests of 16 KiB under way to a peer, at most
+    hashing_threads    threads that verify pieces
+    aio_threads        threads that read and write files
+    disk               "mapped", "pwrite" or "unmapped" (libtorrent_node.disk_settings)
+    send_buffer_bytes  up to which a connection's send buffer is filled
+    queued_disk_bytes  received and waiting to be written, before reading from the network pauses
+    super_seeding      at the source
 """
 
 import importlib.machinery
+import itertools
+import os
 import pathlib
 import sys
 
@@ -15,16 +26,33 @@ import adapter
 
 PORT = 7701
 HERE = pathlib.Path(__file__).resolve().parent
+KIB, MIB = 1 << 10, 1 << 20
+# What the grid does not vary.
+USUAL = {"hashing_threads": min(4, os.cpu_count()), "aio_threads": 2, "disk": "mapped",
+         "send_buffer_bytes": 4 * MIB, "queued_disk_bytes": 64 * MIB, "super_seeding": False}
+# The grid: what decides most, each value with each.
+COARSE = {"torrent": ("v1", "v2"), "piece_bytes": (256 * KIB, MIB, 4 * MIB), "queue": (8, 64, 500)}
+# Around the fastest, one at a time.
+NEAR = {"torrent": ("v1", "v2"), "piece_bytes": (512 * KIB, 2 * MIB), "queue": (32, 200, 2000),
+        "hashing_threads": (1, 2, 4), "aio_threads": (1, 4, 10), "disk": ("mapped", "pwrite", "unmapped"),
+        "send_buffer_bytes": (500 * KIB, 4 * MIB, 16 * MIB),
+        "queued_disk_bytes": (MIB, 16 * MIB, 256 * MIB), "super_seeding": (False, True)}
 
 
 class Libtorrent(adapter.Rival):
-    settings = tuple({"piece_bytes": piece, "queue": queue, "super_seeding": super_seeding}
-                     for piece in (256 << 10, 1 << 20) for queue in (8, 64, 500, 2000)
-                     for super_seeding in (False, True))
+    prepared_by = ("torrent", "piece_bytes")
 
     def grid(self, fetchers):
+        return [{**dict(zip(COARSE, values)), **USUAL} for values in itertools.product(*COARSE.values())]
+
+    def refine(self, best, fetchers):
         """A source that super-seeds waits to see each piece at a second peer: alone, one idles 12 s."""
-        return [one for one in self.settings if fetchers > 1 or not one["super_seeding"]]
+        return [{**best, name: value} for name, values in NEAR.items() for value in values
+                if value != best[name] and (fetchers > 1 or name != "super_seeding")]
+
+    def version(self):
+        import libtorrent_node
+        return f"libtorrent {libtorrent_node.libtorrent.__version__} (python3-libtorrent)"
 
     def check(self):
         elsewhere = [entry for entry in sys.path if pathlib.Path(entry).resolve() != HERE]
@@ -34,7 +62,8 @@ class Libtorrent(adapter.Rival):
 
     def prepare(self, options):
         import libtorrent_node
-        libtorrent_node.make(options.dir.resolve(), options.out, options.settings["piece_bytes"])
+        libtorrent_node.make(options.dir.resolve(), options.out, options.settings["torrent"],
+                             options.settings["piece_bytes"])
 
     def seed(self, options):
         import libtorrent_node as node
@@ -83,7 +112,7 @@ class Libtorrent(adapter.Rival):
                 raise adapter.Failed(f"the torrent has no {min(missing)}")
             torrent["file_priorities"] = [4 if path in wanted else 0 for path in paths]
         session = node.libtorrent.session({
-            **node.settings_of(f"{options.listen}:{PORT}", options.settings["queue"]),
+            **node.settings_of(f"{options.listen}:{PORT}", options.settings),
             # Peers are told apart by their addresses, and their counters are read at the end.
             "outgoing_interfaces": options.listen, "close_redundant_connections": False})
         return session, session.add_torrent(torrent)

@@ -205,5 +205,30 @@ TEST(Plans, NeedEnoughHosts) {
   }
 }
 
+RunResult tried(double seconds, Json settings, std::uint32_t repeat = 0) {
+  return {.tool = "curl",
+          .settings = std::move(settings),
+          .repeat = repeat,
+          .warm_up = repeat == 0,
+          .makespan_seconds = seconds};
+}
+
+TEST(Finalists, AreTheFastestOfEachKindAndThoseAsFast) {
+  std::vector<RunResult> runs;
+  const std::vector<std::tuple<double, int, bool>> made = {
+      {4.0, 1, true},  {4.1, 2, true},   {4.3, 3, true},  {3.0, 4, false},
+      {3.1, 5, false}, {3.12, 6, false}, {3.13, 7, false}};
+  for (const auto& [seconds, queue, verify] : made) {
+    runs.push_back(tried(seconds, {{"queue", queue}, {"verify", verify}}));
+  }
+  runs.push_back(tried(1, {{"queue", 8}}, 1));  // not of the warm-up
+  runs.push_back(tried(1, {{"queue", 9}}));
+  runs.back().error = "exit 1";
+  std::vector<int> queues;
+  for (const Json& settings : finalists(runs, "curl")) queues.push_back(settings.at("queue"));
+  EXPECT_THAT(queues, ElementsAre(4, 5, 6, 1, 2));
+  EXPECT_TRUE(finalists(runs, "rsync").empty());
+}
+
 }  // namespace
 }  // namespace shardswarm::bench

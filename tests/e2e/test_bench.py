@@ -23,6 +23,7 @@ from netbox import NetBox, NotPermitted  # noqa: E402  (found through the line a
 SMALL = ("--size", "24MiB", "--layers", "8", "--vocabulary", "2048")
 MARK = "SHARDSWARM_BENCH_TEST"
 SSHD = "/usr/sbin/sshd"
+RIVALS = pathlib.Path(__file__).resolve().parents[2] / "bench" / "rivals"
 
 
 def marked(mark):
@@ -108,10 +109,10 @@ class LocalTest(BenchTest):
 
     def test_a_result_says_how_it_was_made(self):
         before = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-        result = self.bench("pair", *SMALL, "--fetch-args", "--layers 0-3")
+        result = self.bench("pair", *SMALL, "--fetch-args", "--network-threads 1")
         origin, model, host = result["origin"], result["model"], result["hosts"][0]
         self.assertEqual(shlex.split(origin["command"])[1:],
-                         ["pair", *SMALL, "--fetch-args", "--layers 0-3", "--repeat", "1", "--dir",
+                         ["pair", *SMALL, "--fetch-args", "--network-threads 1", "--repeat", "1", "--dir",
                           str(self.work), "--json", str(self.result)])
         version = subprocess.run([BIN / "shardswarm", "--version"], capture_output=True, text=True,
                                  check=True).stdout
@@ -129,6 +130,32 @@ class LocalTest(BenchTest):
         self.assertTrue(result["conclusion"].startswith("shardswarm brought "), result["conclusion"])
         for said in (origin["command"], origin["version"], origin["started"], result["conclusion"]):
             self.assertIn(said, self.table)
+
+    def test_a_rival_is_measured_with_its_best_settings(self):
+        adapter = RIVALS / "libtorrent.py"
+        if subprocess.run([adapter, "check"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            skip(self, "python3-libtorrent is not installed")
+        result = self.bench("pair", "--size", "2MiB", "--layers", "2", "--vocabulary", "256",
+                            "--rivals", "libtorrent", "--repeat", "2")
+        self.assertEqual({run["error"] for run in result["runs"]}, {None})
+        theirs = [run for run in result["runs"] if run["tool"] == "libtorrent"]
+        tried = [run for run in theirs if run["warm_up"]]
+        grid = json.loads(subprocess.run([adapter, "grid", "--fetchers", "1"], capture_output=True,
+                                         check=True).stdout)
+        self.assertEqual([run["settings"] for run in tried[:len(grid)]], grid)
+        best = min(tried[:len(grid)], key=lambda run: run["makespan_seconds"])["settings"]
+        near = json.loads(subprocess.run([adapter, "refine", "--settings", json.dumps(best), "--fetchers",
+                                          "1"], capture_output=True, check=True).stdout)
+        for settings in near:
+            self.assertIn(settings, [run["settings"] for run in tried])
+        # The fastest of all is measured in each round, with at most two more.
+        fastest = min(tried, key=lambda run: run["makespan_seconds"])
+        for repeat in (1, 2):
+            measured = [run["settings"] for run in theirs if run["repeat"] == repeat]
+            self.assertIn(fastest["settings"], measured)
+            self.assertLessEqual(len(measured), 3)
+        self.assertIn("libtorrent 2", result["origin"]["rivals"]["libtorrent"])
+        self.assertIn(f"libtorrent with the best of {len(tried)} settings", result["conclusion"])
 
     def test_a_pair_under_tls_with_the_other_engine(self):
         result = self.bench("pair", *SMALL, "--tls", "--engine", "posix")

@@ -5,6 +5,7 @@ import json
 import pathlib
 import queue
 import random
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -214,8 +215,46 @@ class RivalsTest(unittest.TestCase):
                 self.check_spoiled(rival)
 
     def test_a_lone_fetcher_is_not_super_seeded(self):
-        grids = [self.ask("libtorrent", "grid", "--fetchers", fetchers) for fetchers in ("1", "2")]
-        self.assertEqual([sum(one["super_seeding"] for one in grid) for grid in grids], [0, 8])
+        best = json.dumps(self.ask("libtorrent", "grid")[0])
+        near = [self.ask("libtorrent", "refine", "--settings", best, "--fetchers", fetchers)
+                for fetchers in ("1", "2")]
+        self.assertEqual([sum(one["super_seeding"] for one in settings) for settings in near], [0, 1])
+
+    def test_both_versions_of_torrents_are_tried_with_one_and_two_hashing_threads(self):
+        grid = self.ask("libtorrent", "grid")
+        self.assertEqual({one["torrent"] for one in grid}, {"v1", "v2"})
+        tried = [*grid, *self.ask("libtorrent", "refine", "--settings", json.dumps(grid[0]))]
+        self.assertLessEqual({1, 2}, {one["hashing_threads"] for one in tried})
+
+    def test_settings_around_the_best_differ_from_it_in_one(self):
+        best = self.ask("libtorrent", "grid")[-1]
+        for settings in self.ask("libtorrent", "refine", "--settings", json.dumps(best)):
+            self.assertEqual(settings.keys(), best.keys())
+            self.assertEqual(sum(settings[name] != best[name] for name in best), 1, settings)
+
+    def test_every_setting_of_libtorrent_works(self):
+        self.installed("libtorrent")
+        manifest, best = self.manifest(), self.ask("libtorrent", "grid")[0]
+        for settings in self.ask("libtorrent", "refine", "--settings", json.dumps(best), "--fetchers", "1"):
+            with self.subTest(settings):
+                seed, extra = self.seed("libtorrent", settings)
+                fetch = self.fetch("libtorrent", 0, extra, manifest)
+                fetch.event("ready")
+                fetch.event("done")
+                self.assert_copied(0, manifest)
+                for running in (fetch, seed):
+                    self.assertEqual(running.close(), 0)
+                shutil.rmtree(self.dir / "copy0")
+
+    def test_every_tool_says_its_version(self):
+        for rival, name in (("libtorrent", "libtorrent 2"), ("curl", "curl "), ("aria2", "aria2 "),
+                            ("rsync", "rsync ")):
+            with self.subTest(rival):
+                self.installed(rival)
+                said = subprocess.run([RIVALS / f"{rival}.py", "version"], capture_output=True, text=True,
+                                      check=True).stdout
+                self.assertTrue(said.startswith(name), said)
+                self.assertEqual(said.count("\n"), 1)
 
 
 if __name__ == "__main__":
