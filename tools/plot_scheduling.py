@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
-"""Runs the swarm simulator for docs/scheduling.md: tables to stdout, plots into docs/.
+"""Runs the swarm simulator for docs/scheduling.md: all of its tables to stdout, its plots into docs/.
 
     tools/plot_scheduling.py [SWARM_SIM]
 
-One run after the other, a few minutes in all; the same program gives the same figures.
+It makes as many runs at a time as there are cores, for some minutes in all. The clock is virtual: what
+else the machine does changes how long that takes, and no figure.
 """
 
+import concurrent.futures
+import functools
 import json
+import math
+import os
 import pathlib
+import statistics
 import subprocess
 import sys
 from xml.sax.saxutils import escape
@@ -32,20 +38,80 @@ ORDERED = (
       ("layers-order", "pipeline-4x2", "mixed", "staggered", "wifi", "two-sources")))
 NODES = (8, 16, 24, 32)
 SWEEP_PIECES = 300
+LAG_NODES, LAG_PIECES = (8, 16, 24, 32), (300, 1000)
+PIECE_SECONDS = (1 << 20) * 8 / 1e9  # of 1 MiB at 1 Gbit/s
+# Rules that can be left out, and where that shows.
+LEFT_OUT = (
+    ("leases", ("rules.leases=false",), (("8 × 1 Gbit/s", "broadcast-8", ()),
+                                         ("24 × 1 Gbit/s", "broadcast-64", NODES_24),
+                                         ("hoarder", "hoarder", ()))),
+    ("late binding", ("rules.late_binding=false",), (("24 × 1 Gbit/s", "broadcast-64", NODES_24),
+                                                     ("two-sources", "two-sources", ()))),
+    ("a limit over all peers", ("rules.in_all=10s", "rules.in_all_min=4GiB"),
+     (("24 × 1 Gbit/s", "broadcast-64", NODES_24),)),
+    ("sites", ("nodes.1.site=x", "nodes.2.site=x"), (("racks", "racks", ()),)))
+SEEDS = 5
 
 WIDTH, LEFT, RIGHT = 760, 180, 80
 BAR, GAP = 8, 10
 FONT = 'font-family="sans-serif" font-size="11" fill="#222222"'
 
 
-def run(program, scenario, settings):
-    command = [program, "--json"]
-    for setting in settings:
-        command += ["--set", setting]
-    command.append(str(SCENARIOS / f"{scenario}.json"))
-    # A run that is not complete ends with 1 and has its figures, too.
-    out = subprocess.run(command, text=True, stdout=subprocess.PIPE, timeout=600).stdout
-    return json.loads(out)
+class Simulator:
+    """Answers come as futures: all runs are asked for before the first is awaited."""
+
+    def __init__(self, program):
+        self.program = program
+        self.pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+
+    @functools.cache
+    def run(self, scenario, settings):
+        return self.pool.submit(lambda: self._runs(scenario, settings)[0])
+
+    @functools.cache
+    def medians(self, scenario, settings):
+        """Of several seeds: the median of the ratios, the least, the largest, and the median of copies."""
+        def found():
+            runs = self._runs(scenario, settings, "--repeat", str(SEEDS))
+            ratios = [run["ratio"] for run in runs]
+            return (statistics.median(ratios), min(ratios), max(ratios),
+                    statistics.median(run["source_copies"] for run in runs))
+        return self.pool.submit(found)
+
+    def _runs(self, scenario, settings, *options):
+        command = [self.program, "--json", *options]
+        for setting in settings:
+            command += ["--set", setting]
+        command.append(str(SCENARIOS / f"{scenario}.json"))
+        # A run that is not complete ends with 1 and has its figures, too.
+        out = subprocess.run(command, text=True, stdout=subprocess.PIPE, timeout=3600).stdout
+        return [run for run in map(json.loads, out.splitlines()) if "seed" in run]
+
+
+def median_cell(medians_of):
+    ratio, least, most, copies = medians_of
+    return f"{ratio:.3f} ({least:.3f} to {most:.3f}), {copies:.2f}"
+
+
+def lag(simulator):
+    rows = [(nodes, [simulator.run("broadcast-64", (f"nodes.1.count={nodes}", f"model.pieces={pieces}"))
+                     for pieces in LAG_PIECES]) for nodes in LAG_NODES]
+    yield
+    print_head("nodes", "least lag", *(f"lag, {pieces} pieces" for pieces in LAG_PIECES))
+    for nodes, runs in rows:
+        lags = [run.result()["seconds"] - run.result()["bound_seconds"] for run in runs]
+        least = math.floor(math.log2(nodes)) * PIECE_SECONDS
+        print_row(str(nodes), *(f"{1000 * seconds:.0f} ms" for seconds in (least, *lags)))
+
+
+def leave_out(simulator):
+    rows = [(rule, label, simulator.medians(scenario, own),
+             simulator.medians(scenario, (*own, *settings)))
+            for rule, settings, where in LEFT_OUT for label, scenario, own in where]
+    yield
+    print_head("left out", "scenario", "with it", "without it")
+    for rule, label, *both in rows:
+        print_row(rule, label, *(median_cell(one.result()) for one in both))
 
 
 def cell(result):
@@ -63,11 +129,14 @@ def print_head(*cells):
     print("|" + "---|" * len(cells))
 
 
-def compare(program):
+def compare(simulator):
+    asked = [(label, {name: simulator.run(scenario, (*settings, f"rules.set={name}")) for name in SETS})
+             for label, scenario, settings in COMPARED]
+    yield
     print_head("scenario", "bound", *SETS)
     results = []
-    for label, scenario, settings in COMPARED:
-        by_set = {name: run(program, scenario, (*settings, f"rules.set={name}")) for name in SETS}
+    for label, runs in asked:
+        by_set = {name: run.result() for name, run in runs.items()}
         any_of = by_set["late-binding"]
         print_row(label, f"{any_of['bound_seconds']:.2f} s, {any_of['bound']}",
                   *(cell(result) for result in by_set.values()))
@@ -76,29 +145,33 @@ def compare(program):
     for label, by_set in results:
         if label in ("wifi", "slow-node", "home-upload"):
             print_row(label, *(f"{result['median_seconds']:.2f} s" for result in by_set.values()))
-    return results
+    draw_bars(results, "scheduling-rules.svg")
 
 
-def compare_orders(program):
+def compare_orders(simulator):
+    rows = [(label, order, simulator.run(scenario, (*settings, f"rules.order={order}")))
+            for label, scenario, settings in ORDERED for order in ("rarest", "layers")]
+    yield
     print_head("scenario", "order", "first layer", "all", "ratio", "source copies")
-    for label, scenario, settings in ORDERED:
-        for order in ("rarest", "layers"):
-            result = run(program, scenario, (*settings, f"rules.order={order}"))
-            print_row(label, order, f"{result['first_layer_seconds']:.2f} s",
-                      f"{result['seconds']:.2f} s", f"{result['ratio']:.3f}",
-                      f"{result['source_copies']:.2f}")
+    for label, order, run in rows:
+        result = run.result()
+        print_row(label, order, f"{result['first_layer_seconds']:.2f} s", f"{result['seconds']:.2f} s",
+                  f"{result['ratio']:.3f}", f"{result['source_copies']:.2f}")
 
 
-def sweep(program):
+def sweep(simulator):
+    rows = [(nodes, [simulator.run("broadcast-64", (f"nodes.1.count={nodes}",
+                                                    f"model.pieces={SWEEP_PIECES}", f"rules.set={name}"))
+                     for name in SETS]) for nodes in NODES]
+    yield
     print_head("nodes", *SETS)
     results = {name: [] for name in SETS}
-    for nodes in NODES:
-        settings = (f"nodes.1.count={nodes}", f"model.pieces={SWEEP_PIECES}")
-        row = [run(program, "broadcast-64", (*settings, f"rules.set={name}")) for name in SETS]
+    for nodes, runs in rows:
+        row = [run.result() for run in runs]
         print_row(str(nodes), *(cell(result) for result in row))
         for name, result in zip(SETS, row):
             results[name].append(result["ratio"])
-    return results
+    draw_sweep(results, "scheduling-nodes.svg")
 
 
 def text(x, y, words, anchor="start", more=""):
@@ -182,9 +255,13 @@ def draw_sweep(results, name):
 
 def main():
     program = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "build" / "bin" / "swarm_sim")
-    draw_bars(compare(program), "scheduling-rules.svg")
-    compare_orders(program)
-    draw_sweep(sweep(program), "scheduling-nodes.svg")
+    simulator = Simulator(program)
+    # Each asks for its runs up to its `yield`, and prints its table after it.
+    tables = [make(simulator) for make in (compare, sweep, compare_orders, lag, leave_out)]
+    for table in tables:
+        next(table)
+    for table in tables:
+        next(table, None)
 
 
 if __name__ == "__main__":
