@@ -212,7 +212,7 @@ class ContractTest(CliTest):
     def test_help_and_version(self):
         self.assertIn("fetch", self.run_command("--help").stdout)
         self.assertIn("--layers", self.run_command("fetch", "--help").stdout)
-        self.assertRegex(self.run_command("--version").stdout, r"^shardswarm \d+\.\d+\.\d+$")
+        self.assertRegex(self.run_command("--version").stdout, r"^shardswarm \d+\.\d+\.\d+\n")
 
 
 class BadInputTest(CliTest):
