@@ -2,6 +2,8 @@
 // not there, and the next fetch mends it.
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
+
 #include "storage/engines.h"
 #include "tests/storage/compact_rig.h"
 #include "tests/storage/fault_engine.h"

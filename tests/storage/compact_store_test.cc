@@ -1,6 +1,8 @@
 // Compact directories: what a loader finds in them, over random checkpoints and selections.
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/storage/compact_rig.h"
 
 namespace shardswarm::test {

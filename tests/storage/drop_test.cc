@@ -1,6 +1,8 @@
 // Dropping from directories: what stays is just the rest, and its room on the disk is free again.
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/storage/compact_rig.h"
 
 namespace shardswarm::test {
