@@ -14,6 +14,9 @@ REASONS = {
     "a rival is not installed": False,
     "sshd is not installed": False,
     "no chromium here": False,
+    "man is not installed": False,
+    "fish is not installed": False,
+    "zsh is not installed": False,
     "no virtual machine with another kernel here": False,
     "the virtual machine is one for amd64": True,
 }
