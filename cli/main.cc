@@ -13,6 +13,7 @@
 #include "cli/exit_code.h"
 #include "cli/options.h"
 #include "cli/parse.h"
+#include "cli/version.h"
 
 namespace {
 
@@ -52,7 +53,7 @@ CommandLine command_line(Common& common) {
 
 int run(Context& context) {
   const CommandLine line = command_line(context.common);
-  const auto parsed = parse(context.arguments, line, "shardswarm 0.1.0");
+  const auto parsed = parse(context.arguments, line, version_text());
   if (!parsed) {
     const int code = report_error(context, parsed.error());
     const bool events = std::ranges::count(context.arguments, "--json") > 0 &&
