@@ -100,6 +100,9 @@ void EventLines::plan(const FetchPlan& plan) {
   if (!on_) return;
   Json fields = {{"selected_bytes", plan.selected_bytes},
                  {"wanted_bytes", plan.wanted_bytes},
+                 {"here_bytes", plan.here_bytes},
+                 {"elsewhere_bytes", plan.elsewhere_bytes},
+                 {"to_fetch_bytes", plan.wanted_bytes - plan.here_bytes - plan.elsewhere_bytes},
                  {"manifest_bytes", plan.manifest_bytes},
                  {"pieces", plan.pieces},
                  {"tensors", plan.tensors},

@@ -103,6 +103,10 @@ class FetchCommand {
     terminal.result(fmt::format("{} in {} pieces: {} tensors, {} files",
                                 bytes_text(plan->wanted_bytes), plan->pieces, plan->tensors,
                                 plan->files.size()));
+    terminal.result(
+        fmt::format("of it {} here, {} in other directories of this machine, {} to fetch",
+                    bytes_text(plan->here_bytes), bytes_text(plan->elsewhere_bytes),
+                    bytes_text(plan->wanted_bytes - plan->here_bytes - plan->elsewhere_bytes)));
     terminal.results(preset_text(asked, plan->parts, plan->engine_setting));
     for (const std::string& file : plan->files) terminal.result("  " + file);
     terminal.results(left_out_text(plan->left_out));

@@ -21,8 +21,8 @@ namespace shardswarm {
 class ManifestFetch {
  public:
   enum class Until : std::uint8_t {
-    kHeaders,     // enough to inspect and to plan
-    kPieceLists,  // enough to fetch
+    kHeaders,     // enough to inspect
+    kPieceLists,  // enough to fetch and to plan
   };
 
   // Requests are numbered from `first_request`: answers to an earlier fetch's must not match.

@@ -199,7 +199,9 @@ struct SeedOptions {
 struct FetchPlan {  // of a dry run
   std::uint64_t selected_bytes = 0;
   std::uint64_t wanted_bytes = 0;
-  std::uint64_t manifest_bytes = 0;  // received to tell this: root and headers, as they came
+  std::uint64_t here_bytes = 0;       // of the wanted, in the directory already
+  std::uint64_t elsewhere_bytes = 0;  // of the rest, in other directories of this machine
+  std::uint64_t manifest_bytes = 0;   // received to tell this, as it came
   std::uint32_t pieces = 0;
   std::uint32_t tensors = 0;
   std::vector<std::string> files;

@@ -127,8 +127,8 @@ void Shell::start_fetch(const std::shared_ptr<FetchState>& fetch) {
     return;
   }
   make_room_for(fetch->ticket.id);
-  const auto until = fetch->kind == FetchState::Kind::kFetch ? ManifestFetch::Until::kPieceLists
-                                                             : ManifestFetch::Until::kHeaders;
+  const auto until = fetch->kind == FetchState::Kind::kLearn ? ManifestFetch::Until::kHeaders
+                                                             : ManifestFetch::Until::kPieceLists;
   const auto key = core_->add_fetch({.id = fetch->ticket.id,
                                      .selection = fetch->options.selection,
                                      .until = until,

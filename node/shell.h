@@ -28,6 +28,7 @@
 #include "node/listener.h"
 #include "node/refusal_log.h"
 #include "node/shardswarm.h"
+#include "storage/local_bytes.h"
 #include "storage/shared_store.h"
 #include "storage/workers.h"
 
@@ -103,6 +104,8 @@ class Shell {
   void carry_out(action::Log&& a);
   void add_shared(ModelKey model, std::shared_ptr<const Manifest> manifest,
                   std::vector<ReuseSource> sources);
+  void make_plan(const std::shared_ptr<FetchState>& fetch, const ResolvedSelection& resolved);
+  void end_plan(const std::shared_ptr<FetchState>& fetch, const LocalBytes& local);
   void prepare_bytes(const action::PreparePiece& a);
   void store_opened(const std::shared_ptr<FetchState>& fetch,
                     Result<std::shared_ptr<Store>> opened);

@@ -24,44 +24,78 @@ void Shell::carry_out(action::ManifestReady&& a) {
   fetch->engine_setting = resolved.engine_setting;
   fetch->left_out = report_left_out(resolved, *manifest);
   if (fetch->kind != FetchState::Kind::kFetch) {
-    {
-      const std::scoped_lock lock(fetch->mutex);
-      fetch->manifest = manifest;
-      fetch->plan = {.selected_bytes = resolved.bytes,
-                     .wanted_bytes = 0,
-                     .manifest_bytes = core_->status(a.model).manifest_bytes,
-                     .pieces = resolved.pieces.count(),
-                     .tensors = tensor_count(resolved.tensors),
-                     .files = {},
-                     .parts = fetch->parts,
-                     .engine_setting = fetch->engine_setting,
-                     .left_out = fetch->left_out};
-      resolved.pieces.for_each(
-          [&](PieceIndex piece) { fetch->plan.wanted_bytes += manifest->extent(piece).length; });
-      for (std::uint32_t i = 0; i < manifest->file_count(); ++i) {
-        if (resolved.files[i]) fetch->plan.files.push_back(manifest->file(FileIndex(i)).path);
-      }
-    }
-    fetch->resolve(report(*fetch));
-    fetches_.erase(a.model);
-    core_->remove_model(a.model);
+    make_plan(fetch, resolved);
     return;
   }
   fetch->opening = true;
-  const Store::TargetOptions target{
-      .directory = fetch->options.directory,
-      .layout = fetch->options.layout,
-      .step = HoldingStep{.drop = false, .selection = fetch->parts},
-      .state_directory = options_.state_directory,
-      .reuse = fetch->options.reuse,
-      .recheck = fetch->options.recheck,
-      .restore_changed = fetch->options.restore_changed,
-      .cancel = &fetch->cancel_opening};
+  const Store::TargetOptions target{.directory = fetch->options.directory,
+                                    .layout = fetch->options.layout,
+                                    .step = HoldingStep{.drop = false, .selection = fetch->parts},
+                                    .state_directory = options_.state_directory,
+                                    .reuse = fetch->options.reuse,
+                                    .recheck = fetch->options.recheck,
+                                    .restore_changed = fetch->options.restore_changed,
+                                    .cancel = &fetch->cancel_opening};
   opening_->post([this, fetch, manifest, target, resolved] {
     auto opened = std::make_shared<Result<std::shared_ptr<Store>>>(
         Store::open_target(storage(), target, manifest, resolved));
     post([this, fetch, opened] { store_opened(fetch, std::move(*opened)); });
   });
+}
+
+// Of a fetch that moves nothing. What of it this machine has is looked up on a thread that may
+// wait.
+void Shell::make_plan(const std::shared_ptr<FetchState>& fetch, const ResolvedSelection& resolved) {
+  const auto manifest = core_->manifest(*fetch->model);
+  FetchPlan plan{.selected_bytes = resolved.bytes,
+                 .manifest_bytes = core_->status(*fetch->model).manifest_bytes,
+                 .pieces = resolved.pieces.count(),
+                 .tensors = tensor_count(resolved.tensors),
+                 .files = {},
+                 .parts = fetch->parts,
+                 .engine_setting = fetch->engine_setting,
+                 .left_out = fetch->left_out};
+  resolved.pieces.for_each(
+      [&](PieceIndex piece) { plan.wanted_bytes += manifest->extent(piece).length; });
+  for (std::uint32_t i = 0; i < manifest->file_count(); ++i) {
+    if (resolved.files[i]) plan.files.push_back(manifest->file(FileIndex(i)).path);
+  }
+  {
+    const std::scoped_lock lock(fetch->mutex);
+    fetch->manifest = manifest;
+    fetch->plan = std::move(plan);
+  }
+  if (fetch->kind == FetchState::Kind::kLearn || fetch->options.directory.empty()) {
+    end_plan(fetch, {});
+    return;
+  }
+  fetch->opening = true;
+  opening_->post([this, fetch, manifest, pieces = resolved.pieces] {
+    const ReuseQuery query{.state_directory = options_.state_directory,
+                           .not_here = fetch->options.directory,
+                           .for_copying = false,
+                           .cancel = &fetch->cancel_opening};
+    const LocalBytes local =
+        count_local_bytes(storage(), query, fetch->options.reuse, *manifest, pieces);
+    post([this, fetch, local] { end_plan(fetch, local); });
+  });
+}
+
+void Shell::end_plan(const std::shared_ptr<FetchState>& fetch, const LocalBytes& local) {
+  fetch->opening = false;
+  if (fetch->ended_while_opening) {
+    end_fetch(fetch, std::move(fetch->ended_while_opening));
+    return;
+  }
+  {
+    const std::scoped_lock lock(fetch->mutex);
+    fetch->plan.here_bytes = local.in_directory;
+    fetch->plan.elsewhere_bytes = local.elsewhere;
+  }
+  fetch->resolve(report(*fetch));
+  fetches_.erase(*fetch->model);
+  core_->remove_model(*fetch->model);
+  stop_if_quiet();
 }
 
 void Shell::carry_out(action::StorePiece&& a) {

@@ -170,6 +170,29 @@ class PartTest(SwarmTest):
         self.assertEqual(plan["wanted_bytes"], done["wanted_bytes"])
         self.assertEqual(json.loads(by_ticket.stdout)["wanted_bytes"], done["wanted_bytes"])
 
+    def test_dry_run_counts_what_this_machine_has(self):
+        source = self.checkpoint(**SHAPES["llama"])
+        _, ticket = self.seed(source)
+
+        def plan(*arguments):
+            found = self.run_command("fetch", ticket, self.dir / "copy", "--dry-run", "--json",
+                                     *arguments).events[0]
+            self.assertEqual(found["wanted_bytes"], found["here_bytes"] + found["elsewhere_bytes"]
+                             + found["to_fetch_bytes"])
+            return found
+
+        whole = plan()
+        self.assertEqual(whole["elsewhere_bytes"], whole["wanted_bytes"])  # the source's directory
+        self.assertEqual(plan("--no-reuse")["to_fetch_bytes"], whole["wanted_bytes"])
+        first = self.fetch(ticket, self.dir / "copy", "--layers", "0-3")
+        wider = plan("--layers", "0-5", "--no-reuse")
+        self.assertEqual(wider["here_bytes"], first["wanted_bytes"])
+        before = tree(self.dir / "copy")
+        second = self.fetch(ticket, self.dir / "copy", "--layers", "0-5")
+        self.assertNotEqual(tree(self.dir / "copy"), before)
+        self.assertEqual(second["fetched_bytes"], wider["to_fetch_bytes"])
+        self.assertEqual(plan("--layers", "0-5", "--no-reuse")["to_fetch_bytes"], 0)
+
     def test_widening_moves_only_what_is_missing(self):
         source = self.checkpoint(**SHAPES["llama"])
         _, ticket = self.seed(source)
