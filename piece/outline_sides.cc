@@ -108,10 +108,11 @@ class SideFinder {
       case Module::kModel:
         break;
     }
-    // The encoder runs before the decoder, whichever is the larger: T5 and BART, Whisper.
+    // An encoder runs before what it stands beside: before the decoder of T5, BART and Whisper,
+    // whichever is the larger, and before a language model that listens (Granite Speech).
     const std::string_view own = first_word(words);
     const std::string_view its = first_word(after_words(bare_name(outline_, to), shared));
-    if (own == "encoder" && its == "decoder") return Side::kInput;
+    if (own == "encoder") return Side::kInput;
     if (own == "decoder" && its == "encoder") return Side::kOutput;
     return std::nullopt;
   }
