@@ -27,4 +27,6 @@ endfunction()
 if(SHARDSWARM_PORTABLE)
   shardswarm_linked_in(fmt "FMT_SHARED" "fmtlib-*/src/format.cc")
   shardswarm_linked_in(simdjson "SIMDJSON_THREADS_ENABLED=1" "simdjson-*/singleheader/simdjson.cpp")
+  # Objects, because the archive of libstdc++ is searched behind all others.
+  add_library(shardswarm_older_glibc OBJECT "${PROJECT_SOURCE_DIR}/cmake/older_glibc.cc")
 endif()
