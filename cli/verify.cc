@@ -60,7 +60,6 @@ Result<std::uint64_t> repair(const VerifyArguments& arguments, Context& context)
                                     {.directory = arguments.directory,
                                      .selection = held->selection,
                                      .recheck = true,
-                                     .restore_changed = true,
                                      .peers = arguments.peers,
                                      .stall_timeout = arguments.stall_timeout,
                                      .on_progress = [&context](const FetchProgress& progress) {

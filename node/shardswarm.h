@@ -178,9 +178,10 @@ struct FetchOptions {
   Selection selection;
   std::optional<Layout> layout;  // nothing: as the directory is; else original or compact
   FetchOrder order = FetchOrder::kRarest;
-  bool reuse = true;               // take equal pieces from other directories of this machine
-  bool recheck = false;            // hash what is here again and bring what is wrong
-  bool restore_changed = false;    // also plain files that somebody edited: else they stay
+  bool reuse = true;  // take equal pieces from other directories of this machine
+  // Hash what is here again and bring what is wrong: plain files that somebody edited, too, which
+  // stay as they are otherwise.
+  bool recheck = false;
   std::vector<std::string> peers;  // beside the ticket's; as peer_addresses() takes them
   std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable
   // For a source that is not up yet: as long as no peer was reached, a fetch goes on trying for

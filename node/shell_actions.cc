@@ -34,7 +34,6 @@ void Shell::carry_out(action::ManifestReady&& a) {
                                     .state_directory = options_.state_directory,
                                     .reuse = fetch->options.reuse,
                                     .recheck = fetch->options.recheck,
-                                    .restore_changed = fetch->options.restore_changed,
                                     .cancel = &fetch->cancel_opening};
   opening_->post([this, fetch, manifest, target, resolved] {
     auto opened = std::make_shared<Result<std::shared_ptr<Store>>>(

@@ -65,10 +65,10 @@ class Store {
     bool reuse = false;
     // No recorded file is believed to be unchanged: all that is here is hashed again, what is wrong
     // counts as missing, and headers are written again. Finds rot, which keeps sizes and times.
+    // Files that are no safetensors files and were changed since they were fetched, as a
+    // config.json that somebody edited, are brought again, too; without it they stay, and a warning
+    // names them.
     bool recheck = false;
-    // A file that is no safetensors file and was changed since it was fetched, as a config.json
-    // that somebody edited, stays as it is, and a warning names it. Set: it is fetched again.
-    bool restore_changed = false;
     const std::atomic<bool>* cancel = nullptr;  // set: ends soon with kCancelled
   };
   // A directory to fetch into: created if missing, locked (kBusy), refused if it holds another
@@ -111,7 +111,7 @@ class Store {
   // it.
   virtual PieceSet wanted() const = 0;
   // Of a target: pieces of files that somebody changed since they were fetched and that stay as
-  // they are (TargetOptions::restore_changed). They are not wanted, and not served either.
+  // they are (TargetOptions::recheck). They are not wanted, and not served either.
   virtual PieceSet kept_back() const = 0;
   // What the user should know of the opening, one line each.
   virtual const std::vector<std::string>& warnings() const = 0;

@@ -186,7 +186,7 @@ void TargetStore::keep_changed_files() {
     if (placement_.file(file).ours || !is_changed(file)) continue;
     const bool tensors =
         i >= manifest_->file_count() || manifest_->file(FileIndex(i)).kind != FileKind::kPlain;
-    if (tensors || restore_changed_) {
+    if (tensors || recheck_) {
       warnings_.push_back(printable(name_of(file)) +
                           " was changed since it was fetched: what differs is fetched again");
       continue;

@@ -64,7 +64,6 @@ Result<std::shared_ptr<Store>> TargetStore::open(StorageEnvironment environment,
   store->state_directory_ = options.state_directory;
   store->cancel_ = options.cancel;
   store->recheck_ = options.recheck;
-  store->restore_changed_ = options.restore_changed;
   LedgerContent content;
   auto opened = store->take_directory(options);
   if (opened) opened = store->decide_layout(options, selection);

@@ -142,7 +142,6 @@ class TargetStore final : public DirectoryStore {
   std::vector<PieceIndex> moved_;  // compact: recorded where they are not looked for any more
   PieceSet dropped_;               // mirror: recorded, and not to be held any more
   PieceSet kept_back_;             // of files that somebody changed
-  bool restore_changed_ = false;
 
   PieceSet writing_;
   Fd root_;

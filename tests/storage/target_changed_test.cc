@@ -41,7 +41,7 @@ class TargetChangedTest : public CompactTest {
     Rig rig;
     auto store = must(Store::open_target(
         rig.environment(),
-        {.directory = target_, .step = HoldingStep{false, selection}, .restore_changed = restore},
+        {.directory = target_, .step = HoldingStep{false, selection}, .recheck = restore},
         manifest_, must(resolved(selection))));
     const std::vector<std::string> warnings = store->warnings();
     rig.put_missing(*store, store->wanted(), files_);
@@ -197,7 +197,7 @@ TEST_F(TargetChangedTest, AFileIsGivenAFreeNameOnly) {
 // somebody else.
 TEST_F(TargetChangedTest, AnEditDuringTheFetchIsNotTakenForOurs) {
   Files files = files_;
-  files["tokenizer.json"] = noise(17 << 20, 4);  // more than what makes a sync
+  files["tokenizer.json"] = noise(16 << 20, 4);  // its last piece makes a sync
   use(std::move(files));
   const FileIndex tokenizer = file_named(*manifest_, "tokenizer.json");
   PieceSet first(manifest_->piece_count());
