@@ -17,8 +17,10 @@ OptionSpec limit_option(std::string name, std::uint64_t& limit, std::string text
   const Setter set = [&limit](std::string_view value) -> Result<void> {
     const auto rate = parse_rate(value);
     if (!rate) return std::unexpected(rate.error());
-    if (*rate != 0 && *rate < RateLimits::kRateMin) {
-      return fail(Errc::kUsage, fmt::format("'{}' is too slow: write at least {}KiB", value,
+    // "0" may be meant as nothing at all: whoever wants no limit says so.
+    const bool off = value.find_first_of("0123456789") == std::string_view::npos;
+    if (!off && *rate < RateLimits::kRateMin) {
+      return fail(Errc::kUsage, fmt::format("'{}' is too slow: write at least {}KiB, or off", value,
                                             RateLimits::kRateMin / 1024));
     }
     limit = *rate;

@@ -136,14 +136,15 @@ Result<void> TargetStore::record_identity(PlacedIndex file) {
   if (::fsync(fd) != 0) return fail_errno(errno, "cannot sync " + name_of(file));
   const auto identity = identity_of(fd, name_of(file));
   if (!identity) return std::unexpected(identity.error());
+  // What differs since it got its name somebody else wrote: the recorded file is the one with our
+  // pieces, and the next run sees that this is another.
+  if (slots_[file.value].settled && recorded_[file.value]) return {};
   if (identity->size != placement_.file(file).size) {  // somebody cut it, or it was not made yet
     if (!recorded_[file.value]) return {};
     recorded_[file.value].reset();
     return ledger_->append_gone(file);
   }
   if (recorded_[file.value] == *identity) return {};
-  // Somebody changed it since it got its name: the pieces are those of the file that is recorded.
-  if (slots_[file.value].settled && recorded_[file.value]) return {};
   if (auto recorded = ledger_->append_file(file, *identity); !recorded) return recorded;
   recorded_[file.value] = *identity;
   return {};

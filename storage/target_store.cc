@@ -19,7 +19,8 @@ struct TargetStore::Put {
 };
 
 void TargetStore::put(PieceIndex piece, PieceBuffer buffer, PutDone done) {
-  if (have_.contains(piece) || finish_done_ || !ledger_ || !writing_.insert(piece)) {
+  if (have_.contains(piece) || kept_back_.contains(piece) || finish_done_ || !ledger_ ||
+      !writing_.insert(piece)) {
     environment_.post([done = std::move(done), here = have_.contains(piece)] {
       done(here ? Result<void>{} : fail(Errc::kCancelled, "the piece is not wanted any more"));
     });

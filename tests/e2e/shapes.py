@@ -65,8 +65,11 @@ SHAPES = {
     "dbrx": Shape("transformer.blocks.", ("transformer.wte.",), ("transformer.norm_f.", "lm_head."),
                   experts=EXPERTS, stacked=".ffn.experts.mlp.", slice="*.Wqkv.weight",
                   slice_divide=8),
+    # The first layer holds the position bias of all of them.
     "t5-base": Shape("decoder.block.", ("encoder.",), ("decoder.final_layer_norm.",),
-                     both=("shared.",), divide=8, slice="*.wi.weight", slice_divide=2),
+                     both=("shared.",),
+                     everybody=("decoder.block.0.layer.0.SelfAttention.relative_attention_bias.",),
+                     divide=8, slice="*.wi.weight", slice_divide=2),
     "qwen2-vl-2b": Shape("model.layers.", ("visual.",), ("model.norm.",),
                          both=("model.embed_tokens.",), divide=16, slice_divide=2),
     "llava-1.5-7b": Shape("language_model.model.layers.",
@@ -88,7 +91,7 @@ class Reading:
         number = re.compile(re.escape(shape.layers) + r"(\d+)\.")
         for name in entries:
             found = number.match(name)
-            if found:
+            if found and not name.startswith(shape.everybody):
                 self.layer[name] = int(found[1])
                 continue
             sides = [side for side, names in (("input", shape.input), ("output", shape.output),

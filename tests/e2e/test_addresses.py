@@ -23,7 +23,7 @@ class AddressesTest(CliTest):
         command = seed.wait_for(
             lambda p: [line for line in p.errors if line.startswith("  shardswarm fetch ")], "the command")
         words = command[0].split()
-        self.assertEqual(words, ["shardswarm", "fetch", ticket, "--to", "my-model-"])
+        self.assertEqual(words, ["shardswarm", "fetch", ticket, "./my-model-"])
         # No quotes around the ticket, in every shell that is here.
         for shell in ("bash", "zsh", "fish", "sh"):
             if not shutil.which(shell):
@@ -206,7 +206,8 @@ class HostsTest(SwarmTest):
                              hosts_file=hosts)
         seed.wait_for(lambda p: any("127.0.1.1 here, a loopback address" in line for line in p.errors),
                       "the note that nobody else can reach it")
-        self.assertEqual(peers_of(seed.lines[0].strip()), [f"127.0.1.1:{PORT}"])
+        ticket = seed.wait_for(lambda p: p.lines and p.lines[0].strip(), "the ticket")
+        self.assertEqual(peers_of(ticket), [f"127.0.1.1:{PORT}"])
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class LimitsTest(SwarmTest):
                 self.assertEqual(ended.code, 2, (flag, value))
                 self.assertIn(flag, ended.stderr)
         ended = self.run_command("seed", self.dir, "--upload-limit", "100")
-        self.assertIn("at least 16 KiB a second", ended.stderr)
+        self.assertIn("at least 16KiB, or off", ended.stderr)
 
 
 if __name__ == "__main__":

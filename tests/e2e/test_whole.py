@@ -64,16 +64,19 @@ class WholeTest(SwarmTest):
         self.fetch(part, self.dir / "fourth", "--layers", "1")
         self.assert_has_tensors(source, self.dir / "fourth", in_layers(1, 1, 4))
 
-    def test_other_weight_formats_come_only_when_named(self):
+    def test_other_weight_formats_come_with_everything_or_when_named(self):
         source = self.checkpoint(size="4MiB", layers=2)
         (source / "model.gguf").write_bytes(b"gguf" * 1000)
         (source / "onnx").mkdir()
         (source / "onnx/model.onnx").write_bytes(b"onnx" * 1000)
         _, ticket = self.seed(source)
-        self.fetch(ticket, self.dir / "plain")
-        self.assertFalse((self.dir / "plain/model.gguf").exists())
-        self.fetch(ticket, self.dir / "with", "--files", "*.gguf", "--files", "onnx/*")
-        self.assert_same_tree(source, self.dir / "with")
+        self.fetch(ticket, self.dir / "whole")
+        self.assert_same_tree(source, self.dir / "whole")
+        self.fetch(ticket, self.dir / "part", "--layers", "0-1")
+        self.assertFalse((self.dir / "part/model.gguf").exists())
+        self.fetch(ticket, self.dir / "with", "--layers", "0-1", "--files", "*.gguf")
+        self.assertTrue((self.dir / "with/model.gguf").exists())
+        self.assertFalse((self.dir / "with/onnx").exists())
 
 
 class RealTest(SwarmTest):
