@@ -31,7 +31,7 @@ class AddressesTest(CliTest):
             printed = subprocess.run([shell, "-c", f"printf '%s\\n' {words[2]}"], text=True,
                                      capture_output=True, check=True, cwd=self.dir).stdout
             self.assertEqual(printed.strip(), ticket, shell)
-        self.fetch(words[2], self.dir / words[4])
+        self.fetch(words[2], self.dir / words[3])
 
     def test_a_ticket_that_only_this_machine_can_use_says_so(self):
         source = self.checkpoint(size="4MiB")
