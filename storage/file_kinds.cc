@@ -135,8 +135,9 @@ class Folder {
 
   // MAN-62: the first index all of whose files are there.
   Result<void> choose_index() {
-    std::ranges::stable_sort(indexes_, {}, [](const FoundIndex* index) {
-      return index_rank(*index_name(name_of(index->path)));
+    std::ranges::sort(indexes_, {}, [](const FoundIndex* index) {
+      return std::pair(index_rank(*index_name(name_of(index->path))),
+                       std::string_view(index->path));
     });
     std::set<std::string_view> tensors;
     if (!indexes_.empty()) {

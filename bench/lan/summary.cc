@@ -75,7 +75,9 @@ std::vector<Json> finalists(std::span<const RunResult> warm_up, std::string_view
   for (const RunResult& run : warm_up) {
     if (run.tool == tool && run.warm_up && !run.error) good.push_back(&run);
   }
-  std::ranges::stable_sort(good, {}, [](const RunResult* run) { return run->makespan_seconds; });
+  // Of equals the one that ran first: they stand in one array.
+  std::ranges::sort(good, {},
+                    [](const RunResult* run) { return std::pair(run->makespan_seconds, run); });
   std::vector<Json> kept;
   std::map<bool, std::vector<const RunResult*>> kinds;  // by whether they verify
   for (const RunResult* run : good) {
