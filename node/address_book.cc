@@ -51,11 +51,11 @@ void AddressBook::add_given(const std::string& address, Time now, std::uint32_t 
     entry.node = node;
     leave_told(*it);
   }
-  // Whoever names it again expects an answer of today. One that is full is left its time.
-  if (entry.state == State::kIdle && entry.error && entry.refusals == 0) {
-    entry.error.reset();
-    move(entry, State::kIdle, now);
-  }
+  // Whoever names it again expects an answer of today, also while it is dialed. One that is full is
+  // left its time.
+  if (entry.state == State::kNever || !entry.error || entry.refusals > 0) return;
+  entry.error.reset();
+  if (entry.state == State::kIdle) move(entry, State::kIdle, now);
 }
 
 void AddressBook::add_learned(const std::string& address, const NodeId& teller, bool near,
@@ -227,7 +227,7 @@ void AddressBook::never(const std::string& address) {
   if (it != entries_.end()) move(it->second, State::kNever, it->second.due);
 }
 
-std::optional<Error> AddressBook::all_given_refused() const {
+std::optional<Error> AddressBook::all_given_refused(bool every_address) const {
   if (!all_given_failed()) return std::nullopt;
   const Entry* latest = nullptr;
   std::map<std::uint32_t, bool> refused;  // nodes of several addresses
@@ -235,7 +235,7 @@ std::optional<Error> AddressBook::all_given_refused() const {
     if (!entry.given || entry.state == State::kNever) continue;
     const bool hopeless =
         entry.error->code == Errc::kRefused || entry.error->code == Errc::kVersion;
-    if (entry.node == 0 && !hopeless) return std::nullopt;
+    if ((entry.node == 0 || every_address) && !hopeless) return std::nullopt;
     refused[entry.node] = refused[entry.node] || hopeless;
     if (hopeless && (latest == nullptr || entry.failed_at > latest->failed_at)) latest = &entry;
   }

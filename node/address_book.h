@@ -60,8 +60,10 @@ class AddressBook {
   // they were tried and none is connected.
   std::optional<Error> all_given_failed() const;
   // The latest of the failures that knocking again cannot mend (kRefused, kVersion), if each node
-  // that was given had one, and all its other addresses failed too.
-  std::optional<Error> all_given_refused() const;
+  // that was given had one, and all its other addresses failed too. `every_address`: only if each
+  // address of each node had one; for who waits for a source that may come up later. One address of
+  // a ticket can belong to another machine from where it is read, as that of a bridge does.
+  std::optional<Error> all_given_refused(bool every_address) const;
   // What a peer said that answered last that it is full, and so may have room later; of several,
   // the latest.
   std::optional<Error> lack_of_room(Time now) const;

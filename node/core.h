@@ -104,8 +104,9 @@ struct CoreOptions {
   bool share = false;      // serve models that nobody asked for here, for what others have of them
   // Neighbours that a node looks for; it takes half as many more (node/neighbours.h).
   std::uint32_t degree = limits::kDegree;  // 2 to kDegree
-  // HAVE goes to every neighbour, of the pieces of so long for each neighbour: no more than 4,000 a
-  // second from a node however many they are, and among few at once. At 64 neighbours 1 ms, 16
+  // HAVE goes to every neighbour. The pieces that came within this time, taken once for each
+  // neighbour, go in one: a node sends no more than 4,000 a second however many neighbours it has,
+  // and with few neighbours a piece is told at once. At 64 neighbours 1 ms, 16
   // times fewer HAVEs than pieces, costs 3 % of the makespan.
   Duration have_delay_per_peer = std::chrono::microseconds(250);
   DownloadOptions download;
@@ -168,9 +169,9 @@ class Core {
     ModelId id;
     Selection selection;
     ManifestFetch::Until until = ManifestFetch::Until::kPieceLists;
-    // Without progress for so long the fetch ends; for ten times as long while a peer is full.
+    // The fetch ends after this time without progress, or ten times this time while a peer is full.
     Duration stall_timeout{};
-    // While no peer was reached, the fetch ends after so long at the earliest.
+    // While no peer was reached, the fetch ends after this time at the earliest.
     Duration wait{};
     std::shared_ptr<const Manifest> kept;  // what this machine knows of it already; may be null
     FetchOrder order = FetchOrder::kRarest;

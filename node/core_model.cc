@@ -332,7 +332,8 @@ void Core::check_stalled(Model& model, Time now) {
   // Our own limit is paid off first: a large manifest came at once.
   if (limits_ && !limits_->down.bucket.open(now)) model.last_progress = now;
   if (links_.empty()) {
-    if (const auto error = addresses_.all_given_refused()) {
+    const bool waits = !model.reached && now < model.wait_until;
+    if (const auto error = addresses_.all_given_refused(waits)) {
       fetch_failed(model.key, *error, now);
       return;
     }

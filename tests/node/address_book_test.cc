@@ -94,10 +94,10 @@ TEST_F(AddressBookTest, RefusalsAreHopelessOnlyWhenAllAreRefused) {
   (void)book_.take_due(Time(0), 32, 32, random_);
   book_.failed("a:1", kDown, seconds(1));
   book_.failed("b:1", kRefusedKey, seconds(2));
-  EXPECT_FALSE(book_.all_given_refused());
+  EXPECT_FALSE(book_.all_given_refused(false));
   (void)book_.take_due(seconds(4), 32, 32, random_);
   book_.failed("a:1", kRefusedKey, seconds(5));
-  EXPECT_TRUE(book_.all_given_refused());
+  EXPECT_TRUE(book_.all_given_refused(false));
 }
 
 // A second fetch must not end with what the first one met, without having asked.
@@ -105,10 +105,21 @@ TEST_F(AddressBookTest, AnAddressThatIsGivenAgainIsTriedAgain) {
   book_.add_given("a:1", Time(0));
   (void)book_.take_due(Time(0), 32, 32, random_);
   book_.failed("a:1", kRefusedKey, seconds(1));
-  ASSERT_TRUE(book_.all_given_refused());
+  ASSERT_TRUE(book_.all_given_refused(false));
   book_.add_given("a:1", seconds(1));
-  EXPECT_FALSE(book_.all_given_refused());
+  EXPECT_FALSE(book_.all_given_refused(false));
   EXPECT_THAT(book_.take_due(seconds(1), 32, 32, random_), ElementsAre("a:1"));
+}
+
+TEST_F(AddressBookTest, AnAddressThatIsGivenAgainWhileItIsDialedHasNoOldError) {
+  book_.add_given("a:1", Time(0));
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.failed("a:1", kRefusedKey, seconds(1));
+  ASSERT_THAT(book_.take_due(seconds(10), 32, 32, random_), ElementsAre("a:1"));
+  book_.add_given("a:1", seconds(10));
+  EXPECT_FALSE(book_.all_given_refused(false));
+  book_.failed("a:1", kRefusedKey, seconds(11));
+  EXPECT_TRUE(book_.all_given_refused(false));
 }
 
 TEST_F(AddressBookTest, AFullPeerIsLeftItsTimeAlsoWhenItIsGivenAgain) {
@@ -125,15 +136,20 @@ TEST_F(AddressBookTest, ANodeIsHopelessWhenOneOfItsAddressesRefusesAndTheOthersF
   book_.add_given("b:1", Time(0), 1);
   (void)book_.take_due(Time(0), 32, 32, random_);
   book_.failed("a:1", kRefusedKey, seconds(1));
-  EXPECT_FALSE(book_.all_given_refused());
+  EXPECT_FALSE(book_.all_given_refused(false));
   book_.failed("b:1", kDown, seconds(2));
-  ASSERT_TRUE(book_.all_given_refused());
-  EXPECT_EQ(book_.all_given_refused()->code, Errc::kRefused);
+  ASSERT_TRUE(book_.all_given_refused(false));
+  EXPECT_EQ(book_.all_given_refused(false)->code, Errc::kRefused);
+  // Who waits for a source does not take one of its addresses for all of them.
+  EXPECT_FALSE(book_.all_given_refused(true));
+  (void)book_.take_due(seconds(10), 32, 32, random_);
+  book_.failed("b:1", kRefusedKey, seconds(10));
+  EXPECT_TRUE(book_.all_given_refused(true));
   // Another node may still come up.
   book_.add_given("c:1", seconds(2), 2);
   (void)book_.take_due(seconds(2), 32, 32, random_);
   book_.failed("c:1", kDown, seconds(3));
-  EXPECT_FALSE(book_.all_given_refused());
+  EXPECT_FALSE(book_.all_given_refused(false));
 }
 
 TEST_F(AddressBookTest, DialsAgainAfterADisconnect) {

@@ -198,6 +198,39 @@ TEST(Core, WaitsForASourceThatIsNotUpYet) {
   expect_complete(fetcher, "fetcher");
 }
 
+// An address of a ticket may be another machine's from here: that of a bridge of containers, which
+// this machine has, too.
+TEST(Core, ARefusalByOneAddressOfANodeEndsAFetchUnlessItWaits) {
+  for (const bool waits : {false, true}) {
+    BufferPool buffers(limits::kBuffersLarge, limits::kBuffersSmall);
+    Core core({.hello = {.node_id = sha256({}), .agent = "test", .advertised = {}}}, buffers);
+    Time now = std::chrono::seconds(1000);
+    ASSERT_TRUE(core.add_fetch({.id = sha256({}),
+                                .selection = {},
+                                .stall_timeout = std::chrono::hours(1),
+                                .wait = waits ? std::chrono::hours(1) : std::chrono::hours(0)},
+                               now));
+    core.add_node({"bridge:1", "real:1"}, now);
+    const auto ended = [&] {
+      core.settle(now);
+      return std::ranges::any_of(core.take_actions(), [](const Action& action) {
+        return std::holds_alternative<action::FetchEnded>(action);
+      });
+    };
+    EXPECT_FALSE(ended());
+    core.dial_failed("bridge:1", {Errc::kRefused, "it has another key"}, now);
+    core.dial_failed("real:1", {Errc::kUnreachable, "nothing listens there"}, now);
+    now += std::chrono::milliseconds(1);
+    EXPECT_EQ(ended(), !waits);
+    if (!waits) continue;
+    now += std::chrono::seconds(1);
+    EXPECT_FALSE(ended());
+    core.dial_failed("real:1", {Errc::kRefused, "it has another key"}, now);
+    now += std::chrono::milliseconds(1);
+    EXPECT_TRUE(ended());
+  }
+}
+
 TEST(Core, GivesUpWhenTheWaitIsOver) {
   const MemoryModel model = make_memory_model(2, 2, 1000, 7);
   VirtualSwarm swarm;
