@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <memory>
 
 #include "cli/commands.h"
@@ -17,6 +18,11 @@ namespace fs = std::filesystem;
 
 // Where a key is written: `named`, else where nodes look for it.
 Result<fs::path> target_of(const std::string& named) {
+  if (ClusterKey::is_content(named)) {
+    return fail(Errc::kUsage,
+                "what was given in place of a file's name is a key, which is not shown here: to "
+                "take a key over, give it to `shardswarm key import` on the standard input");
+  }
   const fs::path path = named.empty() ? default_key_file() : fs::path(named);
   if (path.empty()) return fail(Errc::kUsage, "there is no home directory: name a FILE");
   return path;
@@ -24,7 +30,7 @@ Result<fs::path> target_of(const std::string& named) {
 
 // The key of `named`, else of this machine. kNotFound if it has none.
 Result<ClusterKey> key_of(const std::string& named) {
-  const auto found = find_cluster_key(named);
+  const auto found = find_cluster_key(named, "FILE");
   if (!found) return std::unexpected(found.error());
   if (*found) return **found;
   return fail(Errc::kNotFound,
@@ -71,15 +77,30 @@ struct ImportArguments {
 
 Result<ClusterKey> key_to_import(const std::string& given, Context& context) {
   if (!given.empty() && given != "-") {
-    const auto found = find_cluster_key(given);
+    const auto found = find_cluster_key(given, "KEY");
     if (!found) return std::unexpected(found.error());
     return **found;  // `given` is not empty: there is one, or an error
   }
   const auto text = read_secret(
       context,
-      "Paste the line that `shardswarm key export` prints (it is not shown), then Enter: ");
+      "Paste the key that `shardswarm key export` prints (it is not shown), then press Enter. An "
+      "empty line ends it.",
+      [](const std::string& typed) { return ClusterKey::parse(typed, {}).has_value(); });
   if (!text) return std::unexpected(text.error());
   return ClusterKey::parse(*text, "what was read");
+}
+
+// Which nodes use the key that was just written there.
+std::string who_uses(const fs::path& path) {
+  if (path != default_key_file()) {
+    return fmt::format("Nodes use it that are started with --key {}.", path.string());
+  }
+  // Read while there is one thread.
+  if (const char* set = std::getenv("SHARDSWARM_KEY");  // NOLINT(concurrency-mt-unsafe)
+      set != nullptr && *set != '\0') {
+    return "SHARDSWARM_KEY is set, and nodes use the key that it names instead: unset it.";
+  }
+  return "Nodes that start from now on use it.";
 }
 
 int import(const ImportArguments& arguments, Context& context) {
@@ -90,6 +111,9 @@ int import(const ImportArguments& arguments, Context& context) {
   std::error_code ec;
   if (fs::exists(*path, ec) && !arguments.force) {
     const auto there = ClusterKey::load(*path);
+    if (!there && there.error().code != Errc::kMalformed) {
+      return report_error(context, there.error());
+    }
     if (!there || there->fingerprint() != key->fingerprint()) {
       return report_error(
           context,
@@ -108,11 +132,9 @@ int import(const ImportArguments& arguments, Context& context) {
     return report_error(context, written.error());
   }
   context.terminal.result(key->fingerprint());
-  context.terminal.note(
-      fmt::format("The key is in {}. Nodes that start from now on use it; `shardswarm key show` "
-                  "prints the same "
-                  "on machines with the same key.",
-                  path->string()));
+  context.terminal.note(fmt::format(
+      "The key is in {}. {} `shardswarm key show` prints the same on machines with the same key.",
+      path->string(), who_uses(*path)));
   return kExitDone;
 }
 

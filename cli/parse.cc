@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cli/suggest.h"
+#include "node/cluster_key.h"
 
 namespace shardswarm::cli {
 namespace {
@@ -18,9 +19,11 @@ std::unexpected<Error> usage(std::string message, const CommandSpec* command) {
   return fail(Errc::kUsage, std::move(message) + " (see `" + help + "`)");
 }
 
-// A word of the command line as a message shows it: quoted, and never too long.
+// Words of the command line as a message shows them: quoted, never too long, and no key. Whoever
+// forgets the word before a key would else find it in a terminal's scrollback or in a log.
 std::string shown(std::string_view word) {
   constexpr std::size_t kMost = 60;
+  if (ClusterKey::is_content(word)) return "(a key, not shown)";
   if (word.size() <= kMost) return "'" + std::string(word) + "'";
   return "'" + std::string(word.substr(0, kMost)) + "...'";
 }

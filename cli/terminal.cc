@@ -142,6 +142,12 @@ void Terminal::message(LineKind kind, std::string_view text) {
   draw_status();
 }
 
+void Terminal::ask(std::string_view text) {
+  const std::scoped_lock lock(mutex_);
+  clear_status();
+  write_error(shown(text) + "\n");
+}
+
 void Terminal::status(const Status& status) {
   const std::scoped_lock lock(mutex_);
   if (quiet_) return;

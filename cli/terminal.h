@@ -45,6 +45,8 @@ class Terminal {
   // bare text for kNote.
   void message(LineKind kind, std::string_view text);
   void note(std::string_view text) { message(LineKind::kNote, text); }
+  // One line to stderr that asks for what is to be typed next: written with `quiet`, too.
+  void ask(std::string_view text);
 
   // Shows how far the command is; at most ten times a second. The last one before end_status()
   // stays on the terminal.

@@ -9,8 +9,10 @@
 #include <array>
 #include <charconv>
 #include <memory>
+#include <span>
 #include <utility>
 
+#include "node/cluster_key.h"
 #include "piece/limits.h"
 #include "piece/text.h"
 #include "wire/frame.h"
@@ -23,8 +25,10 @@ static_assert(kAddressesMax == limits::kHelloAddressesMax);
 constexpr std::size_t kShownBytesMax = 80;
 
 std::unexpected<Error> bad_address(std::string_view text, std::string_view why) {
-  return fail(Errc::kUsage, "'" + printable(text.substr(0, kShownBytesMax)) + "' " +
-                                std::string(why) +
+  const std::string shown = ClusterKey::is_content(text)
+                                ? "a key, which is not shown here,"
+                                : "'" + printable(text.substr(0, kShownBytesMax)) + "'";
+  return fail(Errc::kUsage, shown + " " + std::string(why) +
                                 ": write HOST:PORT, as 10.0.0.1:17976 or [fd00::1]:17976");
 }
 
@@ -40,10 +44,16 @@ std::string with_brackets(std::string_view text) {
   return plain;
 }
 
-// The characters between which a ticket's addresses stand, and those that shells or terminals obey.
-bool valid_host(std::string_view host) {
-  return std::ranges::all_of(host, [](char c) {
-    return c > ' ' && c < 0x7f && std::string_view("/,?#@[]&'\"\\`$").find(c) == std::string::npos;
+bool is_letter_or_digit(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+// Only what names, numbers and interfaces are made of: `seed` prints a command with its addresses,
+// and people paste it into shells without quotes (TICKET-4).
+bool valid_host(std::string_view host, bool in_brackets) {
+  const std::string_view others = in_brackets ? ".-_:%" : ".-_";
+  return std::ranges::all_of(host, [others](char c) {
+    return is_letter_or_digit(c) || others.find(c) != std::string_view::npos;
   });
 }
 
@@ -69,6 +79,13 @@ HostKind kind_of_v6(const in6_addr& address) {
 
 }  // namespace
 
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const std::size_t first = text.find_first_not_of(kSpace);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
+}
+
 Result<TypedAddress> parse_typed_address(std::string_view text) {
   if (text.size() > limits::kAddressBytesMax) {
     return bad_address(text, "… is longer than an address can be");
@@ -76,7 +93,8 @@ Result<TypedAddress> parse_typed_address(std::string_view text) {
   const std::string plain = with_brackets(text);
   std::string_view host = plain;
   std::optional<std::string_view> port_text;
-  if (plain.starts_with('[')) {
+  const bool in_brackets = plain.starts_with('[');
+  if (in_brackets) {
     const std::size_t close = plain.find(']');
     if (close == std::string::npos || close < 2) return bad_address(text, "is not an address");
     host = host.substr(1, close - 1);
@@ -92,7 +110,7 @@ Result<TypedAddress> parse_typed_address(std::string_view text) {
       return bad_address(text, "is not an address (an IPv6 address stands in brackets)");
     }
   }
-  if (!valid_host(host) || (host.empty() && !port_text)) {
+  if (!valid_host(host, in_brackets) || (host.empty() && !port_text)) {
     return bad_address(text, "is not an address");
   }
   TypedAddress typed{.host = std::string(host), .port = std::nullopt};
@@ -151,6 +169,20 @@ bool is_localhost(std::string_view host) {
   return std::ranges::equal(host, kName, [](char a, char b) { return (a | 0x20) == b; });
 }
 
+std::string network_of(std::string_view host) {
+  if (!host.starts_with('[') || !host.ends_with(']')) return std::string(host);
+  const std::string_view number = host.substr(1, host.size() - 2);
+  const std::size_t interface = std::min(number.find('%'), number.size());
+  in6_addr v6{};
+  if (::inet_pton(AF_INET6, std::string(number.substr(0, interface)).c_str(), &v6) != 1) {
+    return std::string(host);
+  }
+  std::ranges::fill(std::span(v6.s6_addr).subspan(8), std::uint8_t{0});
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  ::inet_ntop(AF_INET6, &v6, text.data(), text.size());
+  return std::string(text.data()) + "/64" + std::string(number.substr(interface));
+}
+
 bool is_numeric_address(std::string_view text) {
   const auto parsed = parse_host_port(text);
   if (!parsed) return false;
@@ -186,9 +218,17 @@ std::vector<std::string> usable_addresses() {
       (family == AF_INET ? v4 : v6).emplace_back(text.data());
     }
   }
+  std::vector<std::string> usable = some_of_both(std::move(v4), std::move(v6));
+  if (!usable.empty()) return usable;
+  if (loopback.size() > kAddressesMax) loopback.resize(kAddressesMax);
+  return loopback;
+}
+
+std::vector<std::string> some_of_both(std::vector<std::string> v4, std::vector<std::string> v6) {
+  const std::size_t left = kAddressesMax - std::min(kAddressesMax, v4.size());
+  v6.resize(std::min(v6.size(), std::max(kAddressesMax / 2, left)));
+  v4.resize(std::min(v4.size(), kAddressesMax - v6.size()));
   v4.insert(v4.end(), v6.begin(), v6.end());
-  if (v4.empty()) v4 = std::move(loopback);
-  if (v4.size() > kAddressesMax) v4.resize(kAddressesMax);
   return v4;
 }
 

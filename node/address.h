@@ -1,6 +1,7 @@
 // Addresses of nodes as text: "10.0.0.1:17976", "node7:17976", "[fd00::1]:17976".
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,6 +33,9 @@ struct TypedAddress {
   std::optional<std::uint16_t> port;
 };
 
+// Without the white space around it that comes with what people paste.
+std::string_view trimmed(std::string_view text);
+
 // HOST:PORT, as nodes tell each other. kUsage, saying what an address looks like.
 Result<HostPort> parse_host_port(std::string_view text);
 // HOST, HOST:PORT or :PORT. The brackets of an IPv6 address may be written %5B and %5D, as tickets
@@ -56,11 +60,18 @@ HostKind kind_of_host(std::string_view host);
 // ::1 only.
 bool is_localhost(std::string_view host);
 
+// What one machine can have many addresses of: of an IPv6 address in brackets its first 64 bits and
+// the interface; any other host is returned as it is.
+std::string network_of(std::string_view host);
+
 // Whether it is an IP address with a port, and so needs no name to be resolved.
 bool is_numeric_address(std::string_view text);
 
 // Addresses of this machine that others may dial: of interfaces that are up, without link-local
 // ones; loopback only if there is nothing else. IPv4 first; at most kAddressesMax.
 std::vector<std::string> usable_addresses();
+// All of both if they are at most kAddressesMax, IPv4 first. If they are more, each family keeps
+// half of the places, or as many as the other leaves.
+std::vector<std::string> some_of_both(std::vector<std::string> v4, std::vector<std::string> v6);
 
 }  // namespace shardswarm

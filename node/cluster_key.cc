@@ -6,10 +6,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "node/address.h"
 #include "node/certificate.h"
 #include "node/identity.h"
 #include "storage/file.h"
@@ -25,16 +30,10 @@ constexpr std::string_view kLineScheme = "shardswarm-key:";
 constexpr std::string_view kBegin = "-----BEGIN ";
 constexpr std::string_view kDashes = "-----";
 constexpr std::size_t kPemLineBytes = 64;
-// No file of a user has a longer name, and no key is as short.
+// The parts of a file's name that are longer are not shown: a line of a key in PEM has 64 bytes.
 constexpr std::size_t kShownNameBytesMax = 40;
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
 
 // The body of a PEM block as lines of 64, whatever its line ends have become.
 std::string mended_body(std::string_view body) {
@@ -83,7 +82,8 @@ std::string base64(std::string_view text) {
   return encoded;
 }
 
-// Empty if it is not base64. What padding stood for is left as zero bytes, which PEM ignores.
+// The decoded text; an empty one if `text` is not base64. What padding stood for is left as zero
+// bytes, which PEM ignores.
 std::string from_base64(std::string text) {
   std::erase_if(text, is_space);  // of a line that a terminal broke
   std::string decoded(3 * (text.size() / 4) + 3, '\0');
@@ -94,8 +94,8 @@ std::string from_base64(std::string text) {
   return decoded;
 }
 
-// Whether the private and the public part belong together: a digit that was lost on the way would
-// else be found when the first handshake fails.
+// Whether the private and the public part belong together. Without this check a digit that was lost
+// on the way would show only when the first handshake fails.
 bool is_a_pair(const ClusterKey& key) {
   const std::unique_ptr<EVP_PKEY_CTX, OpenSslFree<&::EVP_PKEY_CTX_free>> context(
       ::EVP_PKEY_CTX_new(key.private_key(), nullptr));
@@ -119,8 +119,61 @@ std::string file_bytes_as_text(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Whether a text that names no file may be shown: it can hardly be a part of a key if it names a
-// folder that exists, and a file name that is shorter than any key.
+// A file that is removed at the end unless keep() was called.
+class UnlinkedAtEnd {
+ public:
+  explicit UnlinkedAtEnd(std::string path) : path_(std::move(path)) {}
+  ~UnlinkedAtEnd() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+  UnlinkedAtEnd(const UnlinkedAtEnd&) = delete;
+  UnlinkedAtEnd& operator=(const UnlinkedAtEnd&) = delete;
+  void keep() { path_.clear(); }
+
+ private:
+  std::string path_;
+};
+
+// `name`: how an error calls the file.
+Result<void> write_synced(const Fd& fd, const std::string& text, const std::string& name) {
+  auto written = write_exactly(fd.get(), 0, std::as_bytes(std::span(text)), name);
+  if (written && ::fsync(fd.get()) != 0) return fail_errno(errno, "cannot sync " + name);
+  return written;
+}
+
+// Renames `from` unless there is a file `to`. Returns 0 or an errno.
+int rename_to_new_name(const std::string& from, const fs::path& to) {
+#ifdef RENAME_NOREPLACE
+  return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0 ? 0
+                                                                                          : errno;
+#else
+  return ENOSYS;
+#endif
+}
+
+// Some file systems (vfat, NFS) and old kernels cannot.
+bool cannot_rename_to_new_name(int error) { return error == EINVAL || error == ENOSYS; }
+
+std::unexpected<Error> exists_already(const fs::path& file) {
+  return fail(Errc::kBusy, file.string() +
+                               " exists already: nodes that use it would lose each other; remove "
+                               "it first if you mean to replace it");
+}
+
+// A new file, written under its own name; gone again if that fails.
+Result<void> write_in_place(const fs::path& file, const std::string& text) {
+  const Fd fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd && errno == EEXIST) return exists_already(file);
+  if (!fd) return fail_errno(errno, "cannot write " + file.string());
+  UnlinkedAtEnd unfinished(file.string());
+  auto written = write_synced(fd, text, file.string());
+  if (written) unfinished.keep();
+  return written;
+}
+
+// Whether a text that names no file may be shown. A text is taken for a mistyped path, and not for
+// a part of a key, if its folder exists and its last component has at most kShownNameBytesMax
+// bytes.
 bool may_be_shown(const std::string& text) {
   const fs::path path(text);
   std::error_code ec;
@@ -192,7 +245,8 @@ Result<ClusterKey> ClusterKey::load(const fs::path& file) {
 }
 
 bool ClusterKey::is_content(std::string_view text) {
-  return text.find(kDashes) != std::string_view::npos || trimmed(text).starts_with(kLineScheme);
+  return text.find(kDashes) != std::string_view::npos ||
+         text.find(kLineScheme) != std::string_view::npos;
 }
 
 Result<void> ClusterKey::write(const fs::path& file, bool replace) const {
@@ -202,28 +256,23 @@ Result<void> ClusterKey::write(const fs::path& file, bool replace) const {
     if (ec) return fail_errno(ec.value(), "cannot make " + file.parent_path().string());
   }
   // Under another name first: nobody ever finds half a key.
-  fs::path temporary = file;
-  temporary += ".new";
-  ::unlink(temporary.c_str());
-  const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!fd) return fail_errno(errno, "cannot write " + temporary.string());
-  const auto bytes = std::as_bytes(std::span(pem_));
-  if (auto written = write_exactly(fd.get(), 0, bytes, temporary.string()); !written) {
+  std::string name = file.string() + ".XXXXXX";
+  const Fd fd(::mkostemp(name.data(), O_CLOEXEC));  // of mode 0600
+  if (!fd) return fail_errno(errno, "cannot write " + file.string());
+  UnlinkedAtEnd temporary(name);
+  if (auto written = write_synced(fd, pem_, file.string()); !written) return written;
+  const int error = replace ? (::rename(name.c_str(), file.c_str()) == 0 ? 0 : errno)
+                            : rename_to_new_name(name, file);
+  if (error == 0) {
+    temporary.keep();
+  } else if (error == EEXIST) {
+    return exists_already(file);
+  } else if (replace || !cannot_rename_to_new_name(error)) {
+    return fail_errno(error, "cannot write " + file.string());
+  } else if (auto written = write_in_place(file, pem_); !written) {
     return written;
   }
-  if (::fsync(fd.get()) != 0) return fail_errno(errno, "cannot sync " + temporary.string());
-  if (replace) {
-    if (::rename(temporary.c_str(), file.c_str()) == 0) return {};
-    return fail_errno(errno, "cannot rename " + temporary.string());
-  }
-  const bool linked = ::link(temporary.c_str(), file.c_str()) == 0;
-  const int error = errno;
-  ::unlink(temporary.c_str());
-  if (linked) return {};
-  if (error != EEXIST) return fail_errno(error, "cannot write " + file.string());
-  return fail(Errc::kBusy, file.string() +
-                               " exists already: nodes that use it would lose each other; remove "
-                               "it first if you mean to replace it");
+  return sync_directory(file.has_parent_path() ? file.parent_path() : fs::path("."));
 }
 
 std::string ClusterKey::line() const { return std::string(kLineScheme) + base64(pem_); }
@@ -239,8 +288,9 @@ std::string ClusterKey::fingerprint() const {
   return text;
 }
 
-Result<std::optional<ClusterKey>> find_cluster_key(const std::string& named) {
-  if (!named.empty()) return key_from(named, "--key", true);
+Result<std::optional<ClusterKey>> find_cluster_key(const std::string& named,
+                                                   const std::string& source) {
+  if (!named.empty()) return key_from(named, source, true);
   // Read before any thread of ours is started.
   if (const char* set = std::getenv("SHARDSWARM_KEY");  // NOLINT(concurrency-mt-unsafe)
       set != nullptr && *set != '\0') {

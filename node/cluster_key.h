@@ -19,15 +19,15 @@ struct x509_st;      // and X509
 
 namespace shardswarm {
 
-// Immutable after creation; safe to share between threads. No error message of it holds any part of
+// Immutable after creation, so threads may share one. None of its error messages holds any part of
 // a key.
 class ClusterKey {
  public:
   static Result<ClusterKey> make();
 
   // `text`: PEM, or a line that line() made. PEM may have lost its line ends, or have "\n" in their
-  // place: environment variables and secret stores do that to it. kMalformed; `source` says in the
-  // message where the text is from.
+  // place: environment variables and secret stores do that to it. kMalformed if it is not a whole
+  // key; `source` says in the message where the text is from.
   static Result<ClusterKey> parse(std::string_view text, const std::string& source);
 
   // kNotFound, kPermission, kMalformed, each with the name of the file.
@@ -36,8 +36,9 @@ class ClusterKey {
   // Whether `text` holds a key, or part of one, rather than the name of a file.
   static bool is_content(std::string_view text);
 
-  // Writes a file of mode 0600, and the folders on the way to it. If there is a file: kBusy, unless
-  // `replace`; then the old content stays until the new is written. kPermission, kIo.
+  // Writes a file of mode 0600, and the folders on the way to it. It is on the disk when this
+  // returns. If there is a file: kBusy, unless `replace`; then the old content stays until the new
+  // is written. Where this fails it leaves no other file. kPermission, kIo.
   Result<void> write(const std::filesystem::path& file, bool replace = false) const;
 
   const std::string& pem() const { return pem_; }
@@ -56,10 +57,11 @@ class ClusterKey {
 };
 
 // The key of this machine: `named` (a file, or a key itself), else what SHARDSWARM_KEY names or
-// holds, else the default file if it exists, else nothing. kNotFound and kMalformed for a key that
-// was named and is not to be had. A text that does not name a file is not shown, as it may be a
-// key.
-Result<std::optional<ClusterKey>> find_cluster_key(const std::string& named);
+// holds, else the default file if it exists, else nothing. kNotFound: there is no such file, or
+// none that may be a file's name; kMalformed: it is not a key. `source` says in these messages
+// where `named` is from. They do not show a text that may be a key.
+Result<std::optional<ClusterKey>> find_cluster_key(const std::string& named,
+                                                   const std::string& source = "--key");
 
 // Makes a cluster key and writes it. kPermission/kIo; kBusy if the file exists.
 Result<void> make_cluster_key(const std::filesystem::path& file);

@@ -17,13 +17,6 @@ std::unexpected<Error> bad(std::string_view why) {
                                 "`shardswarm seed` prints it");
 }
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const std::size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
-
 Result<void> add_peer(Ticket& ticket, std::string_view text) {
   auto address = parse_dialable(text);
   if (!address) return std::unexpected(address.error());
@@ -71,7 +64,7 @@ Result<Ticket> parse_id_and_peers(std::string_view text) {
   const auto added =
       each_part(text.substr(question + 1), '&', [&](std::string_view part) -> Result<void> {
         if (part.starts_with(kPeer)) return add_peer(ticket, part.substr(kPeer.size()));
-        return fail(Errc::kUsage, "'" + printable(part) + "' is not peer=HOST:PORT");
+        return fail(Errc::kUsage, shown(part) + " is not peer=HOST:PORT");
       });
   if (!added) return bad(added.error().message);
   return ticket;

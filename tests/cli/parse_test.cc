@@ -151,5 +151,18 @@ TEST_F(ParseTest, HelpIsAtMostEightyColumnsWide) {
   }
 }
 
+// Whoever forgets "key import" before the key must not find it in a log.
+TEST_F(ParseTest, AKeyAmongTheWordsIsNotShown) {
+  for (const std::string key : {"shardswarm-key:U0VDUkVU", "-----BEGIN PRIVATE KEY-----U0VDUkVU",
+                                "MII U0VDUkVU -----END PRIVATE KEY-----"}) {
+    for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+             {key}, {"key", key}, {"fetch", "T", "d", key}, {"fetch", "T", "--io", key}}) {
+      const std::string said = parsed(arguments);
+      EXPECT_TRUE(said.starts_with("error: ")) << said;
+      EXPECT_EQ(said.find("U0VDUkVU"), std::string::npos) << said;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace shardswarm::cli

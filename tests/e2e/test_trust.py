@@ -1,10 +1,15 @@
 """Keys: who trusts whom, how a key travels, and that nothing shows it."""
 
+import contextlib
 import os
+import pty
 import shutil
+import socket
+import ssl
+import subprocess
 import unittest
 
-from swarm import Proxy, peer_of, through, ticket_of
+from swarm import BIN, Proxy, peer_of, through, ticket_of
 from test_cli import ID, NOBODY, CliTest
 
 
@@ -52,7 +57,7 @@ class TrustTest(CliTest):
                 (("--key", key, "--listen", "127.0.0.1"), (), "it has a cluster key and this node has none",
                  "it has no cluster key and this node has one"),
                 ((), ("--key", key), "it has no cluster key and this node has one",
-                 "it has a cluster key and this node has none")):
+                 "it speaks TLS, as a node with a cluster key does")):
             seed, ticket = self.seed(source, *seed_flags)
             # The stall timeout is longer than a test may take.
             for _ in range(2):
@@ -66,6 +71,100 @@ class TrustTest(CliTest):
                                 fetch_says)
             said = seed.signal(15).stderr
             self.assertEqual(said.count(seed_says), 1, said)
+
+    def test_a_stranger_is_no_node_without_a_key(self):
+        """Scanners, browsers and others: the operator shall not bring the key to them."""
+        source, key = self.checkpoint(size="4MiB"), self.key("a.key")
+        seed, ticket = self.seed(source, "--key", key, "--listen", "127.0.0.1:0", "-v")
+        port = int(peer_of(ticket).rsplit(":", 1)[1])
+        for i, said in enumerate((b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n",
+                                  bytes(64), b"CONNECT x:443 HTTP/1.1\r\n\r\n")):
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
+                stranger.sendall(said)
+                while stranger.recv(4096):
+                    pass
+            seed.wait_for(lambda p, n=i: sum("refused 127.0.0.1" in line for line in p.errors) > n,
+                          "a line about the stranger")
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", port)) as raw, contextlib.suppress(OSError):
+            with context.wrap_socket(raw) as stranger:
+                stranger.recv(1)
+        said = seed.wait_for(lambda p: [line for line in p.errors if "no certificate" in line] and p.errors,
+                             "a line about the stranger without a certificate")
+        for line in said:
+            self.assertNotIn("key export", line)
+            self.assertNotIn("warning: refused", line)
+
+    def test_a_key_in_the_place_of_another_word_is_not_shown(self):
+        line = self.run_command("key", "export", self.key("a.key")).stdout.strip()
+        pem = (self.dir / "a.key").read_text()
+        before = sorted(self.dir.iterdir())
+        for key in (line, pem):
+            for words in ((key,), ("key", key), ("key", "new", key), ("key", "new", "x", key),
+                          ("key", "import", "a.key", "--to", key), ("fetch", key), ("fetch", ID, "--peer", key),
+                          ("seed", ".", "--advertise", key), ("seed", ".", "--listen", key)):
+                ended = self.run_command(*words)
+                self.assertNotEqual(ended.code, 0, words[:-1])
+                for part in (line[40:60], pem.splitlines()[1][:20]):
+                    self.assertNotIn(part, ended.stdout + ended.stderr, words[:-1])
+        self.assertEqual(sorted(self.dir.iterdir()), before)
+
+    def test_what_is_said_of_keys_is_true(self):
+        key, other = self.key("a.key"), self.key("b.key")
+        self.assert_refused(self.run_command("key", "show", self.dir / "none.key"), 1, "FILE names", "none.key")
+        self.assert_refused(self.run_command("key", "import", self.dir / "none.key"), 1, "KEY names", "none.key")
+        usual = self.run_command("key", "import", key)
+        self.assertIn("start from now on use it", usual.stderr)
+        self.env["SHARDSWARM_KEY"] = str(other)
+        self.assertIn("unset it", self.run_command("key", "import", key, "--force").stderr)
+        elsewhere = self.run_command("key", "import", key, "--to", self.dir / "c.key")
+        self.assertIn("--key", elsewhere.stderr)
+
+    def paste(self, text, *flags):
+        """Gives `key import` a text on a terminal. Returns its exit code, all that the terminal
+        showed, and what the next program on the terminal would read."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        to = self.dir / "pasted.key"
+        to.unlink(missing_ok=True)
+        process = subprocess.Popen([BIN / "shardswarm", *flags, "key", "import", "--to", to], env=self.env,
+                                   stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        asked = process.stderr.readline()
+        os.write(ours, text.encode())
+        output, errors = process.communicate(timeout=60)
+        os.set_blocking(theirs, False)
+        left = b""
+        with contextlib.suppress(BlockingIOError):
+            left = os.read(theirs, 4096)
+        os.set_blocking(ours, False)
+        echoed = b""
+        with contextlib.suppress(BlockingIOError):
+            echoed = os.read(ours, 65536)
+        os.close(theirs)
+        return process.returncode, asked + output + errors + echoed.decode(), left
+
+    def test_a_key_that_is_pasted_is_taken_whole_and_leaves_nothing_behind(self):
+        key = self.key("a.key")
+        pem = key.read_text()
+        line = self.run_command("key", "export", key).stdout.strip()
+        at = pem.index("-----BEGIN CERTIFICATE")
+        wrapped = "\n".join(line[i:i + 80] for i in range(0, len(line), 80))
+        for text in (line + "\n", wrapped + "\n", pem, pem[at:] + pem[:at], pem + "echo more\n"):
+            for flags in ((), ("-q",)):
+                code, shown, left = self.paste(text, *flags)
+                self.assertEqual(code, 0, shown)
+                self.assertIn("Paste the key", shown)
+                self.assertNotIn(line[40:60], shown)
+                self.assertNotIn(pem.splitlines()[1][:20], shown)
+                self.assertEqual(left, b"")
+                self.assertEqual(sorted((self.dir / "pasted.key").read_text().splitlines()),
+                                 sorted(pem.splitlines()))
+        for text in (wrapped[:300] + "\n\n", "\n", "garbage\n\n", wrapped[:300] + "\n\x04"):
+            code, shown, left = self.paste(text)
+            self.assertEqual(code, 1, shown)
+            self.assertIn("not a cluster key", shown)
+            self.assertEqual(left, b"")
 
     def test_a_key_travels_as_a_line(self):
         key = self.key("a.key")

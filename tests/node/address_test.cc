@@ -3,6 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace shardswarm {
 namespace {
 
@@ -27,6 +33,29 @@ TEST(Address, RefusesWhatIsNone) {
     ASSERT_FALSE(parsed) << text;
     EXPECT_EQ(parsed.error().code, Errc::kUsage);
     EXPECT_THAT(parsed.error().message, testing::HasSubstr("HOST:PORT"));
+  }
+}
+
+// Whoever advertises an address has it printed in a command that others paste into shells.
+TEST(Address, AHostHasNoCharacterThatAShellObeys) {
+  for (char c = ' '; c < 0x7f; ++c) {
+    const bool letter_or_digit = std::isalnum(static_cast<unsigned char>(c)) != 0;
+    const std::string name = std::string("x") + c + "y:7000";
+    const bool in_names = letter_or_digit || std::string_view(".-_").find(c) != std::string::npos;
+    // With a colon "y:7000" would be the port.
+    EXPECT_EQ(parse_host_port(name).has_value(), in_names) << name;
+    const std::string v6 = std::string("[fe80::1") + c + "y]:7000";
+    const bool in_brackets = in_names || c == ':' || c == '%';
+    EXPECT_EQ(parse_dialable(v6).has_value(), in_brackets) << v6;
+  }
+}
+
+TEST(Address, AKeyInPlaceOfAnAddressIsNotShown) {
+  for (const char* text : {"shardswarm-key:U0VDUkVU", "-----BEGIN PRIVATE KEY-----U0VDUkVU"}) {
+    const auto parsed = parse_dialable(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_THAT(parsed.error().message, testing::Not(testing::HasSubstr("U0VDUkVU")));
+    EXPECT_THAT(parsed.error().message, testing::HasSubstr("not shown"));
   }
 }
 
@@ -84,6 +113,29 @@ TEST(Address, JoinsWhatItParses) {
     const auto parsed = parse_host_port(text).value();
     EXPECT_EQ(join_host_port(parsed.host, parsed.port), text);
   }
+}
+
+TEST(Address, ManyAddressesOfOneFamilyDoNotPushOutTheOther) {
+  const auto list = [](const char* text, std::size_t n) {
+    return std::vector<std::string>(n, text);
+  };
+  const auto count = [&](std::size_t v4, std::size_t v6) {
+    const auto some = some_of_both(list("4", v4), list("6", v6));
+    EXPECT_TRUE(std::ranges::is_sorted(some));
+    return std::pair(std::ranges::count(some, "4"), std::ranges::count(some, "6"));
+  };
+  EXPECT_EQ(count(2, 3), std::pair(2L, 3L));
+  EXPECT_EQ(count(40, 3), std::pair(13L, 3L));
+  EXPECT_EQ(count(3, 40), std::pair(3L, 13L));
+  EXPECT_EQ(count(40, 40), std::pair(8L, 8L));
+  EXPECT_EQ(count(0, 40), std::pair(0L, 16L));
+}
+
+TEST(Address, KnowsTheNetworkOfAnIpv6Address) {
+  EXPECT_EQ(network_of("[2001:db8:0:7:1:2:3:4]"), "2001:db8:0:7::/64");
+  EXPECT_EQ(network_of("[fe80::1%eth0]"), "fe80::/64%eth0");
+  EXPECT_EQ(network_of("10.0.0.1"), "10.0.0.1");
+  EXPECT_EQ(network_of("[nonsense]"), "[nonsense]");
 }
 
 TEST(Address, FindsAnAddressOfThisMachine) {

@@ -4,7 +4,11 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <fstream>
+#include <thread>
+#include <vector>
 
 #include "tests/support/temp_dir.h"
 
@@ -107,6 +111,31 @@ TEST(ClusterKey, AFileIsPrivateWholeAndNotReplacedUnasked) {
   EXPECT_EQ(ClusterKey::load(file)->fingerprint(), two.fingerprint());
   const std::filesystem::directory_iterator files(file.parent_path());
   EXPECT_EQ(std::distance(begin(files), end(files)), 1);
+}
+
+// Two writers at once, and files of others beside it.
+TEST(ClusterKey, AWriterTakesNoOtherFileAwayAndLeavesNone) {
+  const TempDir dir;
+  const auto file = dir / "cluster.key";
+  const auto others = dir / "cluster.key.new";
+  std::ofstream(others) << "mine";
+  std::vector<ClusterKey> keys;
+  for (int i = 0; i < 8; ++i) keys.push_back(ClusterKey::make().value());
+  std::atomic<int> written = 0;
+  std::vector<std::thread> writers;
+  for (const ClusterKey& key : keys) {
+    writers.emplace_back([&] { written += key.write(file) ? 1 : 0; });
+  }
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(written, 1);
+  EXPECT_TRUE(ClusterKey::load(file));
+  EXPECT_EQ(std::filesystem::file_size(others), 4U);
+  // A folder is in the place of the file: that fails, with and without `replace`.
+  std::filesystem::create_directories(dir / "folder" / "full");
+  EXPECT_FALSE(keys[0].write(dir / "folder"));
+  EXPECT_FALSE(keys[0].write(dir / "folder", true));
+  const std::filesystem::directory_iterator files(file.parent_path());
+  EXPECT_EQ(std::distance(begin(files), end(files)), 3);
 }
 
 class FindClusterKeyTest : public testing::Test {
