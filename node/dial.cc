@@ -1,8 +1,12 @@
 #include "node/dial.h"
 
+#include <net/if.h>
+
 #include <algorithm>
+#include <array>
 #include <asio/ip/address_v4.hpp>
 #include <asio/ip/address_v6.hpp>
+#include <charconv>
 #include <utility>
 
 #include "node/address.h"
@@ -12,8 +16,9 @@ namespace {
 
 using asio::ip::tcp;
 
-// A resolver asks its first server for 5 s before it turns to the second.
 constexpr auto kConnectLimit = std::chrono::seconds(5);
+// The system's resolver asks its first server for 5 s before it turns to the second. All dials
+// share one thread for it, so a name may also wait for others here.
 constexpr auto kNameLimit = std::chrono::seconds(10);
 
 Time now() { return std::chrono::steady_clock::now().time_since_epoch(); }
@@ -28,12 +33,26 @@ std::string resolver_error(const asio::error_code& ec) {
   return ec.message();
 }
 
-std::string connect_error(const asio::error_code& ec) {
+std::string connect_error(const asio::error_code& ec, const asio::ip::address& address) {
   if (ec == asio::error::connection_refused) return "nothing listens there (connection refused)";
   if (ec == asio::error::network_unreachable || ec == asio::error::host_unreachable) {
-    return "this machine has no way there (" + ec.message() + ")";
+    return "no route from this machine (" + ec.message() + ")";
+  }
+  if (ec == asio::error::invalid_argument && address.is_v6() && address.to_v6().is_link_local()) {
+    return "a link-local address needs a network interface of this machine behind it, as in "
+           "[fe80::1%eth0]";
   }
   return ec.message();
+}
+
+// By its name or by its number.
+bool has_interface(const std::string& interface) {
+  if (::if_nametoindex(interface.c_str()) != 0) return true;
+  unsigned index = 0;
+  const char* const end = interface.data() + interface.size();
+  const auto [stop, error] = std::from_chars(interface.data(), end, index);
+  std::array<char, IF_NAMESIZE> name{};
+  return error == std::errc{} && stop == end && ::if_indextoname(index, name.data()) != nullptr;
 }
 
 }  // namespace
@@ -58,7 +77,8 @@ void Dial::start(Done done) {
   const auto numeric = asio::ip::make_address(parsed->host, not_numeric);
   arm_deadline(not_numeric ? kNameLimit : kConnectLimit);
   if (const std::size_t scope = parsed->host.find('%');
-      !not_numeric && scope != std::string::npos && numeric.to_v6().scope_id() == 0) {
+      !not_numeric && scope != std::string::npos &&
+      !has_interface(parsed->host.substr(scope + 1))) {
     finish(fail(Errc::kUnreachable, "cannot connect to " + options_.address +
                                         ": this machine has no network interface '" +
                                         parsed->host.substr(scope + 1) + "'"));
@@ -103,21 +123,29 @@ void Dial::resolved(const std::vector<tcp::endpoint>& found) {
     return;
   }
   race_ = DialRace(families);
+  arm_deadline(kConnectLimit);  // in place of the one for the name: a slow resolver is no dead host
   advance();
 }
 
 void Dial::arm_deadline(std::chrono::seconds limit) {
+  ++round_;
   limit_ = limit;
   deadline_.expires_after(limit);
-  deadline_.async_wait([self = shared_from_this()](asio::error_code ec) {
-    if (ec || !self->waiting_) return;
-    self->resolver_.cancel();
-    const std::string silent = "no answer in " + std::to_string(self->limit_.count()) + " s";
-    for (const auto& [index, socket] : self->attempts_) self->failures_[index] = silent;
-    self->finish(fail(Errc::kUnreachable, self->endpoints_.empty()
-                                              ? "cannot resolve " + self->options_.address +
-                                                    ": the name service gave " + silent
-                                              : self->why_not()));
+  deadline_.async_wait([self = shared_from_this(), round = round_](asio::error_code ec) {
+    if (ec || self->is_stale(round)) return;
+    const std::string limit_text = std::to_string(self->limit_.count()) + " s";
+    if (self->endpoints_.empty()) {
+      self->resolver_.cancel();
+      self->finish(fail(Errc::kUnreachable,
+                        "cannot resolve " + self->options_.address + ": waited " + limit_text +
+                            " for the resolver, which looks names up one after the other: check "
+                            "/etc/resolv.conf and the network"));
+      return;
+    }
+    for (const auto& [index, socket] : self->attempts_) {
+      self->failures_[index] = {Errc::kUnreachable, "no answer in " + limit_text};
+    }
+    self->finish(std::unexpected(self->failure()));
   });
 }
 
@@ -125,14 +153,14 @@ void Dial::arm_deadline(std::chrono::seconds limit) {
 void Dial::advance() {
   while (const auto index = race_.take_due(now())) attempt(*index);
   if (race_.lost()) {
-    finish(fail(Errc::kUnreachable, why_not()));
+    finish(std::unexpected(failure()));
     return;
   }
   const auto due = race_.next_due();
   if (!due) return;
   next_attempt_.expires_at(std::chrono::steady_clock::time_point(*due));
-  next_attempt_.async_wait([self = shared_from_this()](asio::error_code ec) {
-    if (!ec) self->advance();
+  next_attempt_.async_wait([self = shared_from_this(), round = round_](asio::error_code ec) {
+    if (!ec && !self->is_stale(round)) self->advance();
   });
 }
 
@@ -142,7 +170,7 @@ void Dial::attempt(std::size_t index) {
   asio::error_code ec;
   socket->open(endpoint.protocol(), ec);
   if (ec) {
-    failures_[index] = ec.message();
+    failures_[index] = {Errc::kUnreachable, ec.message()};
     race_.failed(index, now());
     return;
   }
@@ -158,7 +186,7 @@ void Dial::attempt(std::size_t index) {
 void Dial::attempted(std::size_t index, asio::error_code ec) {
   auto socket = std::move(attempts_.extract(index).mapped());
   if (ec) {
-    failures_[index] = connect_error(ec);
+    failures_[index] = {Errc::kUnreachable, connect_error(ec, endpoints_[index].address())};
     race_.failed(index, now());
     advance();
     return;
@@ -177,13 +205,11 @@ void Dial::finish(Result<tcp::socket> result) {
   }
   attempts_.clear();
   waiting_ = false;
-  if (!result && refused_) result = std::unexpected(*refused_);
   done_(std::move(result));
 }
 
 bool Dial::try_others(const Error& why) {
-  if (why.code == Errc::kRefused) refused_ = with_address(why);
-  if (connected_) failures_[*connected_] = why.message;
+  if (connected_) failures_[*connected_] = why;
   if (race_.lost()) return false;
   waiting_ = true;
   arm_deadline(kConnectLimit);
@@ -191,22 +217,22 @@ bool Dial::try_others(const Error& why) {
   return true;
 }
 
-Error Dial::failure(const Error& last) const { return refused_.value_or(with_address(last)); }
-
-Error Dial::with_address(const Error& error) const {
-  return {error.code, options_.address + ": " + error.message};
-}
-
-std::string Dial::why_not() const {
-  std::string text = "cannot connect to " + options_.address + ": ";
+Error Dial::failure() const {
+  const auto refused = [](const auto& failed) {
+    return failed.second.code == Errc::kRefused || failed.second.code == Errc::kVersion;
+  };
+  Error failure{Errc::kUnreachable, "cannot connect to " + options_.address + ": "};
+  if (!failures_.empty() && std::ranges::all_of(failures_, refused)) {
+    failure = {failures_.rbegin()->second.code, options_.address + ": "};
+  }
   const bool several = endpoints_.size() > 1;
   bool first = true;
   for (const auto& [index, why] : failures_) {
-    if (!std::exchange(first, false)) text += "; ";
-    if (several) text += endpoints_[index].address().to_string() + ": ";
-    text += why;
+    if (!std::exchange(first, false)) failure.message += "; ";
+    if (several) failure.message += endpoints_[index].address().to_string() + ": ";
+    failure.message += why.message;
   }
-  return text;
+  return failure;
 }
 
 }  // namespace shardswarm

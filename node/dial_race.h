@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <optional>
 #include <set>
@@ -23,7 +24,7 @@ class DialRace {
  public:
   // RFC 8305 recommends 250 ms: more than most round trips, and hardly noticed.
   static constexpr Duration kNextAfter = std::chrono::milliseconds(250);
-  // A name may have any number of addresses; so many of them are tried, of both families.
+  // A name may have any number of addresses. At most this many are tried, of both families.
   static constexpr std::size_t kAddressesMax = 8;
 
   // `families` of the addresses, in the order in which the resolver prefers them.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "node/address.h"
+#include "node/cluster_key.h"
 #include "piece/limits.h"
 #include "piece/text.h"
 
@@ -17,7 +18,8 @@ using asio::ip::address_v4;
 using asio::ip::address_v6;
 using asio::ip::tcp;
 
-// Until a port is found that is free in both families: after one, most likely.
+// A port that the system found free in IPv4 may be taken in IPv6. Then the system is asked for
+// another one, this often at most.
 constexpr int kAnyPortAttempts = 16;
 
 struct Place {
@@ -37,12 +39,11 @@ struct Attempt {
   bool not_here() const { return error.value() == EADDRNOTAVAIL || error.value() == EAFNOSUPPORT; }
 };
 
-std::string text_of(const tcp::endpoint& endpoint) {
-  return join_host_port(endpoint.address().to_string(), endpoint.port());
-}
-
 std::unexpected<Error> cannot_listen(const std::string& where, const std::string& why) {
-  return fail(Errc::kUsage, "cannot listen on " + printable(where) + ": " + why);
+  const bool key = ClusterKey::is_content(where);
+  return fail(Errc::kUsage, "cannot listen on " +
+                                (key ? "a key, which is not shown here" : printable(where)) + ": " +
+                                why);
 }
 
 Result<std::vector<address>> addresses_of(asio::io_context& io, const std::string& host,
@@ -149,8 +150,8 @@ Attempt try_any_port(asio::io_context& io, const Place& place, const Congestion&
 }
 
 Attempt try_usual_ports(asio::io_context& io, const Place& place, std::uint16_t first,
-                        const Congestion& congestion) {
-  for (std::uint16_t port = first; port <= kDefaultPortLast; ++port) {
+                        std::uint16_t last, const Congestion& congestion) {
+  for (std::uint16_t port = first; port <= last; ++port) {
     Attempt attempt = try_port(io, place, port, congestion);
     if (!attempt.in_use()) return attempt;
   }
@@ -193,6 +194,8 @@ std::vector<std::string> addresses_told(const Listener::Options& options,
           told.push_back(join_host_port(host, port));
         }
       }
+    } else if (bound.is_v6() && bound.to_v6().is_link_local()) {
+      continue;  // its interface means something on this machine only (TICKET-3)
     } else if (told.empty() || !bound.is_loopback()) {  // a second one of loopback helps nobody
       told.push_back(join_host_port(bound.to_string(), port));
     }
@@ -205,6 +208,13 @@ std::vector<std::string> addresses_told(const Listener::Options& options,
 // known here.
 std::string reach_note(const Listener::Options& options, const Place& place,
                        const std::vector<std::string>& told) {
+  if (told.empty()) {
+    return "This ticket has no address: " + printable(place.host) +
+           " is a link-local address, which others can dial only with an interface of their own. "
+           "Give them --peer [" +
+           place.host.substr(0, place.host.find('%')) +
+           "%INTERFACE]:PORT, or name another address with --listen or --advertise.";
+  }
   const bool only_here = std::ranges::all_of(told, [](const std::string& one) {
     const auto parsed = parse_host_port(one);
     return parsed && kind_of_host(parsed->host) == HostKind::kLoopback;
@@ -234,6 +244,10 @@ std::string reach_note(const Listener::Options& options, const Place& place,
 
 }  // namespace
 
+std::string text_of(const tcp::endpoint& endpoint) {
+  return join_host_port(endpoint.address().to_string(), endpoint.port());
+}
+
 Result<Listener> Listener::open(asio::io_context& io, const Options& options,
                                 const Congestion& congestion) {
   if (auto checked = check_advertised(options.advertise); !checked) {
@@ -242,8 +256,8 @@ Result<Listener> Listener::open(asio::io_context& io, const Options& options,
   const auto place = find_place(io, options);
   if (!place) return std::unexpected(place.error());
   const auto first =
-      static_cast<std::uint16_t>(kDefaultPort + (options.leave_default_port ? 1 : 0));
-  Attempt attempt = !place->port        ? try_usual_ports(io, *place, first, congestion)
+      static_cast<std::uint16_t>(options.first_port + (options.leave_default_port ? 1 : 0));
+  Attempt attempt = !place->port ? try_usual_ports(io, *place, first, options.last_port, congestion)
                     : *place->port == 0 ? try_any_port(io, *place, congestion)
                                         : try_port(io, *place, *place->port, congestion);
   if (attempt.error) return failed_to_listen(attempt);
@@ -286,6 +300,11 @@ Result<void> check_advertised(const std::vector<std::string>& addresses) {
       return fail(Errc::kUsage, "cannot advertise " + printable(one) +
                                     ": the interface behind '%' means something on this machine "
                                     "only; advertise an address without one");
+    }
+    if (kind_of_host(host) == HostKind::kLinkLocal) {
+      return fail(Errc::kUsage, "cannot advertise " + printable(one) +
+                                    ": it is a link-local address, which others can dial only with "
+                                    "an interface of their own; advertise another address");
     }
     // With the port it must be an address that others take (WIRE-15).
     if (join_host_port(host, 65535).size() > limits::kAddressBytesMax) {

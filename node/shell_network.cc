@@ -13,10 +13,6 @@ using asio::ip::tcp;
 constexpr std::size_t kStrangersMax = 64;
 constexpr auto kAcceptRetry = std::chrono::milliseconds(200);
 
-std::string text_of(const tcp::endpoint& endpoint) {
-  return join_host_port(endpoint.address().to_string(), endpoint.port());
-}
-
 }  // namespace
 
 Result<void> Shell::listen() {
@@ -106,14 +102,24 @@ void Shell::connection_closed(ConnectionId id, const std::string& address, bool 
     error = core_->remove_connection(id, std::move(error), now());
   } else if (dialed) {
     const Error why = error.value_or(Error{Errc::kUnreachable, "it closed the connection"});
-    // What answers at one of a name's addresses may be somebody else's node.
-    if (stopping_ || !dial.mapped()->try_others(why)) {
-      core_->dial_failed(address, dial.mapped()->failure(why), now());
+    // What answers at one of a name's addresses may be somebody else's node. A node with a key
+    // learns that in the TLS handshake, before the connection is up. A node without a key learns it
+    // later, and tries the name's other addresses only when it dials again.
+    if (stopping_) {
+      core_->dial_failed(address, why, now());
+    } else if (!dial.mapped()->try_others(why)) {
+      core_->dial_failed(address, dial.mapped()->failure(), now());
     }
   }
   if (!dialed && error) {
-    const bool news = error->code == Errc::kRefused && refusals_.is_new(address, error->message);
-    log(news ? LogLevel::kWarning : LogLevel::kInfo, "refused " + address + ": " + error->message);
+    const auto refused =
+        refusals_.add(address, error->message, error->code == Errc::kRefused, now());
+    if (refused.more > 0) {
+      log(LogLevel::kWarning, "and " + std::to_string(refused.more) +
+                                  " more connections were refused: -v shows each of them");
+    }
+    log(refused.warn ? LogLevel::kWarning : LogLevel::kInfo,
+        "refused " + address + ": " + error->message);
   }
   schedule_turn();
   stop_if_quiet();

@@ -135,7 +135,11 @@ class SwarmTest(unittest.TestCase):
         return self.start(*arguments, input_text=input_text).end()
 
     def seed(self, directory, *arguments):
-        """Starts a seed; returns its process and its ticket."""
+        """Starts a seed; returns its process and its ticket. Unless told otherwise it listens on a
+        port that the system chose: tests that run at the same time share the usual ones, and would
+        take the port of a seed that is killed to be started again at its address."""
+        if "--listen" not in arguments:
+            arguments = ("--listen", ":0", *arguments)
         process = self.start("seed", directory, *arguments)
         ticket = process.wait_for(lambda p: p.lines and p.lines[-1].strip(), "the ticket")
         return process, ticket

@@ -55,10 +55,6 @@ class AddressesTest(CliTest):
         ended = self.start_fetch(ticket, self.dir / "copy", "--listen", taken).end()
         self.assert_refused(ended, 1, taken, "in use")
         self.assertFalse((self.dir / "copy").exists())
-        # Without a port the next one is taken. 127.77.2.1 has no other listeners.
-        ports = [int(peer_of(self.seed(source, "--listen", "127.77.2.1")[1]).split(":")[1])
-                 for _ in range(2)]
-        self.assertLess(ports[0], ports[1])
 
     def test_addresses_that_nobody_can_dial_are_not_advertised(self):
         source = self.checkpoint(size="4MiB")
@@ -161,6 +157,11 @@ class HostsTest(SwarmTest):
         self.assertEqual([address.rsplit(":", 1)[0] for address in done["addresses"]], ["[fd00:77::2]"])
         # An address of one cable is dialed when somebody names it with the interface.
         self.fetch_on(1, id_of(ticket), "by cable", "--key", key, "--peer", f"[fe80::77:1%eth0]:{PORT}")
+
+    def test_without_a_port_the_next_one_is_taken(self):
+        self.network(1)
+        self.assertEqual([peer_of(self.seed_on(0, "--insecure")) for _ in range(3)],
+                         [f"{self.box.address(0)}:{PORT + i}" for i in range(3)])
 
     def test_a_hole_at_the_first_address_of_a_name(self):
         self.network(2)
