@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
+#include <span>
 
 #include "node/openssl.h"
 #include "node/transport.h"
+#include "wire/frame.h"
 
 namespace shardswarm {
 namespace {
@@ -19,6 +22,9 @@ constexpr std::size_t kRecordBytes = SSL3_RT_MAX_PLAIN_LENGTH;
 struct Socket {
   int fd = -1;
   bool more = false;  // other records follow at once
+  // How the connection began: enough of it to know a node without a key by its preamble (WIRE-1).
+  std::array<std::byte, kPreambleBytes.size()> first{};
+  std::size_t first_bytes = 0;
 };
 
 Socket& socket_of(BIO* bio) { return *static_cast<Socket*>(::BIO_get_data(bio)); }
@@ -42,7 +48,15 @@ int bio_write(BIO* bio, const char* data, int length) {
 
 int bio_read(BIO* bio, char* data, int length) {
   BIO_clear_retry_flags(bio);
-  const auto n = ::recv(socket_of(bio).fd, data, static_cast<std::size_t>(length), 0);
+  Socket& socket = socket_of(bio);
+  const auto n = ::recv(socket.fd, data, static_cast<std::size_t>(length), 0);
+  if (n > 0) {
+    const auto got = std::as_bytes(std::span(data, static_cast<std::size_t>(n)));
+    const std::size_t kept = std::min(got.size(), socket.first.size() - socket.first_bytes);
+    std::ranges::copy(got.first(kept),
+                      socket.first.begin() + static_cast<std::ptrdiff_t>(socket.first_bytes));
+    socket.first_bytes += kept;
+  }
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) BIO_set_retry_read(bio);
   if (n == 0) ::BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
   return static_cast<int>(n);
@@ -64,11 +78,28 @@ BIO_METHOD* socket_method() {
   return kMethod;
 }
 
+bool is_without_certificate(unsigned long error) {
+  return ERR_GET_LIB(error) == ERR_LIB_SSL &&
+         ERR_GET_REASON(error) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE;
+}
+
+// Whether what came is something else than a TLS record.
+bool is_no_tls(unsigned long error) {
+  if (ERR_GET_LIB(error) != ERR_LIB_SSL) return false;
+  switch (ERR_GET_REASON(error)) {
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool is_refusal(unsigned long error) {
   if (ERR_GET_LIB(error) != ERR_LIB_SSL) return false;
   switch (ERR_GET_REASON(error)) {
     case SSL_R_CERTIFICATE_VERIFY_FAILED:
-    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_TLSV1_ALERT_DECRYPT_ERROR:
@@ -208,13 +239,20 @@ class TlsTransport final : public Transport {
   // OpenSSL closes in silence when what comes does not look like TLS. A node without a key can tell
   // its user why it is refused if it gets an alert in plaintext (WIRE-1a).
   void say_that_this_is_tls() {
-    constexpr std::array<unsigned char, 7> kFatalProtocolVersion = {0x15, 3, 3, 0, 2, 2, 70};
     int flags = 0;
 #ifdef MSG_NOSIGNAL
     flags |= MSG_NOSIGNAL;
 #endif
     // The first bytes of a connection: the socket has room for them.
-    (void)::send(socket_.fd, kFatalProtocolVersion.data(), kFatalProtocolVersion.size(), flags);
+    (void)::send(socket_.fd, kTlsAlertBytes.data(), kTlsAlertBytes.size(), flags);
+  }
+
+  // OpenSSL reads the 5 bytes of a record's header before it stops. They are enough: nothing else
+  // begins so, and the rest of the preamble may be on its way.
+  bool began_as_a_node_without_a_key() const {
+    return socket_.first_bytes >= SSL3_RT_HEADER_LENGTH &&
+           std::ranges::equal(std::span(socket_.first).first(socket_.first_bytes),
+                              std::span(kPreambleBytes).first(socket_.first_bytes));
   }
 
   // Why an operation did not go on.
@@ -233,23 +271,30 @@ class TlsTransport final : public Transport {
       default:
         break;
     }
+    const bool in_handshake = !::SSL_is_init_finished(ssl_.get());
     up_ = false;
     // The last error is TLS's own view; what led to it (a signature that does not verify) is
     // before.
     const unsigned long error = ::ERR_peek_last_error();
+    if (in_handshake && is_without_certificate(error)) {
+      ::ERR_clear_error();
+      return fail(Errc::kProtocol, "it shows no certificate: it is not a shardswarm peer");
+    }
     if (is_refusal(error) || ::SSL_get_verify_result(ssl_.get()) != X509_V_OK) {
       ::ERR_clear_error();
       return fail(Errc::kRefused,
                   "it has another cluster key than this node: compare what `shardswarm key show` "
                   "prints on both machines");
     }
-    if (ERR_GET_LIB(error) == ERR_LIB_SSL && (ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER ||
-                                              ERR_GET_REASON(error) == SSL_R_HTTP_REQUEST)) {
+    if (in_handshake && is_no_tls(error)) {
       ::ERR_clear_error();
       if (!dialer_) say_that_this_is_tls();
+      if (!began_as_a_node_without_a_key()) {
+        return fail(Errc::kProtocol, "it is not a shardswarm peer");
+      }
       return fail(Errc::kRefused,
                   "it has no cluster key and this node has one: run `shardswarm key export` here "
-                  "and `shardswarm key import` there");
+                  "and `shardswarm key import` there, and start that node without --insecure");
     }
     return fail(Errc::kIo, "TLS: " + openssl_error());
   }

@@ -19,6 +19,12 @@ inline constexpr std::array<std::byte, 8> kPreambleBytes = {
     std::byte{'S'}, std::byte{'S'}, std::byte{'W'},  std::byte{'A'},
     std::byte{'R'}, std::byte{'M'}, std::byte{0x00}, std::byte{0x01}};
 
+// What a node with a cluster key answers to a connection that does not begin with TLS: the fatal
+// TLS alert protocol_version, in plaintext (WIRE-1a).
+inline constexpr std::array<std::byte, 7> kTlsAlertBytes = {
+    std::byte{0x15}, std::byte{0x03}, std::byte{0x03}, std::byte{0x00},
+    std::byte{0x02}, std::byte{0x02}, std::byte{0x46}};
+
 // Types below 0x40 are control frames (a Protobuf body of spec/proto/wire.proto), others carry raw
 // bytes. The high bit says "critical": a receiver that does not know the type closes the
 // connection instead of skipping the frame.

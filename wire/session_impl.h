@@ -136,7 +136,7 @@ class Session::Impl {
   void expect_body(Body body, std::uint32_t length);
   void body_received(std::size_t n);
   void finish_body();
-  bool begins_a_tls_record() const;
+  bool is_tls() const;
   void fail_for_tls();
   void finish_preamble();
   void finish_piece_frame();

@@ -73,7 +73,7 @@ void Session::Impl::body_received(std::size_t n) {
     events_.push_back(event::PieceBytes{
         .channel = incoming_->channel, .piece = incoming_->piece, .bytes = bytes});
   }
-  if (body_ == Body::kPreamble && body_rest_ > 0 && begins_a_tls_record()) {
+  if (body_ == Body::kPreamble && body_rest_ > 0 && is_tls()) {
     fail_for_tls();
     return;
   }
@@ -103,19 +103,27 @@ void Session::Impl::finish_body() {
   if (buffer_.capacity() > kKeptBufferBytes) buffer_.shrink_to_fit();
 }
 
-// Of a handshake or an alert, which has fewer bytes than a preamble (WIRE-1a).
-bool Session::Impl::begins_a_tls_record() const {
+// Whether the peer's first bytes are those of a TLS record (WIRE-1a). An alert has 7 bytes, one
+// fewer than the preamble, and is waited for to its end: its bytes tell more than that it is one.
+bool Session::Impl::is_tls() const {
   constexpr std::byte kAlert{0x15};
   constexpr std::byte kHandshake{0x16};
   constexpr std::byte kMajorVersion{0x03};
-  return buffer_.size() - body_rest_ >= 2 && (buffer_[0] == kAlert || buffer_[0] == kHandshake) &&
-         buffer_[1] == kMajorVersion;
+  const std::size_t got = buffer_.size() - body_rest_;
+  if (got < 2 || buffer_[1] != kMajorVersion) return false;
+  return buffer_[0] == kHandshake || (buffer_[0] == kAlert && got >= kTlsAlertBytes.size());
 }
 
 void Session::Impl::fail_for_tls() {
+  const bool answer = std::ranges::equal(
+      std::span(buffer_).first(std::min(buffer_.size() - body_rest_, kTlsAlertBytes.size())),
+      kTlsAlertBytes);
   fail_session(Errc::kRefused, CloseReason::kProtocolError,
-               "it has a cluster key and this node has none: run `shardswarm key export` there and "
-               "`shardswarm key import` here");
+               std::string(answer ? "it has a cluster key and this node has none"
+                                  : "it speaks TLS, as a node with a cluster key does, and this "
+                                    "node has no key") +
+                   ": if it is yours, run `shardswarm key export` there and `shardswarm key "
+                   "import` here, and start this node without --insecure");
 }
 
 void Session::Impl::finish_preamble() {
@@ -129,7 +137,7 @@ void Session::Impl::finish_preamble() {
                              std::to_integer<unsigned>(kPreambleBytes.back())));
     return;
   }
-  if (begins_a_tls_record()) {
+  if (is_tls()) {
     fail_for_tls();
   } else {
     protocol_error("not a shardswarm peer");

@@ -252,6 +252,11 @@ TEST_P(NodeTransportTest, AKeyOnOneSideOnlyIsSaidOnBoth) {
   const auto refusals = std::ranges::count_if(
       seed_said, [](const std::string& text) { return text.starts_with("refused 127.0.0.1:"); });
   EXPECT_EQ(refusals, 1) << testing::PrintToString(seed_said);
+  EXPECT_THAT(
+      seed_said,
+      testing::Contains(HasSubstr(
+          seed_has_key ? "it has no cluster key and this node has one"
+                       : "it speaks TLS, as a node with a cluster key does, and this node")));
 }
 
 // A program that embeds a node need not have heard of SIGPIPE: sendfile raises it when a peer goes,

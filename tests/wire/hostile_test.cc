@@ -98,13 +98,20 @@ TEST(Hostile, AnotherProtocol) {  // WIRE-1
 
 // An alert has 7 bytes, one fewer than the preamble that is waited for.
 TEST(Hostile, TlsIsKnownByItsFirstBytes) {  // WIRE-1a
-  const Bytes alert = {std::byte{0x15}, std::byte{3}, std::byte{3}, std::byte{0},
-                       std::byte{2},    std::byte{2}, std::byte{70}};
+  const Bytes answer(kTlsAlertBytes.begin(), kTlsAlertBytes.end());
+  Bytes other_alert = answer;
+  other_alert.back() = std::byte{40};
   Bytes client_hello = {std::byte{0x16}, std::byte{3}, std::byte{1}, std::byte{2}};
   client_hello.resize(300, std::byte{1});
-  for (const Bytes& bytes : {alert, client_hello}) {
+  for (const Bytes& bytes : {answer, other_alert, client_hello}) {
     Victim victim;
-    EXPECT_THAT(victim.failure(bytes), HasSubstr("it has a cluster key and this node has none"));
+    const std::string said = victim.failure(bytes);
+    // Anybody may speak TLS; only a node with a key answers in this way.
+    EXPECT_EQ(said.starts_with("it has a cluster key and this node has none"), bytes == answer)
+        << said;
+    EXPECT_EQ(said.starts_with("it speaks TLS, as a node with a cluster key does"),
+              bytes != answer);
+    EXPECT_THAT(said, HasSubstr("without --insecure"));
     EXPECT_EQ(victim.all<event::Failed>()[0].error.code, Errc::kRefused);
   }
 }

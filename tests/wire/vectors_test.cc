@@ -90,6 +90,10 @@ TEST(Vectors, AreMadeExactly) {
   EXPECT_EQ(said(end), vector("close"));
 }
 
+TEST(Vectors, TheAnswerInPlaintextIsThisAlert) {  // WIRE-1a
+  EXPECT_EQ(Bytes(kTlsAlertBytes.begin(), kTlsAlertBytes.end()), vector("tls-alert"));
+}
+
 TEST(Vectors, AreUnderstood) {
   End end(test::hello_of(99));
   test::Acceptor acceptor(end, 5);
