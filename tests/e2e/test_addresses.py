@@ -80,9 +80,9 @@ class AddressesTest(CliTest):
         source = self.checkpoint(size="4MiB")
         seed, ticket = self.seed(source)
         seed.kill()
-        fetch = self.start_fetch(ticket, self.dir / "copy", "--wait", "1h", "--stall-timeout", "0.1", "-v")
-        fetch.wait_for(lambda p: sum("nothing listens there" in line for line in p.errors) > 2,
-                       "some dials that failed")
+        fetch = self.start_fetch(ticket, self.dir / "copy", "--wait", "1h", "--stall-timeout", "2", "-v")
+        fetch.wait_for(lambda p: sum("nothing listens there" in line for line in p.errors) > 4,
+                       "dials that failed for longer than the stall timeout")
         self.seed(source, "--listen", peer_of(ticket))
         ended = fetch.end()
         self.assertEqual(ended.code, 0, ended.stderr)
