@@ -23,7 +23,7 @@ Result<fs::path> target_of(const std::string& named) {
                 "what was given in place of a file's name is a key, which is not shown here: to "
                 "take a key over, give it to `shardswarm key import` on the standard input");
   }
-  const fs::path path = named.empty() ? default_key_file() : fs::path(named);
+  fs::path path = named.empty() ? default_key_file() : fs::path(named);
   if (path.empty()) return fail(Errc::kUsage, "there is no home directory: name a FILE");
   return path;
 }

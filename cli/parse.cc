@@ -91,6 +91,7 @@ void add_command(CLI::App& app, const CommandSpec& command) {
 // Options of a command, those of every command among them.
 std::vector<const OptionSpec*> options_of(const CommandLine& line, const CommandSpec* command) {
   std::vector<const OptionSpec*> options;
+  options.reserve(line.globals.size() + (command == nullptr ? 0 : command->options.size()));
   for (const OptionSpec& option : line.globals) options.push_back(&option);
   if (command == nullptr) return options;
   for (const OptionSpec& option : command->options) options.push_back(&option);
