@@ -30,12 +30,14 @@ Result<std::vector<std::string>> promised_files(const fs::path& directory) {
   const auto bytes = read_small_file(path, kShardJsonBytesMax);
   if (!bytes) {
     return fail(bytes.error().code,
-                directory.string() + " is no complete shard yet: " + bytes.error().message);
+                directory.string() + " is not a complete shard yet: " + bytes.error().message);
   }
   const auto json = nlohmann::json::parse(
       reinterpret_cast<const char*>(bytes->data()),
       reinterpret_cast<const char*>(bytes->data()) + bytes->size(), nullptr, false);
-  const auto bad = [&] { return fail(Errc::kMalformed, path.string() + " is no shard.json"); };
+  const auto bad = [&] {
+    return fail(Errc::kMalformed, path.string() + " is not a valid shard.json");
+  };
   if (!json.is_object() || !json.contains("complete") || !json["complete"].is_boolean() ||
       !json.contains("files") || !json["files"].is_array()) {
     return bad();

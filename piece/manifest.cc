@@ -148,7 +148,7 @@ Result<ManifestRoot> decode_root(std::span<const std::byte> bytes) {
     return fail(Errc::kLimit, "the manifest root is too large");
   proto::ManifestRoot message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return fail(Errc::kMalformed, "these bytes are no manifest root");
+    return fail(Errc::kMalformed, "these bytes are not a manifest root");
   }
   ManifestRoot root;
   root.tiling_version = message.tiling_version();

@@ -329,7 +329,7 @@ class Resolver {
   }
 
   std::string torn(std::size_t i) const {
-    return "rows of " + outline_.full_name(outline_.tensors[i], manifest_) + " are no whole bytes";
+    return "rows of " + outline_.full_name(outline_.tensors[i], manifest_) + " are not whole bytes";
   }
 
   Result<void> slice() {

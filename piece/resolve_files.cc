@@ -48,7 +48,7 @@ Result<void> check_rows(const TensorSet& set, const Manifest& manifest) {
                    ": it has " + std::to_string(rows));
     }
     if (run.rows != Rows{0, rows} && !row_bytes(info)) {
-      return usage("rows of " + info.name + " are no whole bytes: select the whole tensor");
+      return usage("rows of " + info.name + " are not whole bytes: select the whole tensor");
     }
   }
   return {};

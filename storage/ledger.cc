@@ -63,7 +63,7 @@ struct ParsedHead {
 
 Result<ParsedHead> parse_head(std::span<const std::byte> bytes, const std::filesystem::path& file) {
   const auto bad = [&] {
-    return fail(Errc::kMalformed, file.string() + " is no ledger of this program");
+    return fail(Errc::kMalformed, file.string() + " is not a ledger of this program");
   };
   if (bytes.size() < kHeadBytes) return bad();
   if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return bad();
@@ -182,7 +182,7 @@ Result<Ledger::Head> Ledger::read_head(const std::filesystem::path& file) {
   if (!fd) return std::unexpected(fd.error());
   std::array<std::byte, kHeadBytes> bytes{};
   if (!read_exactly(fd->get(), 0, bytes, file.string())) {
-    return fail(Errc::kMalformed, file.string() + " is no ledger of this program");
+    return fail(Errc::kMalformed, file.string() + " is not a ledger of this program");
   }
   const auto parsed = parse_head(bytes, file);
   if (!parsed) return std::unexpected(parsed.error());

@@ -31,7 +31,7 @@ template <class T>
 Result<T> parse(std::span<const std::byte> body) {
   T message;
   if (!message.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
-    return fail(Errc::kProtocol, "its body is no Protobuf message");
+    return fail(Errc::kProtocol, "its body is not a Protobuf message");
   }
   return message;
 }
@@ -171,7 +171,7 @@ Result<VersionRange> decode_hello_versions(std::span<const std::byte> body) {
   const VersionRange range{.min = hello->version_min(), .max = hello->version_max()};
   if (range.min > range.max || range.max == 0) {
     return fail(Errc::kProtocol,
-                fmt::format("its versions {} to {} are no range", range.min, range.max));
+                fmt::format("its versions {} to {} are not a range", range.min, range.max));
   }
   return range;
 }
@@ -198,7 +198,7 @@ Result<Hello> decode_hello(std::span<const std::byte> body) {
   hello.features = message->features();
   hello.listen_port = static_cast<std::uint16_t>(message->listen_port());
   if (!valid_site(message->site())) {
-    return fail(Errc::kProtocol, "it has a site that is no label");
+    return fail(Errc::kProtocol, "it has a site that is not a label");
   }
   hello.site = message->site();
   hello.agent = clean_text(message->agent(), limits::kAgentBytesMax);

@@ -202,7 +202,7 @@ TEST(SelectionExperts, AreRefusedWhereThereAreNone) {
   expect_refused({.layers = {{0, 0}}, .experts = {{0, 0}}},
                  {"selected tensors", "model.layers has experts 0-3"});
   expect_refused({.tensors = {"*.experts.1.*"}, .experts = {{2, 2}}}, {"leave no tensor"});
-  expect_refused({.experts = {{2, 2}}}, {"torn", "no whole bytes"});
+  expect_refused({.experts = {{2, 2}}}, {"torn", "not whole bytes"});
   const Manifest dense = model_of({{"a.0.w", {1}}});
   const auto result = resolve({.experts = {{0, 0}}}, dense, make_outline(dense));
   ASSERT_FALSE(result);

@@ -156,7 +156,7 @@ TEST(SelectionSlices, AreRefusedWhereTheyMakeNoSense) {
   expect_refused({.slices = {{"*.q_proj.*", 0, 3}}}, {"16 rows", "1, 2, 4, 8, 16 do"});
   expect_refused({.slices = {{"model.norm*", 0, 9}}}, {"7 rows", "1, 7 do"});
   expect_refused({.slices = {{"*.scale", 0, 2}}}, {"model.layers.0.scale", "scalar"});
-  expect_refused({.slices = {{"*.o_proj.*", 0, 2}}}, {"o_proj", "no whole bytes"});
+  expect_refused({.slices = {{"*.o_proj.*", 0, 2}}}, {"o_proj", "not whole bytes"});
   expect_refused({.slices = {{"*.k_proj", 0, 2}}}, {"slice glob '*.k_proj'"});
   expect_refused({.layers = {{1, 1}}, .slices = {{"*.0.q_proj.*", 0, 2}}}, {"slice glob"});
   expect_refused({.slices = {{"lm*", 0, 3}, {"*head*", 1, 3}}},

@@ -178,7 +178,7 @@ TEST(Hostile, HelloWithoutSense) {
   Victim victim;
   victim.give_all(preamble());
   EXPECT_THAT(victim.failure(frame(FrameType::kHello, 0, Bytes(9, std::byte{0xff}))),
-              HasSubstr("HELLO frame: its body is no Protobuf message"));
+              HasSubstr("HELLO frame: its body is not a Protobuf message"));
 }
 
 TEST(Hostile, HandlesThatWereNeverOpened) {  // WIRE-22
