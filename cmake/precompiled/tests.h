@@ -1,5 +1,5 @@
-// What most tests include, compiled once: cmake/Precompiled.cmake. A test still includes what it uses,
-// because it is compiled without this header, too.
+// What most tests include, compiled once: cmake/Precompiled.cmake. A test still includes what it
+// uses, because it is compiled without this header, too.
 #pragma once
 
 #include <gmock/gmock.h>
