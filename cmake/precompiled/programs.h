@@ -1,5 +1,6 @@
-// What most units of cli/, tools/ and the simulator include, compiled once: cmake/Precompiled.cmake.
-// A unit still includes what it uses, because it is compiled without this header, too.
+// What most units of cli/, tools/ and the simulator include, compiled once:
+// cmake/Precompiled.cmake. A unit still includes what it uses, because it is compiled without this
+// header, too.
 #pragma once
 
 #include <fmt/format.h>
