@@ -52,7 +52,6 @@ class Terminal {
   // stays on the terminal.
   void status(const Status& status);
   void end_status();
-  bool shows_status() const { return redraws_; }
 
  private:
   std::string shown(std::string_view text) const;
