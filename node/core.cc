@@ -99,7 +99,9 @@ std::optional<Error> Core::remove_connection(ConnectionId connection, std::optio
       addresses_.disconnected(address, now);
     } else {
       const Errc code = link->error ? link->error->code : Errc::kUnreachable;
-      addresses_.failed(address, {code, address + ": " + why}, now);
+      std::string failure = address;
+      failure.append(": ").append(why);
+      addresses_.failed(address, {code, std::move(failure)}, now);
     }
   }
   if (link->hello) {
