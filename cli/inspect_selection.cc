@@ -42,7 +42,7 @@ std::map<std::pair<std::uint32_t, std::uint32_t>, ByColumns> come_whole(
   std::map<std::pair<std::uint32_t, std::uint32_t>, ByColumns> layers;
   for (const TensorRows& rows : chosen.tensors) {
     const OutlineTensor& tensor = *by_key.at({rows.file, rows.tensor});
-    const TensorInfo& info = manifest.tensors(rows.file)[rows.tensor.value].info;
+    const TensorInfo& info = info_of(manifest, rows);
     if (tensor.stack == kNoStack || !split_by_columns(info)) continue;
     if (rows.rows != Rows{0, row_count(info)}) continue;
     ByColumns& layer = layers[{tensor.stack, tensor.layer}];

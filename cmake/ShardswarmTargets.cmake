@@ -10,6 +10,11 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND SHARDSWARM_WARNINGS -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow)
 endif()
 
+# A unity build includes files into one another, and g++ takes their unnamed namespaces for a header's.
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND SHARDSWARM_WARNINGS -Wno-subobject-linkage)
+endif()
+
 # The tests' own code runs once and is compiled often: -Og takes half of the time that -O2 takes. What
 # they test is optimized.
 set(SHARDSWARM_TEST_OPTIONS "")

@@ -96,6 +96,10 @@ struct OutlineTensor {
   Experts experts;
 };
 
+inline const TensorInfo& info_of(const Manifest& manifest, const OutlineTensor& tensor) {
+  return manifest.tensors(tensor.file)[tensor.tensor.value].info;
+}
+
 struct Stack {
   std::string name;  // "model.layers"; in a component's folder "transformer/blocks"
   std::uint32_t component = 0;

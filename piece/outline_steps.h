@@ -30,10 +30,6 @@ inline std::string_view main_name(const Outline& outline, std::uint32_t componen
   return main == kNoStack ? std::string_view() : bare_name(outline, outline.stacks[main]);
 }
 
-inline const TensorInfo& info_of(const Manifest& manifest, const OutlineTensor& tensor) {
-  return manifest.tensors(tensor.file)[tensor.tensor.value].info;
-}
-
 // Where the words within the layer begin in the name of a layer's tensor.
 std::size_t inside_layer(std::string_view name, std::size_t stack_name_bytes);
 

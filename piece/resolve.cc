@@ -72,7 +72,7 @@ class Resolver {
 
   const TensorInfo& info(std::size_t i) const {
     const OutlineTensor& tensor = outline_.tensors[i];
-    return manifest_.tensors(tensor.file)[tensor.tensor.value].info;
+    return info_of(manifest_, tensor);
   }
   bool matches(const std::string& glob, std::size_t i) const {
     const OutlineTensor& tensor = outline_.tensors[i];
@@ -220,7 +220,7 @@ class Resolver {
   // before the stack, or joins one to it; not the stack's own embedding.
   bool of_tower(const OutlineTensor& tensor) const {
     if (tensor.stack != kNoStack || tensor.home != kNoStack) return true;
-    const Module module = module_of(manifest_.tensors(tensor.file)[tensor.tensor.value].info.name);
+    const Module module = module_of(info_of(manifest_, tensor).name);
     return module == Module::kTower || module == Module::kProjector;
   }
 

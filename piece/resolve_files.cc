@@ -27,7 +27,7 @@ bool complete(const TensorSet& set, const Manifest& manifest) {
     tensors += manifest.tensors(FileIndex(f)).size() - manifest.file(FileIndex(f)).copies.size();
   }
   return set.size() == tensors && std::ranges::all_of(set, [&](const TensorRows& run) {
-           const TensorInfo& info = manifest.tensors(run.file)[run.tensor.value].info;
+           const TensorInfo& info = info_of(manifest, run);
            return run.rows == Rows{0, row_count(info)};
          });
 }
@@ -41,7 +41,7 @@ Result<void> check_rows(const TensorSet& set, const Manifest& manifest) {
       return usage("file " + std::to_string(f) + " has no tensor " +
                    std::to_string(run.tensor.value) + " that could be selected");
     }
-    const TensorInfo& info = manifest.tensors(run.file)[run.tensor.value].info;
+    const TensorInfo& info = info_of(manifest, run);
     const std::uint64_t rows = row_count(info);
     if (run.rows.end > rows) {
       return usage("row " + std::to_string(run.rows.end - 1) + " lies outside " + info.name +

@@ -44,6 +44,9 @@ TensorSet subtract(const TensorSet& a, const TensorSet& b);
 
 // REQUIRES of all below: the headers of the files are there; rows that are no whole tensor have
 // whole bytes.
+inline const TensorInfo& info_of(const Manifest& manifest, const TensorRows& rows) {
+  return manifest.tensors(rows.file)[rows.tensor.value].info;
+}
 std::uint64_t bytes_of(const TensorSet& set, const Manifest& manifest);
 // Every piece that holds a byte of the set, also those that it cuts through.
 void insert_pieces(const TensorRows& rows, const Manifest& manifest, PieceSet& pieces);

@@ -20,10 +20,6 @@ constexpr std::size_t kDataAlignment = 4096;
 constexpr std::size_t kMetadataBytesMax = 64 * limits::kKiB;
 constexpr std::string_view kIndexEnding = ".safetensors.index.json";
 
-const TensorInfo& info_of(const Manifest& manifest, const TensorRows& rows) {
-  return manifest.tensors(rows.file)[rows.tensor.value].info;
-}
-
 std::uint64_t bytes_of(const Manifest& manifest, const std::vector<TensorRows>& tensors) {
   std::uint64_t bytes = 0;
   for (const TensorRows& rows : tensors) bytes += shardswarm::bytes_of({rows}, manifest);
@@ -74,7 +70,7 @@ Json stacks_json(const Manifest& manifest, const Outline& outline, const TensorS
   for (const Stack& stack : outline.stacks) any.emplace_back(stack.numbered, false);
   for (const OutlineTensor& tensor : outline.tensors) {
     if (tensor.stack == kNoStack) continue;
-    const std::uint64_t rows = row_count(manifest.tensors(tensor.file)[tensor.tensor.value].info);
+    const std::uint64_t rows = row_count(info_of(manifest, tensor));
     const bool here =
         std::ranges::binary_search(held, TensorRows{tensor.file, tensor.tensor, {0, rows}});
     any[tensor.stack][tensor.layer] = true;

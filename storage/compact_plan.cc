@@ -23,10 +23,6 @@ using TensorKey = std::pair<FileIndex, TensorIndex>;
 
 TensorKey key_of(const TensorRows& rows) { return {rows.file, rows.tensor}; }
 
-const TensorInfo& info_of(const Manifest& manifest, const TensorRows& rows) {
-  return manifest.tensors(rows.file)[rows.tensor.value].info;
-}
-
 // A stack's name as part of a file name: other characters become '_', a hash keeps them apart.
 std::string file_part(std::string_view stack) {
   std::string part;

@@ -36,7 +36,7 @@ std::optional<Selection> held_tensors(const Holding& holding, const Manifest& ma
     if (resolved && subtract(resolved->tensors, held).empty()) return step.selection;
   }
   for (const TensorRows& rows : held) {
-    const TensorInfo& info = manifest.tensors(rows.file)[rows.tensor.value].info;
+    const TensorInfo& info = info_of(manifest, rows);
     if (rows.rows != Rows{0, row_count(info)}) continue;
     const std::string& path = manifest.file(rows.file).path;
     return Selection{.tensors = {exactly(path.substr(0, path.rfind('/') + 1) + info.name)}};

@@ -168,7 +168,7 @@ TensorSet needed_beside(const TensorSet& held, const Manifest& manifest, const O
                          : side == Side::kBoth    ? here.first || here.last
                                                   : false;
       if (!takes) continue;
-      const TensorInfo& info = manifest.tensors(tensor.file)[tensor.tensor.value].info;
+      const TensorInfo& info = info_of(manifest, tensor);
       needed.push_back({tensor.file, tensor.tensor, {0, row_count(info)}});
       break;
     }

@@ -51,7 +51,7 @@ Result<Placement> Placement::compact(const Manifest& manifest,
     if (!head) return std::unexpected(head.error());
     std::uint64_t at = (*head)->size();
     for (const TensorRows& rows : file.tensors) {
-      const TensorInfo& info = manifest.tensors(rows.file)[rows.tensor.value].info;
+      const TensorInfo& info = info_of(manifest, rows);
       const bool whole = rows.rows.begin == 0 && rows.rows.end == row_count(info);
       const std::uint64_t row = whole ? 0 : row_bytes(info).value_or(0);
       const std::uint64_t begin = rows.rows.begin * row;

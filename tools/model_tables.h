@@ -2,6 +2,7 @@
 // configurations. tools/real_model.h expands them. Constant data: any thread may read it.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -9,6 +10,8 @@
 #include "tools/sharding.h"
 
 namespace shardswarm {
+
+inline constexpr std::uint64_t kGB = 1'000'000'000;  // the hub's limits are decimal
 
 // `sizes`: words NAME=VALUE. A '/' behind the value says that a smaller copy divides it. Names with
 // a meaning of their own: L layers, M layers of a second stack, K layers before the first with

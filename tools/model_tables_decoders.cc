@@ -4,8 +4,6 @@
 namespace shardswarm {
 namespace {
 
-constexpr std::uint64_t kGB = 1'000'000'000;  // the hub's limits are decimal
-
 // LlamaForCausalLM.
 constexpr std::string_view kLlamaRows = R"(
 model.embed_tokens w v h
@@ -184,7 +182,7 @@ transformer.encoder.final_layernorm w h
 transformer.output_layer w v h
 )";
 
-constexpr ModelTable kTables[] = {
+constexpr ModelTable kDecoders[] = {
     {.name = "llama-3.1-8b",
      .split = {.shard_bytes = 5 * kGB},
      .sizes = "h=4096/ f=14336/ v=128256/ a=32 k=8 d=128/ L=32",
@@ -263,6 +261,6 @@ constexpr ModelTable kTables[] = {
 
 }  // namespace
 
-std::span<const ModelTable> decoder_tables() { return kTables; }
+std::span<const ModelTable> decoder_tables() { return kDecoders; }
 
 }  // namespace shardswarm

@@ -4,8 +4,7 @@
 namespace shardswarm {
 namespace {
 
-constexpr std::uint64_t kGB = 1'000'000'000;  // the hub's limits are decimal
-constexpr std::uint64_t kGiB = 1ULL << 30;    // others' are not
+constexpr std::uint64_t kGiB = 1ULL << 30;  // others' are not
 
 // MixtralForCausalLM.
 constexpr std::string_view kMixtralRows = R"(
@@ -240,7 +239,7 @@ language_model.model.norm w h
 language_model.lm_head w v h
 )";
 
-constexpr ModelTable kTables[] = {
+constexpr ModelTable kOthers[] = {
     {.name = "mixtral-8x22b",
      .split = {.shard_bytes = 5 * kGB},
      .sizes = "h=6144/ f=16384/ v=32000/ a=48 k=8 d=128/ L=56 E=8",
@@ -313,6 +312,6 @@ constexpr ModelTable kTables[] = {
 
 }  // namespace
 
-std::span<const ModelTable> other_tables() { return kTables; }
+std::span<const ModelTable> other_tables() { return kOthers; }
 
 }  // namespace shardswarm

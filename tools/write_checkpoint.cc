@@ -15,7 +15,6 @@
 namespace shardswarm {
 namespace {
 
-using Json = nlohmann::json;
 using Tensors = std::vector<SyntheticTensor>;
 
 constexpr std::size_t kBlockBytes = 4 << 20;
@@ -54,8 +53,8 @@ std::string header_of(const Tensors& tensors, WriterOrder order) {
   for (const SyntheticTensor& tensor : tensors) {
     const std::uint64_t end = at + tensor_bytes(tensor);
     text += fmt::format(R"(,{}:{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})",
-                        Json(tensor.name).dump(), dtype_name(tensor.dtype),
-                        Json(tensor.shape).dump(), at, end);
+                        nlohmann::json(tensor.name).dump(), dtype_name(tensor.dtype),
+                        nlohmann::json(tensor.shape).dump(), at, end);
     at = end;
   }
   text += '}';
@@ -183,7 +182,7 @@ PlainFiles indexes_of(const SyntheticModel& model) {
   PlainFiles indexes;
   for (const auto& [folder, files] : folders) {
     if (files.size() < 2) continue;
-    Json weights = Json::object();
+    nlohmann::json weights = nlohmann::json::object();
     std::uint64_t bytes = 0;
     for (const auto* file : files) {
       const std::string name = std::filesystem::path(file->first).filename().string();
@@ -192,7 +191,7 @@ PlainFiles indexes_of(const SyntheticModel& model) {
         bytes += tensor_bytes(tensor);
       }
     }
-    const Json index = {{"metadata", {{"total_size", bytes}}}, {"weight_map", weights}};
+    const nlohmann::json index = {{"metadata", {{"total_size", bytes}}}, {"weight_map", weights}};
     indexes.emplace_back(index_path(files.front()->first), index.dump(2) + "\n");
   }
   return indexes;

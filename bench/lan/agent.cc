@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 using Answer = Result<Json>;
 
 constexpr std::chrono::milliseconds kSampleInterval{25};
-constexpr std::chrono::seconds kEndPatience{3};  // from SIGTERM to SIGKILL
+constexpr std::chrono::seconds kKillAfter{3};  // from SIGTERM to SIGKILL
 
 struct Task {
   std::shared_ptr<Process> process;
@@ -322,7 +322,7 @@ void Agent::say(const Json& json) {
 void Agent::end_all() {
   io_.restart();
   processes_.signal_all(SIGTERM);
-  const double deadline = monotonic_seconds() + static_cast<double>(kEndPatience.count());
+  const double deadline = monotonic_seconds() + static_cast<double>(kKillAfter.count());
   while (!processes_.empty() && monotonic_seconds() < deadline) {
     io_.run_one_for(std::chrono::milliseconds(20));
   }

@@ -205,7 +205,7 @@ Exchange exchange_of(const Place& run) {
 }
 
 std::string number_in(const Exchange& exchange, const Place& place) {
-  if (place.null()) return kNothing;
+  if (place.null()) return kNoFigure;
   const double value = place.number() / exchange.unit;
   return fmt::format(R"(<span class="n" {}>{:.{}f}</span>)", data_of(place), value,
                      value > 0 && value < 9.95 ? 1 : 0);

@@ -38,7 +38,7 @@ std::vector<double> values(const std::vector<Place>& runs, std::string_view role
 
 std::string largest(const Entry& entry, std::string_view role, const std::string& field) {
   const std::vector<double> all = values(entry.runs, role, field);
-  if (all.empty()) return kNothing;
+  if (all.empty()) return kNoFigure;
   return derived(fmt::format("max {} {}", role, field), std::ranges::max(all), bytes);
 }
 
@@ -47,11 +47,11 @@ std::string duplicates(const Entry& entry) {
   double twice = 0;
   double wanted = 0;
   for (const Place& node : nodes(entry.typical, "fetcher")) {
-    if (node.at("duplicate_bytes").null()) return kNothing;
+    if (node.at("duplicate_bytes").null()) return kNoFigure;
     twice += node.at("duplicate_bytes").number();
     wanted += node.at("wanted_bytes").number();
   }
-  return wanted > 0 ? derived("duplicate-share", twice / wanted, percent) : kNothing;
+  return wanted > 0 ? derived("duplicate-share", twice / wanted, percent) : kNoFigure;
 }
 
 std::string node_table(const Place& run) {
@@ -62,9 +62,9 @@ std::string node_table(const Place& run) {
     std::string name = escape(node.at("name").text());
     if (source) name += R"( <span class="kind">source</span>)";
     add_row(page, name,
-            {source ? kNothing : figure(node.at("start_seconds"), seconds),
-             source ? kNothing : figure(node.at("done_seconds"), seconds),
-             source ? kNothing : figure(node.at("wanted_bytes"), bytes),
+            {source ? kNoFigure : figure(node.at("start_seconds"), seconds),
+             source ? kNoFigure : figure(node.at("done_seconds"), seconds),
+             source ? kNoFigure : figure(node.at("wanted_bytes"), bytes),
              figure(node.at("received_bytes"), bytes), figure(node.at("sent_bytes"), bytes),
              figure(node.at("duplicate_bytes"), bytes), figure(node.at("cpu_seconds"), seconds),
              figure(node.at("peak_private_bytes"), bytes),
@@ -111,7 +111,7 @@ const Tried* best_of(const std::vector<Tried>& all) {
 }
 
 std::string figure_in(const std::optional<Place>& place, const std::string& key, Unit unit) {
-  return place ? figure(place->at(key), unit) : kNothing;
+  return place ? figure(place->at(key), unit) : kNoFigure;
 }
 
 std::string settings_table(const std::vector<Tried>& all) {
@@ -180,7 +180,7 @@ std::string resource_tables(const std::vector<Entry>& entries) {
   for (const Entry& entry : entries) {
     const std::vector<double> sources = values(entry.runs, "source", "cpu_seconds");
     add_row(page, tool_label(entry),
-            {sources.empty() ? kNothing
+            {sources.empty() ? kNoFigure
                              : derived("median source cpu_seconds", median(sources), seconds),
              figure(entry.summary.at("median_receiver_cpu_seconds"), seconds),
              largest(entry, "source", "peak_private_bytes"),

@@ -33,7 +33,7 @@ std::string span(const std::string& attributes, const std::string& text) {
 
 }  // namespace
 
-const char* const kNothing = R"(<span class="none">–</span>)";
+const char* const kNoFigure = R"(<span class="none">–</span>)";
 
 Place Place::find(const std::string& key) const {
   static const Json kNull;
@@ -105,11 +105,11 @@ std::string data_of(const Place& place) {
 }
 
 std::string figure(const Place& place, Unit unit) {
-  return place.null() ? kNothing : span(data_of(place), unit(place.number()));
+  return place.null() ? kNoFigure : span(data_of(place), unit(place.number()));
 }
 
 std::string words(const Place& place) {
-  if (place.null() || place.text().empty()) return kNothing;
+  if (place.null() || place.text().empty()) return kNoFigure;
   return fmt::format("<span {}>{}</span>", data_of(place), escape(place.text()));
 }
 

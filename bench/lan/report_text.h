@@ -63,7 +63,7 @@ std::string figure(const Place& place, Unit unit);
 // <span> that shows a text, with its attributes; null and an empty text are a dash.
 std::string words(const Place& place);
 std::string derived(std::string_view name, double value, Unit unit);
-extern const char* const kNothing;  // the dash
+extern const char* const kNoFigure;  // the dash
 
 // Settings as a reader says them: "queue 500, verify false"; nothing for none.
 std::string settings_text(const Json& settings);

@@ -16,23 +16,11 @@
 #include "piece/digest.h"
 #include "piece/manifest.h"
 #include "piece/safetensors.h"
+#include "tests/support/bytes.h"
 
 namespace shardswarm::test {
 
-using Bytes = std::vector<std::byte>;
-
-inline Bytes bytes_of(std::string_view text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
-}
-
 inline Blob blob_of(Bytes bytes) { return std::make_shared<const Bytes>(std::move(bytes)); }
-
-template <class T>
-T must(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().message);
-  if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 
 // A header: these 8 bytes of length, then the JSON.
 inline Bytes header_of(std::string_view json, std::uint64_t length) {

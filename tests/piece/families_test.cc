@@ -50,7 +50,7 @@ struct Model {
   Names brought_by(const Selection& selection) const {
     Names names;
     for (const TensorRows& run : must(resolve(selection, manifest, outline)).tensors) {
-      names.insert(manifest.tensors(run.file)[run.tensor.value].info.name);
+      names.insert(info_of(manifest, run).name);
     }
     return names;
   }

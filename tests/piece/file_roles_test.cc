@@ -118,7 +118,7 @@ TEST(FileRoles, KnowSafetensorsByTheirKind) {
 }
 
 // A pipeline of two components with files of every reason.
-const Manifest& model() {
+const Manifest& roles_model() {
   static const Manifest manifest =
       ModelBuilder()
           .plain("a-Q4.gguf", 100)
@@ -133,13 +133,14 @@ const Manifest& model() {
 }
 
 LeftOutReport report(const Selection& selection) {
-  return report_left_out(must(resolve(selection, model(), make_outline(model()))), model());
+  return report_left_out(must(resolve(selection, roles_model(), make_outline(roles_model()))),
+                         roles_model());
 }
 
 TEST(LeftOut, NamesEachFileWithItsReasonAndTheFlagThatBringsIt) {
   const LeftOutReport left = report({.layers = {{0, 0}}});
   const auto size = [](const char* path) {
-    return model().file(model().find_file(path).value()).size;
+    return roles_model().file(roles_model().find_file(path).value()).size;
   };
   const std::uint64_t spare = size("consolidated.safetensors");
   const std::uint64_t vae = size("vae/m.safetensors");

@@ -20,7 +20,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 // Plain files of 2, 0 and 1 pieces around two files of tensors; pieces 0-1, 2-7, 8-9 and 10.
-ModelBuilder model() {
+ModelBuilder odd_model() {
   ModelBuilder made;
   made.plain("a.txt", kMiB + 5).plain("b.txt", 0);
   made.tensors("c.safetensors", {{"none0", {0}},
@@ -45,7 +45,7 @@ void expect_error(const Result<void>& result, Errc code, std::string_view file,
 
 // MAN-26
 TEST(Manifest, NumbersPiecesThroughAllFiles) {
-  const Manifest manifest = model().bare();
+  const Manifest manifest = odd_model().bare();
   EXPECT_EQ(manifest.file_count(), 5U);
   EXPECT_EQ(manifest.piece_count(), 11U);
   std::uint64_t bytes = 0;
@@ -60,7 +60,7 @@ TEST(Manifest, NumbersPiecesThroughAllFiles) {
 }
 
 TEST(Manifest, FindsFilesByPath) {
-  const Manifest manifest = model().bare();
+  const Manifest manifest = odd_model().bare();
   for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
     EXPECT_EQ(manifest.find_file(manifest.file(FileIndex(i)).path), FileIndex(i));
   }
@@ -78,7 +78,7 @@ struct Extent {
 
 // MAN-24, MAN-26: pieces by file and offset, tensors without bytes in between.
 TEST(Manifest, KnowsWhereEachPieceLies) {
-  const Manifest manifest = model().build();
+  const Manifest manifest = odd_model().build();
   const std::uint64_t c = manifest.file(FileIndex(2)).header_bytes;
   const std::uint64_t d = manifest.file(FileIndex(3)).header_bytes;
   std::vector<Extent> extents;
@@ -101,7 +101,7 @@ TEST(Manifest, KnowsWhereEachPieceLies) {
 
 // MAN-10
 TEST(Manifest, KnowsItsTensorsWithTheirPieces) {
-  const Manifest manifest = model().build();
+  const Manifest manifest = odd_model().build();
   EXPECT_THAT(manifest.tensors(FileIndex(0)), IsEmpty());
   std::vector<std::string> names;
   std::vector<std::uint32_t> first;
@@ -120,7 +120,7 @@ TEST(Manifest, KnowsItsTensorsWithTheirPieces) {
 
 // MAN-41
 TEST(Manifest, KnowsEachPiecesDigest) {
-  const Manifest manifest = model().build();
+  const Manifest manifest = odd_model().build();
   EXPECT_EQ(manifest.digest(PieceIndex(0)), sha256(bytes_of("a.txt#0")));
   EXPECT_EQ(manifest.digest(PieceIndex(1)), sha256(bytes_of("a.txt#1")));
   EXPECT_EQ(manifest.digest(PieceIndex(7)), sha256(bytes_of("c.safetensors#5")));
@@ -129,7 +129,7 @@ TEST(Manifest, KnowsEachPiecesDigest) {
 }
 
 TEST(Manifest, SaysWhichBlobsItNeeds) {
-  const ModelBuilder made = model();
+  const ModelBuilder made = odd_model();
   Manifest manifest = made.bare();
   const bool headers[] = {false, false, true, true, false};
   const bool lists[] = {true, false, true, true, true};
@@ -153,7 +153,7 @@ TEST(Manifest, SaysWhichBlobsItNeeds) {
 }
 
 TEST(Manifest, FindsBlobsByDigestOnceTheyAreHere) {
-  const ModelBuilder made = model();
+  const ModelBuilder made = odd_model();
   Manifest manifest = made.bare();
   const FileEntry file = manifest.file(FileIndex(2));
   EXPECT_EQ(manifest.find_blob(manifest.id()), manifest.root_blob());
@@ -173,7 +173,7 @@ TEST(Manifest, FindsBlobsByDigestOnceTheyAreHere) {
 }
 
 TEST(Manifest, TakesABlobTwice) {
-  const ModelBuilder made = model();
+  const ModelBuilder made = odd_model();
   Manifest manifest = made.build();
   const Blob before = manifest.header_blob(FileIndex(2));
   EXPECT_TRUE(manifest.add_header(FileIndex(2), blob_of(made.header("c.safetensors"))));
@@ -184,7 +184,7 @@ TEST(Manifest, TakesABlobTwice) {
 
 // MAN-40, MAN-41
 TEST(Manifest, RefusesBlobsThatDoNotMatchTheirDigest) {
-  const ModelBuilder made = model();
+  const ModelBuilder made = odd_model();
   Manifest manifest = made.bare();
   const FileIndex file(2);
   const auto damaged = [](Bytes bytes) {
@@ -213,7 +213,7 @@ TEST(Manifest, RefusesBlobsThatDoNotMatchTheirDigest) {
 
 // MAN-36
 TEST(Manifest, RefusesAHeaderForAPlainFile) {
-  Manifest manifest = model().bare();
+  Manifest manifest = odd_model().bare();
   expect_error(manifest.add_header(FileIndex(0), blob_of({})), Errc::kMalformed, "a.txt", "plain");
 }
 

@@ -19,10 +19,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using Sides = std::map<std::string, Side>;
 
-constexpr Side kLayer = Side::kLayer;
-constexpr Side kInput = Side::kInput;
-constexpr Side kOutput = Side::kOutput;
-constexpr Side kEverybody = Side::kEverybody;
+using enum Side;
 
 Manifest model_of(const std::vector<TensorSpec>& tensors) {
   return ModelBuilder().tensors("model.safetensors", tensors).build();
@@ -38,7 +35,7 @@ Sides sides_to(const Manifest& manifest, const std::string& stack) {
     const auto side = outline.side(tensor, index);
     if (!side) continue;
     sides[outline.full_name(tensor, manifest)] = *side;
-    const std::uint64_t bytes = manifest.tensors(tensor.file)[tensor.tensor.value].info.bytes();
+    const std::uint64_t bytes = info_of(manifest, tensor).bytes();
     if (*side == Side::kInput || *side == Side::kBoth) sums.input_bytes += bytes;
     if (*side == Side::kOutput || *side == Side::kBoth) sums.output_bytes += bytes;
     if (*side == Side::kEverybody) sums.everybody_bytes += bytes;
@@ -70,7 +67,7 @@ TEST(OutlineStacks, AreOrderedByBytesThenByName) {
   EXPECT_THAT(outline.stacks[0].layer_bytes, ElementsAre(6, 0, 0, 0, 0, 0, 0, 0, 0, 6));
   EXPECT_THAT(outline.stacks[4].layer_bytes, ElementsAre(0, 0, 0));
   for (const OutlineTensor& tensor : outline.tensors) {
-    const std::string& name = manifest.tensors(tensor.file)[tensor.tensor.value].info.name;
+    const std::string& name = info_of(manifest, tensor).name;
     EXPECT_EQ(outline.stacks.at(tensor.stack).name, unit_of(name)->stack);
   }
 }

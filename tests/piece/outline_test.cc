@@ -83,7 +83,7 @@ void expect_outline(const Family& family) {
   std::map<Side, std::uint64_t> bytes;
   ASSERT_EQ(outline.tensors.size(), specs.size());
   for (const OutlineTensor& tensor : outline.tensors) {
-    const TensorInfo& info = manifest.tensors(tensor.file)[tensor.tensor.value].info;
+    const TensorInfo& info = info_of(manifest, tensor);
     const auto& expected = family.tensors.at(tensor.tensor.value);
     ASSERT_EQ(info.name, expected.first);
     EXPECT_EQ(side_name(tensor.main_side), side_name(expected.second)) << info.name;
@@ -106,11 +106,7 @@ void expect_outline(const Family& family) {
   EXPECT_EQ(main.bytes, layers);
 }
 
-constexpr Side kLayer = Side::kLayer;
-constexpr Side kInput = Side::kInput;
-constexpr Side kOutput = Side::kOutput;
-constexpr Side kBoth = Side::kBoth;
-constexpr Side kEverybody = Side::kEverybody;
+using enum Side;
 
 TEST(Outline, OfLlamaQwenMistralAndGemma) {
   expect_outline({"untied",

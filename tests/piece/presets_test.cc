@@ -100,7 +100,7 @@ TEST(PresetSplits, CoverEveryLayerOnce) {
 }
 
 // Six layers and an MTP layer behind them, a tower, everything at the edges.
-const Manifest& model() {
+const Manifest& preset_model() {
   static const Manifest manifest = [] {
     std::vector<TensorSpec> tensors = {
         {"model.embed_tokens.weight", {20}}, {"model.layers.6.eh_proj.weight", {9}},
@@ -115,21 +115,21 @@ const Manifest& model() {
   return manifest;
 }
 
-const Outline& outline() {
-  static const Outline outline = make_outline(model());
+const Outline& preset_outline() {
+  static const Outline outline = make_outline(preset_model());
   return outline;
 }
 
 std::string parts_of(const Selection& selection) {
-  return describe(must(without_preset(selection, outline())));
+  return describe(must(without_preset(selection, preset_outline())));
 }
 
 Selection preset(Engine engine, std::uint32_t rank, std::uint32_t ranks) {
   return {.preset = {.engine = engine, .rank = rank, .ranks = ranks}};
 }
 
-void expect_refused(const Selection& selection, const std::vector<std::string>& says,
-                    const Outline& of = outline()) {
+void expect_preset_refused(const Selection& selection, const std::vector<std::string>& says,
+                           const Outline& of = preset_outline()) {
   const auto parts = without_preset(selection, of);
   ASSERT_FALSE(parts) << describe(*parts);
   EXPECT_EQ(parts.error().code, Errc::kUsage);
@@ -153,16 +153,19 @@ TEST(Presets, BecomePlainParts) {
   with.shared = SharedTensors::kAll;
   EXPECT_EQ(parts_of(with),
             "--layers 2-3 --tensors 'lm_head.*' --exclude '*.3.*' --files '*.gguf' --shared all");
-  EXPECT_EQ(must(without_preset({.layers = {{1, 1}}}, outline())), (Selection{.layers = {{1, 1}}}));
+  EXPECT_EQ(must(without_preset({.layers = {{1, 1}}}, preset_outline())),
+            (Selection{.layers = {{1, 1}}}));
 }
 
 TEST(Presets, ResolveToThoseParts) {
   Selection selection = preset(Engine::kMlxLm, 1, 2);
-  const ResolvedSelection resolved = must(resolve(selection, model(), outline()));
+  const ResolvedSelection resolved = must(resolve(selection, preset_model(), preset_outline()));
   EXPECT_EQ(describe(resolved.parts), "--layers 0-2 --shared all");
-  EXPECT_EQ(resolved.tensors, must(resolve(resolved.parts, model(), outline())).tensors);
+  EXPECT_EQ(resolved.tensors,
+            must(resolve(resolved.parts, preset_model(), preset_outline())).tensors);
   // Of one rank: all tensors, but no other formats.
-  const ResolvedSelection alone = must(resolve(preset(Engine::kVllm, 0, 1), model(), outline()));
+  const ResolvedSelection alone =
+      must(resolve(preset(Engine::kVllm, 0, 1), preset_model(), preset_outline()));
   EXPECT_TRUE(alone.everything);
   EXPECT_EQ(alone.left_out.size(), 1U);
   EXPECT_FALSE(preset(Engine::kVllm, 0, 1).whole());
@@ -171,9 +174,10 @@ TEST(Presets, ResolveToThoseParts) {
 TEST(Presets, OfVllmBringTheTowerToEveryRank) {
   const auto names = [](std::uint32_t rank) {
     std::vector<std::string> found;
-    const auto resolved = must(resolve(preset(Engine::kVllm, rank, 3), model(), outline()));
+    const auto resolved =
+        must(resolve(preset(Engine::kVllm, rank, 3), preset_model(), preset_outline()));
     for (const TensorRows& run : resolved.tensors) {
-      found.push_back(model().tensors(run.file)[run.tensor.value].info.name);
+      found.push_back(info_of(preset_model(), run).name);
     }
     return found;
   };
@@ -187,9 +191,9 @@ TEST(Presets, SplitTheStackThatIsNamed) {
   tower.stacks = {"visual.blocks"};
   EXPECT_EQ(parts_of(tower), "--layers 1 --stack visual.blocks");
   tower.stacks = {"visual.layers"};
-  expect_refused(tower, {"no stack 'visual.layers'", "visual.blocks"});
+  expect_preset_refused(tower, {"no stack 'visual.layers'", "visual.blocks"});
   tower.stacks = {"visual.blocks", "model.layers"};
-  expect_refused(tower, {"one stack", "2"});
+  expect_preset_refused(tower, {"one stack", "2"});
 }
 
 // The tower of PaddleOCR-VL is larger than its language model.
@@ -208,7 +212,7 @@ TEST(Presets, SplitTheTextModelWhereATowerIsLarger) {
   EXPECT_EQ(describe(last.parts), "--layers 1");
   std::vector<std::string> names;
   for (const TensorRows& run : last.tensors) {
-    names.push_back(manifest.tensors(run.file)[run.tensor.value].info.name);
+    names.push_back(info_of(manifest, run).name);
   }
   EXPECT_THAT(names, ElementsAre("lm_head.weight", "model.layers.1.w"));
 }
@@ -217,49 +221,49 @@ TEST(Presets, OfAModelWithoutLayersAreAllOfIt) {
   const Manifest manifest = ModelBuilder().tensors("m.safetensors", {{"w", {2}}}).build();
   const Outline flat = make_outline(manifest);
   EXPECT_TRUE(must(resolve(preset(Engine::kVllm, 0, 1), manifest, flat)).everything);
-  expect_refused(preset(Engine::kVllm, 0, 2), {"no numbered layers", "vllm"}, flat);
+  expect_preset_refused(preset(Engine::kVllm, 0, 2), {"no numbered layers", "vllm"}, flat);
 }
 
 TEST(Presets, ErrorsSayWhatIsMissingOrTooMuch) {
   Selection selection{.preset = {.ranks = 3}};
-  expect_refused(selection, {"--for", "exo, mlx-lm, vllm, sglang or transformers"});
+  expect_preset_refused(selection, {"--for", "exo, mlx-lm, vllm, sglang or transformers"});
   selection.preset.ranks = 1;
   selection.preset.weights = {1};
-  expect_refused(selection, {"--for"});
-  expect_refused(preset(Engine::kExo, 3, 3), {"rank 3/3", "count from 0"});
-  expect_refused(preset(Engine::kExo, 0, 0), {"rank 0/0"});
-  expect_refused(preset(Engine::kExo, 0, kRanksMax + 1), {"1024"});
-  expect_refused(preset(Engine::kVllm, 6, 7), {"model.layers has 6 layers", "6/7"});
+  expect_preset_refused(selection, {"--for"});
+  expect_preset_refused(preset(Engine::kExo, 3, 3), {"rank 3/3", "count from 0"});
+  expect_preset_refused(preset(Engine::kExo, 0, 0), {"rank 0/0"});
+  expect_preset_refused(preset(Engine::kExo, 0, kRanksMax + 1), {"1024"});
+  expect_preset_refused(preset(Engine::kVllm, 6, 7), {"model.layers has 6 layers", "6/7"});
   selection = preset(Engine::kExo, 0, 3);
   selection.preset.weights = {64, 32};
-  expect_refused(selection, {"2 machines", "0/3", "one weight for each rank"});
+  expect_preset_refused(selection, {"2 machines", "0/3", "one weight for each rank"});
   selection.preset.weights = {64, 0, 32};
-  expect_refused(selection, {"weight of rank 1 is 0"});
+  expect_preset_refused(selection, {"weight of rank 1 is 0"});
   selection.preset.weights = {64, 32, kWeightMax + 1};
-  expect_refused(selection, {"weight of rank 2"});
+  expect_preset_refused(selection, {"weight of rank 2"});
   selection = preset(Engine::kTransformers, 0, 2);
   selection.preset.weights = {2, 1};
-  expect_refused(selection, {"transformers", "leave --weights out"});
+  expect_preset_refused(selection, {"transformers", "leave --weights out"});
   selection = preset(Engine::kExo, 0, 2);
   selection.layers = {{0, 1}};
-  expect_refused(selection, {"leave --layers and --stage out"});
+  expect_preset_refused(selection, {"leave --layers and --stage out"});
   selection = preset(Engine::kExo, 0, 2);
   selection.stages = {{1, 2}};
-  expect_refused(selection, {"leave --layers and --stage out"});
+  expect_preset_refused(selection, {"leave --layers and --stage out"});
 }
 
 TEST(Presets, SayHowAnEngineIsToldOfWeights) {
   Selection selection = preset(Engine::kVllm, 0, 2);
-  EXPECT_EQ(engine_setting(selection, outline()), "");
+  EXPECT_EQ(engine_setting(selection, preset_outline()), "");
   selection.preset.weights = {2, 1};
-  EXPECT_EQ(engine_setting(selection, outline()), "VLLM_PP_LAYER_PARTITION=4,2");
+  EXPECT_EQ(engine_setting(selection, preset_outline()), "VLLM_PP_LAYER_PARTITION=4,2");
   selection.preset.engine = Engine::kSglang;
-  EXPECT_EQ(engine_setting(selection, outline()), "SGLANG_PP_LAYER_PARTITION=4,2");
+  EXPECT_EQ(engine_setting(selection, preset_outline()), "SGLANG_PP_LAYER_PARTITION=4,2");
   selection.preset.engine = Engine::kMlxLm;
-  EXPECT_EQ(engine_setting(selection, outline()), "split=4,2");
+  EXPECT_EQ(engine_setting(selection, preset_outline()), "split=4,2");
   selection.preset.engine = Engine::kExo;  // it measures memory itself
-  EXPECT_EQ(engine_setting(selection, outline()), "");
-  EXPECT_EQ(engine_setting({.layers = {{0, 1}}}, outline()), "");
+  EXPECT_EQ(engine_setting(selection, preset_outline()), "");
+  EXPECT_EQ(engine_setting({.layers = {{0, 1}}}, preset_outline()), "");
 }
 
 }  // namespace

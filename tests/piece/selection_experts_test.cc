@@ -124,7 +124,7 @@ TEST(ExpertsOfTensors, HaveALimit) {
             Told{});
 }
 
-const Manifest& model() {
+const Manifest& experts_model() {
   static const Manifest manifest = model_of({
       {"lm_head.weight", {4}},
       {"model.embed_tokens.weight", {4}},
@@ -152,11 +152,11 @@ const Names kOfNoExpert = {"lm_head.weight",
                            "model.layers.2.mlp.router.weight",
                            "model.layers.3.ffn.router.layer.weight"};
 
-Names pick(const Selection& selection) {
-  const Outline outline = make_outline(model());
+Names pick_experts(const Selection& selection) {
+  const Outline outline = make_outline(experts_model());
   Names names;
-  for (const TensorRows& run : must(resolve(selection, model(), outline)).tensors) {
-    const TensorInfo& info = model().tensors(run.file)[run.tensor.value].info;
+  for (const TensorRows& run : must(resolve(selection, experts_model(), outline)).tensors) {
+    const TensorInfo& info = info_of(experts_model(), run);
     std::string name = info.name;
     if (run.rows != Rows{0, row_count(info)}) {
       name += " " + std::to_string(run.rows.begin) + "-" + std::to_string(run.rows.end);
@@ -166,8 +166,8 @@ Names pick(const Selection& selection) {
   return names;
 }
 
-void expect_refused(const Selection& selection, const std::vector<std::string>& says) {
-  const auto result = resolve(selection, model(), make_outline(model()));
+void expect_experts_refused(const Selection& selection, const std::vector<std::string>& says) {
+  const auto result = resolve(selection, experts_model(), make_outline(experts_model()));
   ASSERT_FALSE(result);
   EXPECT_EQ(errc_name(result.error().code), errc_name(Errc::kUsage));
   for (const std::string& part : says) EXPECT_THAT(result.error().message, HasSubstr(part));
@@ -177,11 +177,11 @@ TEST(SelectionExperts, NarrowExpertsAlone) {
   Names expected = kOfNoExpert;
   expected.insert({"model.layers.1.mlp.experts.1.w", "model.layers.1.mlp.experts.2.w",
                    "model.layers.2.mlp.switch_mlp.w 1-3", "model.layers.3.ffn.experts.mlp.w1 3-9"});
-  EXPECT_EQ(pick({.experts = {{1, 2}}, .excludes = {"*.torn"}}), expected);
+  EXPECT_EQ(pick_experts({.experts = {{1, 2}}, .excludes = {"*.torn"}}), expected);
   // Ranges are a union, in any order.
-  EXPECT_EQ(pick({.experts = {{2, 2}, {1, 2}, {1, 1}}, .excludes = {"*.torn"}}), expected);
+  EXPECT_EQ(pick_experts({.experts = {{2, 2}, {1, 2}, {1, 1}}, .excludes = {"*.torn"}}), expected);
   EXPECT_EQ(
-      pick({.layers = {{2, 3}}, .experts = {{3, 3}, {0, 0}}}),
+      pick_experts({.layers = {{2, 3}}, .experts = {{3, 3}, {0, 0}}}),
       (Names{"model.layers.2.mlp.router.weight", "model.layers.2.mlp.switch_mlp.w 0-1",
              "model.layers.2.mlp.switch_mlp.w 3-4", "model.layers.3.ffn.router.layer.weight",
              "model.layers.3.ffn.experts.mlp.w1 0-3", "model.layers.3.ffn.experts.mlp.w1 9-12"}));
@@ -189,20 +189,21 @@ TEST(SelectionExperts, NarrowExpertsAlone) {
 
 TEST(SelectionExperts, AllOfThemAreEverything) {
   EXPECT_TRUE(
-      must(resolve({.experts = {{0, 1}, {2, 3}}}, model(), make_outline(model()))).everything);
-  EXPECT_FALSE(
-      must(resolve({.experts = {{0, 2}}, .excludes = {"*.torn"}}, model(), make_outline(model())))
+      must(resolve({.experts = {{0, 1}, {2, 3}}}, experts_model(), make_outline(experts_model())))
           .everything);
+  EXPECT_FALSE(must(resolve({.experts = {{0, 2}}, .excludes = {"*.torn"}}, experts_model(),
+                            make_outline(experts_model())))
+                   .everything);
 }
 
 TEST(SelectionExperts, AreRefusedWhereThereAreNone) {
-  expect_refused({.experts = {{2, 4}}}, {"experts 2-4", "experts 0-3", "model.layers"});
-  expect_refused({.experts = {{0, ~0U}}}, {"0-4294967295", "0-3"});
-  expect_refused({.experts = {{2, 1}}}, {"2-1", "0-3"});
-  expect_refused({.layers = {{0, 0}}, .experts = {{0, 0}}},
-                 {"selected tensors", "model.layers has experts 0-3"});
-  expect_refused({.tensors = {"*.experts.1.*"}, .experts = {{2, 2}}}, {"leave no tensor"});
-  expect_refused({.experts = {{2, 2}}}, {"torn", "not whole bytes"});
+  expect_experts_refused({.experts = {{2, 4}}}, {"experts 2-4", "experts 0-3", "model.layers"});
+  expect_experts_refused({.experts = {{0, ~0U}}}, {"0-4294967295", "0-3"});
+  expect_experts_refused({.experts = {{2, 1}}}, {"2-1", "0-3"});
+  expect_experts_refused({.layers = {{0, 0}}, .experts = {{0, 0}}},
+                         {"selected tensors", "model.layers has experts 0-3"});
+  expect_experts_refused({.tensors = {"*.experts.1.*"}, .experts = {{2, 2}}}, {"leave no tensor"});
+  expect_experts_refused({.experts = {{2, 2}}}, {"torn", "not whole bytes"});
   const Manifest dense = model_of({{"a.0.w", {1}}});
   const auto result = resolve({.experts = {{0, 0}}}, dense, make_outline(dense));
   ASSERT_FALSE(result);
@@ -210,15 +211,18 @@ TEST(SelectionExperts, AreRefusedWhereThereAreNone) {
 }
 
 TEST(SelectionExperts, GoBeforeSlices) {
-  EXPECT_EQ(pick({.layers = {{1, 2}}, .experts = {{1, 1}}, .slices = {{"*.experts.*", 1, 2}}}),
-            (Names{"model.layers.1.mlp.experts.1.w 3-6", "model.layers.1.mlp.gate.weight",
-                   "model.layers.1.mlp.shared_experts.w", "model.layers.2.mlp.router.weight",
-                   "model.layers.2.mlp.switch_mlp.w 1-2"}));
-  expect_refused({.layers = {{1, 2}}, .experts = {{1, 1}}, .slices = {{"*.switch_mlp.*", 0, 2}}},
-                 {"'*.switch_mlp.*:0/2'", "model.layers.2.mlp.switch_mlp.w", "--experts"});
+  EXPECT_EQ(
+      pick_experts({.layers = {{1, 2}}, .experts = {{1, 1}}, .slices = {{"*.experts.*", 1, 2}}}),
+      (Names{"model.layers.1.mlp.experts.1.w 3-6", "model.layers.1.mlp.gate.weight",
+             "model.layers.1.mlp.shared_experts.w", "model.layers.2.mlp.router.weight",
+             "model.layers.2.mlp.switch_mlp.w 1-2"}));
+  expect_experts_refused(
+      {.layers = {{1, 2}}, .experts = {{1, 1}}, .slices = {{"*.switch_mlp.*", 0, 2}}},
+      {"'*.switch_mlp.*:0/2'", "model.layers.2.mlp.switch_mlp.w", "--experts"});
   // What --experts drops cannot be sliced.
-  expect_refused({.layers = {{1, 1}}, .experts = {{1, 1}}, .slices = {{"*.experts.2.*", 0, 2}}},
-                 {"slice glob"});
+  expect_experts_refused(
+      {.layers = {{1, 1}}, .experts = {{1, 1}}, .slices = {{"*.experts.2.*", 0, 2}}},
+      {"slice glob"});
 }
 
 // DeepSeek-V3 has as many tensors; a rule that compared each with each would not end.

@@ -18,7 +18,7 @@ using limits::kMiB;
 using ::testing::HasSubstr;
 using Picked = std::set<std::string>;  // names, with rows where not all are there
 
-const Manifest& model() {
+const Manifest& filters_model() {
   static const Manifest manifest =
       ModelBuilder()
           .plain("config.json", 10)
@@ -41,15 +41,16 @@ const Manifest& model() {
   return manifest;
 }
 
-const Outline& outline() {
-  static const Outline outline = make_outline(model());
+const Outline& filters_outline() {
+  static const Outline outline = make_outline(filters_model());
   return outline;
 }
 
 Picked pick(const Selection& selection) {
   Picked names;
-  for (const TensorRows& run : must(resolve(selection, model(), outline())).tensors) {
-    const TensorInfo& info = model().tensors(run.file)[run.tensor.value].info;
+  for (const TensorRows& run :
+       must(resolve(selection, filters_model(), filters_outline())).tensors) {
+    const TensorInfo& info = info_of(filters_model(), run);
     std::string name = info.name;
     if (run.rows != Rows{0, row_count(info)}) {
       name += " " + std::to_string(run.rows.begin) + "-" + std::to_string(run.rows.end);
@@ -60,7 +61,7 @@ Picked pick(const Selection& selection) {
 }
 
 void expect_refused(const Selection& selection, const std::vector<std::string>& says) {
-  const auto result = resolve(selection, model(), outline());
+  const auto result = resolve(selection, filters_model(), filters_outline());
   ASSERT_FALSE(result) << describe(selection);
   EXPECT_EQ(errc_name(result.error().code), errc_name(Errc::kUsage));
   for (const std::string& part : says) EXPECT_THAT(result.error().message, HasSubstr(part));
@@ -101,7 +102,7 @@ TEST(SelectionStacks, AreNamedWhenOneIsUnknownOrTooShort) {
 }
 
 TEST(SelectionMtp, LayersComeWithTheLastStageOrByNumber) {
-  EXPECT_EQ(outline().stacks[0].layers, 2U);
+  EXPECT_EQ(filters_outline().stacks[0].layers, 2U);
   const Picked last = pick({.stages = {{2, 2}}});
   // The MTP layer has no copy of the embedding: it reads the model's.
   EXPECT_EQ(last, (Picked{"model.layers.1.q_proj.weight", "model.layers.2.eh_proj.weight",
@@ -167,14 +168,17 @@ TEST(SelectionSlices, AreRefusedWhereTheyMakeNoSense) {
 }
 
 TEST(SelectionSlices, AreNotEverything) {
-  EXPECT_TRUE(must(resolve({}, model(), outline())).everything);
+  EXPECT_TRUE(must(resolve({}, filters_model(), filters_outline())).everything);
   // Both of the embedding's halves are one piece: all pieces are there, but not all rows.
-  const ResolvedSelection most = must(resolve({.slices = {{"lm*", 0, 2}}}, model(), outline()));
+  const ResolvedSelection most =
+      must(resolve({.slices = {{"lm*", 0, 2}}}, filters_model(), filters_outline()));
   EXPECT_TRUE(most.pieces.complete());
   EXPECT_FALSE(most.everything);
-  EXPECT_EQ(most.bytes + 30, must(resolve({}, model(), outline())).bytes);
-  EXPECT_TRUE(must(resolve({.slices = {{"lm*", 0, 1}}}, model(), outline())).everything);
-  EXPECT_FALSE(must(resolve({.excludes = {"*.void"}}, model(), outline())).everything);
+  EXPECT_EQ(most.bytes + 30, must(resolve({}, filters_model(), filters_outline())).bytes);
+  EXPECT_TRUE(
+      must(resolve({.slices = {{"lm*", 0, 1}}}, filters_model(), filters_outline())).everything);
+  EXPECT_FALSE(
+      must(resolve({.excludes = {"*.void"}}, filters_model(), filters_outline())).everything);
 }
 
 // JSON, in which a directory keeps its selections, cannot hold them.
@@ -183,7 +187,7 @@ TEST(SelectionFilters, ThatAreNoUtf8AreRefused) {
   for (const Selection& selection :
        {Selection{.tensors = {bad}}, Selection{.stacks = {bad}}, Selection{.slices = {{bad, 0, 2}}},
         Selection{.excludes = {bad}}, Selection{.files = {bad}}}) {
-    const auto resolved = resolve(selection, model(), outline());
+    const auto resolved = resolve(selection, filters_model(), filters_outline());
     ASSERT_FALSE(resolved);
     EXPECT_EQ(resolved.error().code, Errc::kUsage);
     EXPECT_THAT(resolved.error().message, HasSubstr("UTF-8"));
@@ -216,15 +220,15 @@ TEST(SelectionFiltersProperties, PiecesAreThoseWithASelectedByte) {
       const std::uint32_t count = 1U << below(5);
       selection.slices.push_back({globs[below(5)], below(count), count});
     }
-    const auto result = resolve(selection, model(), outline());
+    const auto result = resolve(selection, filters_model(), filters_outline());
     if (!result) continue;
     ++resolved;
-    PieceSet expected(model().piece_count());
-    const FileIndex config = model().find_file("config.json").value();
-    expected.insert(model().first_piece(config));
-    std::uint64_t bytes = model().file(config).size;
+    PieceSet expected(filters_model().piece_count());
+    const FileIndex config = filters_model().find_file("config.json").value();
+    expected.insert(filters_model().first_piece(config));
+    std::uint64_t bytes = filters_model().file(config).size;
     for (const TensorRows& run : result->tensors) {
-      const TensorEntry& entry = model().tensors(run.file)[run.tensor.value];
+      const TensorEntry& entry = filters_model().tensors(run.file)[run.tensor.value];
       const std::uint64_t all = entry.info.bytes();
       const std::uint64_t rows = std::max<std::uint64_t>(row_count(entry.info), 1);
       const std::uint64_t begin = all * run.rows.begin / rows;

@@ -10,7 +10,7 @@
 namespace shardswarm::sim {
 namespace {
 
-constexpr double kRate = 125e6;
+constexpr double kLinkRate = 125e6;
 
 Scenario broadcast(std::uint32_t fetchers, std::uint32_t pieces) {
   Scenario scenario;
@@ -23,7 +23,7 @@ Scenario broadcast(std::uint32_t fetchers, std::uint32_t pieces) {
   return scenario;
 }
 
-double seconds(Time time) { return std::chrono::duration<double>(time).count(); }
+double in_seconds(Time time) { return std::chrono::duration<double>(time).count(); }
 
 auto key(const NodeOutcome& node) {
   return std::tie(node.name, node.wanted_bytes, node.finished, node.first_layer, node.fetched_bytes,
@@ -53,9 +53,9 @@ TEST(Engine, ManifestHasTheShapeAskedFor) {
 TEST(Engine, OneFetcherTakesWhatTheUplinkGives) {
   const Outcome outcome = run(broadcast(1, 64), 1);
   EXPECT_TRUE(outcome.complete);
-  const double at_best = static_cast<double>(outcome.model_bytes) / kRate;
-  EXPECT_GT(seconds(outcome.makespan), at_best);
-  EXPECT_LT(seconds(outcome.makespan), at_best * 1.2);
+  const double at_best = static_cast<double>(outcome.model_bytes) / kLinkRate;
+  EXPECT_GT(in_seconds(outcome.makespan), at_best);
+  EXPECT_LT(in_seconds(outcome.makespan), at_best * 1.2);
   EXPECT_EQ(outcome.nodes[1].fetched_bytes, outcome.model_bytes);
   EXPECT_EQ(outcome.nodes[0].sent_bytes, outcome.model_bytes);
   EXPECT_DOUBLE_EQ(outcome.source_copies, 1);
@@ -118,10 +118,11 @@ TEST(Engine, GivesUpAtTheLimit) {
 
 TEST(Engine, ASlowDiskHoldsUpTheEnd) {
   Scenario scenario = broadcast(1, 64);
-  scenario.nodes[1].disk = kRate / 4;
+  scenario.nodes[1].disk = kLinkRate / 4;
   const Outcome outcome = run(scenario, 1);
   EXPECT_TRUE(outcome.complete);
-  EXPECT_GT(seconds(outcome.makespan), static_cast<double>(outcome.model_bytes) / (kRate / 4));
+  EXPECT_GT(in_seconds(outcome.makespan),
+            static_cast<double>(outcome.model_bytes) / (kLinkRate / 4));
 }
 
 }  // namespace

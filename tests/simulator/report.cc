@@ -11,7 +11,7 @@ namespace shardswarm::sim {
 namespace {
 
 // Members in the order in which they are written, as the README lists them.
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 double seconds(Duration time) { return std::chrono::duration<double>(time).count(); }
 
@@ -28,8 +28,8 @@ std::string bytes_text(std::uint64_t bytes) {
 }
 
 // Null for what never happened: JSON knows no infinity.
-Json seconds_json(std::optional<Time> time) {
-  return time && *time != Time::max() ? Json(seconds(*time)) : Json();
+OrderedJson seconds_json(std::optional<Time> time) {
+  return time && *time != Time::max() ? OrderedJson(seconds(*time)) : OrderedJson();
 }
 
 // What became of the nodes that must be done, at `which` time of theirs, earliest first; those for
@@ -68,16 +68,16 @@ std::string node_text(const NodeSpec& spec, const NodeOutcome& node) {
   return text + "\n";
 }
 
-Json node_json(const NodeSpec& spec, const NodeOutcome& node) {
-  Json json = {{"name", node.name},
-               {"seed", spec.seed},
-               {"joined_seconds", seconds(spec.joins)},
-               {"wanted_bytes", node.wanted_bytes},
-               {"finished_seconds", seconds_json(node.finished)},
-               {"first_layer_seconds", seconds_json(node.first_layer)},
-               {"fetched_bytes", node.fetched_bytes},
-               {"duplicate_bytes", node.duplicate_bytes},
-               {"sent_bytes", node.sent_bytes}};
+OrderedJson node_json(const NodeSpec& spec, const NodeOutcome& node) {
+  OrderedJson json = {{"name", node.name},
+                      {"seed", spec.seed},
+                      {"joined_seconds", seconds(spec.joins)},
+                      {"wanted_bytes", node.wanted_bytes},
+                      {"finished_seconds", seconds_json(node.finished)},
+                      {"first_layer_seconds", seconds_json(node.first_layer)},
+                      {"fetched_bytes", node.fetched_bytes},
+                      {"duplicate_bytes", node.duplicate_bytes},
+                      {"sent_bytes", node.sent_bytes}};
   if (!node.error.empty()) json["error"] = node.error;
   return json;
 }
@@ -112,27 +112,27 @@ std::string as_text(const Scenario& scenario, const Outcome& outcome, const Boun
 std::string as_json(const Scenario& scenario, std::uint64_t seed, const Outcome& outcome,
                     const Bound& bound) {
   const std::optional<double> times = ratio(outcome, bound);
-  Json json = {{"scenario", scenario.name},
-               {"seed", seed},
-               {"complete", outcome.complete},
-               {"seconds", seconds(outcome.makespan)},
-               {"bound_seconds", seconds_json(bound.time)},
-               {"bound", bound.which},
-               {"ratio", times ? Json(*times) : Json()},
-               {"median_seconds", seconds_json(median_finish(scenario, outcome))},
-               {"first_layer_seconds", seconds_json(first_layer_of_all(scenario, outcome))},
-               {"pieces", outcome.pieces},
-               {"model_bytes", outcome.model_bytes},
-               {"source_copies", outcome.source_copies},
-               {"duplicate_bytes", outcome.duplicate_bytes},
-               {"control_messages", outcome.control_messages},
-               {"control_bytes", outcome.control_bytes},
-               {"events", outcome.events},
-               {"nodes", Json::array()}};
+  OrderedJson json = {{"scenario", scenario.name},
+                      {"seed", seed},
+                      {"complete", outcome.complete},
+                      {"seconds", seconds(outcome.makespan)},
+                      {"bound_seconds", seconds_json(bound.time)},
+                      {"bound", bound.which},
+                      {"ratio", times ? OrderedJson(*times) : OrderedJson()},
+                      {"median_seconds", seconds_json(median_finish(scenario, outcome))},
+                      {"first_layer_seconds", seconds_json(first_layer_of_all(scenario, outcome))},
+                      {"pieces", outcome.pieces},
+                      {"model_bytes", outcome.model_bytes},
+                      {"source_copies", outcome.source_copies},
+                      {"duplicate_bytes", outcome.duplicate_bytes},
+                      {"control_messages", outcome.control_messages},
+                      {"control_bytes", outcome.control_bytes},
+                      {"events", outcome.events},
+                      {"nodes", OrderedJson::array()}};
   for (std::size_t i = 0; i < outcome.nodes.size(); ++i) {
     json["nodes"].push_back(node_json(scenario.nodes[i], outcome.nodes[i]));
   }
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 }  // namespace shardswarm::sim

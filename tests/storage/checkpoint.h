@@ -15,18 +15,13 @@
 #include "piece/digest.h"
 #include "piece/manifest.h"
 #include "piece/selection.h"
+#include "tests/support/bytes.h"
 #include "tests/support/temp_dir.h"
 
 namespace shardswarm::test {
 
-using Bytes = std::vector<std::byte>;
 // Path -> content.
 using Files = std::map<std::string, Bytes>;
-
-inline Bytes bytes_of(std::string_view text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {bytes.begin(), bytes.end()};
-}
 
 // splitmix64: no piece looks like another, none is all zeros.
 inline Bytes noise(std::size_t size, std::uint64_t seed) {
@@ -103,12 +98,6 @@ inline std::vector<std::pair<std::uint64_t, std::uint64_t>> cuts_of(const Tiling
   return cuts;
 }
 }  // namespace detail
-
-template <class T>
-T must(Result<T> result) {
-  if (!result) throw std::runtime_error(result.error().message);
-  if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 
 // With headers and piece lists.
 inline std::shared_ptr<const Manifest> manifest_of(const Files& files) {

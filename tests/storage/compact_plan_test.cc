@@ -90,7 +90,7 @@ TensorSet random_needed(Random& random, const Manifest& manifest) {
   const std::uint64_t share = below(random, 4) + 1;
   for (TensorRows rows : all_of(manifest)) {
     if (below(random, 4) >= share) continue;
-    const TensorInfo& info = manifest.tensors(rows.file)[rows.tensor.value].info;
+    const TensorInfo& info = info_of(manifest, rows);
     const std::uint64_t count = rows.rows.end;
     if (below(random, 3) == 0 && row_bytes(info).value_or(0) > 0 && count > 1) {
       rows.rows.begin = below(random, count);

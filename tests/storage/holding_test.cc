@@ -45,7 +45,7 @@ class HoldingTest : public testing::Test {
   std::vector<std::string> names(const TensorSet& set) const {
     std::vector<std::string> names;
     for (const TensorRows& rows : set) {
-      const TensorInfo& info = manifest_.tensors(rows.file)[rows.tensor.value].info;
+      const TensorInfo& info = info_of(manifest_, rows);
       names.push_back(info.name);
       if (rows.rows != Rows{0, row_count(info)}) {
         names.back() +=

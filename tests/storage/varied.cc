@@ -163,7 +163,7 @@ SeenTensors originals(const TensorSet& set, const Manifest& manifest, const File
   SeenTensors all;
   for (const TensorRows& rows : set) {
     const FileEntry& file = manifest.file(rows.file);
-    const TensorInfo& info = manifest.tensors(rows.file)[rows.tensor.value].info;
+    const TensorInfo& info = info_of(manifest, rows);
     SeenTensor tensor{.dtype = info.dtype, .shape = info.shape, .bytes = {}, .file = {}};
     std::uint64_t begin = 0;
     std::uint64_t end = info.bytes();

@@ -18,6 +18,8 @@ namespace shardswarm::test {
 
 using Bytes = std::vector<std::byte>;
 
+inline constexpr std::uint32_t kFull = limits::kPieceBytesMax;  // bytes of the longest piece
+
 inline Digest digest_of(std::uint8_t first) {
   Digest digest;
   for (auto& byte : digest.bytes) byte = std::byte{first++};

@@ -50,8 +50,8 @@ std::vector<PieceRun> random_runs(std::mt19937& random, std::uint32_t pieces, st
   return runs;
 }
 
-std::string refusal(const Numbers& runs, std::uint32_t first = 0,
-                    const std::vector<std::byte>& bitmap = {}) {
+std::string decode_refusal(const Numbers& runs, std::uint32_t first = 0,
+                           const std::vector<std::byte>& bitmap = {}) {
   const auto decoded = decode_pieces(runs, first, bitmap);
   return decoded ? "accepted" : decoded.error().message;
 }
@@ -119,27 +119,27 @@ TEST(PieceRuns, ARunThatCrossesABitmapsEndIsCut) {
 }
 
 TEST(PieceRuns, MalformedRunsAreRefused) {  // WIRE-50, WIRE-51
-  EXPECT_THAT(refusal({1}), HasSubstr("pairs"));
-  EXPECT_THAT(refusal({1, 2, 3}), HasSubstr("pairs"));
-  EXPECT_THAT(refusal({1, 0}), HasSubstr("no pieces"));
-  EXPECT_EQ(refusal({0, limits::kPiecesMax}), "accepted");
-  EXPECT_THAT(refusal({1, limits::kPiecesMax}), HasSubstr("beyond"));
-  EXPECT_THAT(refusal({UINT32_MAX, UINT32_MAX}), HasSubstr("beyond"));
-  EXPECT_THAT(refusal({0, 1, UINT32_MAX, 1}), HasSubstr("beyond"));
-  EXPECT_EQ(refusal({0, 1, 0, 1}), "accepted");
+  EXPECT_THAT(decode_refusal({1}), HasSubstr("pairs"));
+  EXPECT_THAT(decode_refusal({1, 2, 3}), HasSubstr("pairs"));
+  EXPECT_THAT(decode_refusal({1, 0}), HasSubstr("no pieces"));
+  EXPECT_EQ(decode_refusal({0, limits::kPiecesMax}), "accepted");
+  EXPECT_THAT(decode_refusal({1, limits::kPiecesMax}), HasSubstr("beyond"));
+  EXPECT_THAT(decode_refusal({UINT32_MAX, UINT32_MAX}), HasSubstr("beyond"));
+  EXPECT_THAT(decode_refusal({0, 1, UINT32_MAX, 1}), HasSubstr("beyond"));
+  EXPECT_EQ(decode_refusal({0, 1, 0, 1}), "accepted");
 }
 
 TEST(PieceRuns, MalformedBitmapsAreRefused) {  // WIRE-50, WIRE-51
   const std::vector<std::byte> one = {std::byte{1}};
-  EXPECT_THAT(refusal({0, 1}, 0, one), HasSubstr("both"));
-  EXPECT_THAT(refusal({}, 5), HasSubstr("no bitmap"));
-  EXPECT_THAT(refusal({0, 1}, 5), HasSubstr("no bitmap"));
-  EXPECT_THAT(refusal({}, 0, {std::byte{1}, std::byte{0}}), HasSubstr("without pieces"));
-  EXPECT_EQ(refusal({}, limits::kPiecesMax - 1, one), "accepted");
-  EXPECT_THAT(refusal({}, limits::kPiecesMax, one), HasSubstr("beyond"));
-  EXPECT_THAT(refusal({}, limits::kPiecesMax - 1, {std::byte{2}}), HasSubstr("beyond"));
-  EXPECT_THAT(refusal({}, UINT32_MAX, one), HasSubstr("beyond"));
-  EXPECT_THAT(refusal({}, 0, std::vector(limits::kBitmapBytesMax + 1, std::byte{1})),
+  EXPECT_THAT(decode_refusal({0, 1}, 0, one), HasSubstr("both"));
+  EXPECT_THAT(decode_refusal({}, 5), HasSubstr("no bitmap"));
+  EXPECT_THAT(decode_refusal({0, 1}, 5), HasSubstr("no bitmap"));
+  EXPECT_THAT(decode_refusal({}, 0, {std::byte{1}, std::byte{0}}), HasSubstr("without pieces"));
+  EXPECT_EQ(decode_refusal({}, limits::kPiecesMax - 1, one), "accepted");
+  EXPECT_THAT(decode_refusal({}, limits::kPiecesMax, one), HasSubstr("beyond"));
+  EXPECT_THAT(decode_refusal({}, limits::kPiecesMax - 1, {std::byte{2}}), HasSubstr("beyond"));
+  EXPECT_THAT(decode_refusal({}, UINT32_MAX, one), HasSubstr("beyond"));
+  EXPECT_THAT(decode_refusal({}, 0, std::vector(limits::kBitmapBytesMax + 1, std::byte{1})),
               HasSubstr("32769"));
 }
 

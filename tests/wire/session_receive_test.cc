@@ -9,6 +9,7 @@ namespace {
 
 using test::Acceptor;
 using test::bytes_arrived;
+using test::kFull;
 using test::Pair;
 using test::piece_byte;
 using test::run_of;
@@ -16,8 +17,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using Bytes = std::vector<std::byte>;
-
-constexpr std::uint32_t kFull = limits::kPieceBytesMax;
 
 TEST(SessionReceive, PiecesArriveWhole) {  // WIRE-30
   for (std::uint32_t seed = 0; seed < 5; ++seed) {

@@ -11,13 +11,12 @@ using test::Acceptor;
 using test::bytes_arrived;
 using test::digest_of;
 using test::End;
+using test::kFull;
 using test::Pair;
 using ::testing::Ge;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using Bytes = std::vector<std::byte>;
-
-constexpr std::uint32_t kFull = limits::kPieceBytesMax;
 
 Blob blob_of(std::size_t bytes, std::uint8_t salt) {
   auto blob = std::make_shared<Bytes>(bytes);

@@ -41,7 +41,7 @@ Json answer(const Model& model, const std::string& flags) {
   if (!resolved) return {{"error", resolved.error().message}};
   Json names = Json::array();
   for (const TensorRows& run : resolved->tensors) {
-    names.push_back(model.manifest.tensors(run.file)[run.tensor.value].info.name);
+    names.push_back(info_of(model.manifest, run).name);
   }
   return {{"parts", describe(resolved->parts)}, {"tensors", std::move(names)}};
 }
