@@ -10,6 +10,7 @@
 #include "cli/options.h"
 #include "cli/secret_input.h"
 #include "node/cluster_key.h"
+#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {
@@ -38,14 +39,21 @@ Result<ClusterKey> key_of(const std::string& named) {
               "one of another machine with `shardswarm key import`");
 }
 
+// Behind a command that takes a FILE: nothing for the default file, else " FILE" as a shell reads
+// it.
+std::string file_argument(const fs::path& path) {
+  return path == default_key_file() ? "" : " " + shell_quoted(path.string());
+}
+
 int make(const std::string& file, Context& context) {
   const auto path = target_of(file);
   if (!path) return report_error(context, path.error());
   if (const auto made = make_cluster_key(*path); !made) return report_error(context, made.error());
   context.terminal.result(path->string());
   context.terminal.note(
-      "Bring it to every machine of the cluster: `shardswarm key export | ssh HOST shardswarm key "
-      "import`. Whoever has it can read and serve models there.");
+      fmt::format("Bring it to every machine of the cluster: `shardswarm key export{} | ssh HOST "
+                  "shardswarm key import`. Whoever has it can read and serve models there.",
+                  file_argument(*path)));
   return kExitDone;
 }
 
@@ -133,8 +141,8 @@ int import(const ImportArguments& arguments, Context& context) {
   }
   context.terminal.result(key->fingerprint());
   context.terminal.note(fmt::format(
-      "The key is in {}. {} `shardswarm key show` prints the same on machines with the same key.",
-      path->string(), who_uses(*path)));
+      "The key is in {}. {} `shardswarm key show{}` prints the same on machines with the same key.",
+      path->string(), who_uses(*path), file_argument(*path)));
   return kExitDone;
 }
 

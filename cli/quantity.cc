@@ -45,14 +45,11 @@ std::optional<double> factor_of(std::string_view unit, const std::array<Unit, N>
   return found->second;
 }
 
-constexpr std::array<Unit, 14> kRateUnits = {{{"", 1},
+constexpr std::array<Unit, 11> kRateUnits = {{{"", 1},
                                               {"b", 1},
                                               {"k", 1e3},
                                               {"m", 1e6},
                                               {"g", 1e9},
-                                              {"kb", 1e3},
-                                              {"mb", 1e6},
-                                              {"gb", 1e9},
                                               {"kib", 1024},
                                               {"mib", 1048576},
                                               {"gib", 1073741824},
@@ -72,6 +69,14 @@ Result<std::uint64_t> parse_rate(std::string_view text) {
   std::string_view rest = whole;
   const auto number = take_number(rest);
   if (rest.ends_with("/s")) rest.remove_suffix(2);
+  if (rest == "kb" || rest == "mb" || rest == "gb") {
+    // Many write Mb for megabits: eight times less.
+    const char unit = text[static_cast<std::size_t>(rest.data() - whole.data()) + 1];
+    if (unit == 'b') {
+      return bad(text, "clear, because b may mean bits or bytes: write 20MB or 20mbit");
+    }
+    rest.remove_suffix(1);
+  }
   const auto factor = factor_of(rest, kRateUnits);
   if (!number || !factor || *number * *factor >= 0x1p63) return bad(text, kWhat);
   return static_cast<std::uint64_t>(std::llround(*number * *factor));

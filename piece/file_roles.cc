@@ -7,6 +7,7 @@
 
 #include "piece/limits.h"
 #include "piece/selection_parts.h"
+#include "piece/text.h"
 
 namespace shardswarm {
 namespace {

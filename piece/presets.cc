@@ -226,7 +226,7 @@ Result<Selection> without_preset(const Selection& selection, const Outline& outl
   Selection parts = selection;
   parts.preset = {};
   if (outline.stacks.empty()) {
-    if (preset.ranks > 1) {
+    if (preset.ranks > 1 && !outline.tensors.empty()) {
       return usage("this model has no numbered layers that " + std::string(rule.name) +
                    " could split over " + std::to_string(preset.ranks) +
                    " ranks: leave --rank out");

@@ -102,18 +102,27 @@ class Resolver {
   // "glob '*.x' matches none of ...", with one of those that it could have matched.
   std::unexpected<Error> unmatched(std::string_view what, const std::string& glob,
                                    std::string_view whose) const {
+    if (outline_.tensors.empty()) return no_tensors();
     const auto first = std::ranges::find(taken_, true);
     const bool all = first == taken_.end();
     const auto count =
         all ? taken_.size() : static_cast<std::size_t>(std::ranges::count(taken_, true));
     std::string text = std::string(what) + " glob '" + glob + "' matches none of the " +
                        std::string(whose) + std::to_string(count) + " tensors";
-    if (taken_.empty()) return usage(text);
     const auto i = all ? 0 : static_cast<std::size_t>(first - taken_.begin());
     return usage(text + " (one is '" + outline_.full_name(outline_.tensors[i], manifest_) + "')");
   }
 
+  // GGUF and the like are whole files to us.
+  static std::unexpected<Error> no_tensors() {
+    return usage(
+        "this model has no safetensors files, the only ones that parts are taken from: choose "
+        "whole "
+        "files with --files GLOB");
+  }
+
   Result<std::vector<std::uint32_t>> named_stacks() const {
+    if (outline_.tensors.empty()) return no_tensors();
     if (outline_.stacks.empty()) {
       return usage("this model has no numbered layers: select its tensors with --tensors GLOB");
     }

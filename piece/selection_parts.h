@@ -1,4 +1,4 @@
-// What the files behind selection.h share: error texts, quoting, and the last step of resolving.
+// What the files behind selection.h share: error texts, and the last step of resolving.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,6 @@ std::unexpected<Error> usage(std::string message);
 std::string range_text(std::uint32_t first, std::uint32_t last);
 
 bool named_by(const FileEntry& file, const std::vector<std::string>& globs);
-
-// As a POSIX shell takes it back: 'a b'. With control characters, which would break the line, as
-// bash does: $'a\x0ab'.
-std::string shell_quoted(std::string_view text);
 
 // The stack of this name; kUsage naming those that the model has.
 Result<std::uint32_t> stack_named(const Outline& outline, const std::string& name);

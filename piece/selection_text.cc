@@ -11,6 +11,7 @@
 
 #include "piece/presets.h"
 #include "piece/selection_parts.h"
+#include "piece/text.h"
 
 namespace shardswarm {
 namespace {
@@ -154,8 +155,6 @@ std::string all_of(std::string_view Field::* by) {
   return names;
 }
 
-bool is_control(char c) { return (c >= 0 && c < ' ') || c == '\x7f'; }
-
 bool is_plain(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
@@ -293,25 +292,6 @@ std::unexpected<Error> unknown_flag(std::string_view word) {
 }
 
 }  // namespace
-
-std::string shell_quoted(std::string_view text) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  const bool control = std::ranges::any_of(text, is_control);
-  std::string quoted = control ? "$'" : "'";
-  for (const char c : text) {
-    if (control && is_control(c)) {
-      const auto byte = static_cast<unsigned char>(c);
-      quoted += {'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]};
-    } else if (control && (c == '\\' || c == '\'')) {
-      quoted += {'\\', c};
-    } else if (c == '\'') {
-      quoted += "'\\''";
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + '\'';
-}
 
 Result<void> add_to_selection(Selection& selection, std::string_view flag, std::string_view value) {
   const Field* field = field_of(flag, &Field::flag);

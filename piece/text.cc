@@ -1,5 +1,6 @@
 #include "piece/text.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdio>
@@ -62,6 +63,8 @@ std::string escaped(std::string_view text, bool ascii) {
   return shown;
 }
 
+bool is_control(char c) { return (c >= 0 && c < ' ') || c == '\x7f'; }
+
 }  // namespace
 
 std::string printable(std::string_view text) { return escaped(text, false); }
@@ -72,6 +75,25 @@ std::string shown(std::string_view name) {
   constexpr std::size_t kBytesMax = 200;
   const bool cut = name.size() > kBytesMax;
   return "'" + printable(name.substr(0, kBytesMax)) + (cut ? "...'" : "'");
+}
+
+std::string shell_quoted(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  const bool control = std::ranges::any_of(text, is_control);
+  std::string quoted = control ? "$'" : "'";
+  for (const char c : text) {
+    if (control && is_control(c)) {
+      const auto byte = static_cast<unsigned char>(c);
+      quoted += {'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]};
+    } else if (control && (c == '\\' || c == '\'')) {
+      quoted += {'\\', c};
+    } else if (c == '\'') {
+      quoted += "'\\''";
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '\'';
 }
 
 }  // namespace shardswarm

@@ -22,4 +22,8 @@ std::string printable_ascii(std::string_view text);
 // printable() between single quotes, of the first 200 bytes: how messages name files and tensors.
 std::string shown(std::string_view name);
 
+// As a POSIX shell takes it back: 'a b'. With control characters, which would break the line, as
+// bash does: $'a\x0ab'.
+std::string shell_quoted(std::string_view text);
+
 }  // namespace shardswarm

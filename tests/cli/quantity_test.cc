@@ -10,7 +10,7 @@ using std::chrono::milliseconds;
 TEST(ParseRate, TakesTheUnitsThatPeopleWrite) {
   EXPECT_EQ(parse_rate("20M"), 20'000'000U);
   EXPECT_EQ(parse_rate("20MB"), 20'000'000U);
-  EXPECT_EQ(parse_rate("20mb/s"), 20'000'000U);
+  EXPECT_EQ(parse_rate("20MB/s"), 20'000'000U);
   EXPECT_EQ(parse_rate("1.5G"), 1'500'000'000U);
   EXPECT_EQ(parse_rate("50MiB"), 50U << 20);
   EXPECT_EQ(parse_rate("50MiB/s"), 50U << 20);
@@ -29,6 +29,15 @@ TEST(ParseRate, RefusesEverythingElse) {
     ASSERT_FALSE(rate) << text;
     EXPECT_EQ(rate.error().code, Errc::kUsage);
     EXPECT_NE(rate.error().message.find("20M"), std::string::npos) << "no example";
+  }
+}
+
+// Megabits are eight times less than megabytes, and both are written so.
+TEST(ParseRate, RefusesALowerCaseBBehindAPrefix) {
+  for (const char* text : {"16Mb", "16mb", "16kb/s", "1Gb"}) {
+    const auto rate = parse_rate(text);
+    ASSERT_FALSE(rate) << text;
+    EXPECT_NE(rate.error().message.find("20mbit"), std::string::npos);
   }
 }
 

@@ -329,6 +329,19 @@ TEST(Selection, OfLayersInAModelWithoutThemIsRefused) {
   }
 }
 
+// A repository of GGUF: the user gave no glob of tensors that a message could speak of.
+TEST(Selection, OfPartsOfAModelWithoutTensorsNamesFiles) {
+  const Manifest manifest = ModelBuilder().plain("m.gguf", 9).build();
+  for (const Selection& selection :
+       {Selection{.layers = {{0, 0}}}, Selection{.stages = {{1, 1}}}, Selection{.tensors = {"*"}},
+        Selection{.preset = {.engine = Engine::kVllm, .rank = 0, .ranks = 2}}}) {
+    const auto result = resolve(selection, manifest, make_outline(manifest));
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, Errc::kUsage);
+    EXPECT_THAT(result.error().message, AllOf(HasSubstr("no safetensors"), HasSubstr("--files")));
+  }
+}
+
 TEST(Selection, OfKnownRowsIsWhatThoseRowsAre) {
   for (const Selection& selection : {Selection{.layers = {{0, 3}}}, Selection{.layers = {{1, 2}}},
                                      Selection{.tensors = {"*.a"}}}) {
