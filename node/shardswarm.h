@@ -179,8 +179,8 @@ struct FetchOptions {
   std::optional<Layout> layout;  // nothing: as the directory is; else original or compact
   FetchOrder order = FetchOrder::kRarest;
   bool reuse = true;  // take equal pieces from other directories of this machine
-  // Hash what is here again and bring what is wrong: plain files that somebody edited, too, which
-  // stay as they are otherwise.
+  // Hash what is here again and bring what is wrong. Plain files that somebody edited stay as they
+  // are, and a warning names them.
   bool recheck = false;
   std::vector<std::string> peers;  // beside the ticket's; as peer_addresses() takes them
   std::chrono::milliseconds stall_timeout{60'000};  // without any progress: kStalled/kUnreachable

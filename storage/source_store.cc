@@ -5,6 +5,7 @@
 
 #include "storage/convert.h"
 #include "storage/directory_store.h"
+#include "storage/holding.h"
 #include "storage/indexer.h"
 #include "storage/meta_dir.h"
 #include "storage/piece_check.h"
@@ -17,6 +18,7 @@ class SourceOpener {
  public:
   struct Opened {
     std::shared_ptr<DirectoryStore> store;
+    DirectoryRecord record;
     LedgerContent ledger;
     std::vector<std::optional<FileIdentity>> identities;
   };
@@ -48,6 +50,7 @@ class SourceOpener {
         Ledger::read(record->ledger, store.manifest().piece_count(), store.placement_.file_count());
     if (!ledger) return std::unexpected(ledger.error());
     opened.ledger = std::move(*ledger);
+    opened.record = *record;
     open_files(opened, *record, warnings);
     return opened;
   }
@@ -166,6 +169,42 @@ bool part_matches(int whole_fd, const Place& whole, int part_fd, const Place& pa
          read_exactly(part_fd, part.offset, found, "") && expected == found;
 }
 
+// Pieces of files that stand under their final names, be they recorded or not. A fetch that finds a
+// piece damaged forgets its record, and may end before the piece has come again.
+PieceSet promised_pieces(const SourceOpener::Opened& opened) {
+  const Manifest& manifest = opened.store->manifest();
+  PieceSet promised(manifest.piece_count());
+  const auto holding = load_holding(opened.record.meta, manifest);
+  if (!opened.record.fetched || !holding) return promised;
+  const Layout layout = opened.ledger.layout;
+  bool headers = true;
+  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
+    const bool tensors = manifest.file(FileIndex(i)).kind == FileKind::kTensors;
+    headers = headers && !(tensors && manifest.needs_header(FileIndex(i)));
+    if ((tensors && layout != Layout::kOriginal) || !opened.ledger.files[i]) continue;
+    promised.insert(
+        PieceRun{manifest.first_piece(FileIndex(i)), manifest.file(FileIndex(i)).pieces});
+  }
+  TensorSet tensors;
+  if (layout == Layout::kMirror && headers) {
+    if (auto held = replay(holding->steps, manifest, make_outline(manifest))) tensors = *held;
+  }
+  for (const CompactFile& file : holding->files) {
+    if (!opened.ledger.files[file.number]) continue;
+    tensors.insert(tensors.end(), file.tensors.begin(), file.tensors.end());
+  }
+  for (const TensorRows& rows : tensors) insert_pieces(rows, manifest, promised);
+  return promised;
+}
+
+// Files that hold no tensors are a user's to edit. Rot changes no time.
+bool is_edited(const SourceOpener::Opened& opened, PlacedIndex file) {
+  const Manifest& manifest = opened.store->manifest();
+  return file.value < manifest.file_count() &&
+         manifest.file(FileIndex(file.value)).kind == FileKind::kPlain &&
+         opened.ledger.files[file.value] != opened.identities[file.value];
+}
+
 }  // namespace
 
 Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::path& directory,
@@ -182,14 +221,16 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
   for (std::uint32_t i = 0; i < files.size(); ++i) {
     if (files[i]) check_frame(placement.file(PlacedIndex(i)), files[i].get(), report.wrong);
   }
+  const PieceSet& recorded = opened->ledger.recorded;
+  const PieceSet expected = recorded | promised_pieces(*opened);
   std::vector<PieceCheck> checks;
-  opened->ledger.recorded.for_each([&](PieceIndex piece) {
+  expected.for_each([&](PieceIndex piece) {
     const FileIndex of = manifest.file_of(piece);
     if (manifest.needs_header(of) || manifest.needs_piece_list(of)) return;
     const auto place = placement.home(piece);
     if (!place || !files[place->file.value]) return;
     PieceCheck check{.piece = piece, .fd = files[place->file.value].get(), .place = *place};
-    if (!full) check.xxh3 = opened->ledger.xxh3[piece.value];
+    if (!full && recorded.contains(piece)) check.xxh3 = opened->ledger.xxh3[piece.value];
     checks.push_back(check);
   });
   const auto checked = check_pieces(manifest, checks, workers);
@@ -199,14 +240,16 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
     const auto part = placement.part(checks[i].piece);
     if (!checked[i].ok) {
       report.wrong.push_back(describe_piece(manifest, placement, checks[i].piece) +
-                             ": does not match its digest");
+                             (is_edited(*opened, checks[i].place.file)
+                                  ? ": the file was changed since it was fetched"
+                                  : ": does not match its digest"));
     } else if (part && files[part->file.value] &&
                !part_matches(checks[i].fd, checks[i].place, files[part->file.value].get(), *part)) {
       report.wrong.push_back(describe_piece(manifest, placement, checks[i].piece) + ": " +
                              placement.file(part->file).path + " has other bytes of it");
     }
   }
-  report.missing_pieces = manifest.piece_count() - opened->ledger.recorded.count();
+  report.missing_pieces = manifest.piece_count() - expected.count();
   return report;
 }
 

@@ -65,9 +65,8 @@ class Store {
     bool reuse = false;
     // No recorded file is believed to be unchanged: all that is here is hashed again, what is wrong
     // counts as missing, and headers are written again. Finds rot, which keeps sizes and times.
-    // Files that are no safetensors files and were changed since they were fetched, as a
-    // config.json that somebody edited, are brought again, too; without it they stay, and a warning
-    // names them.
+    // With it or without, a file that holds no tensors and was changed since it was fetched, as a
+    // config.json that somebody edited, stays as it is, and a warning names it.
     bool recheck = false;
     const std::atomic<bool>* cancel = nullptr;  // set: ends soon with kCancelled
   };
@@ -110,7 +109,7 @@ class Store {
   // earlier ones brought and is lost. What of it is not here must be put until finish() completes
   // it.
   virtual PieceSet wanted() const = 0;
-  // Of a target: pieces of files that somebody changed since they were fetched and that stay as
+  // Of a target: pieces of files that somebody edited since they were fetched and that stay as
   // they are (TargetOptions::recheck). They are not wanted, and not served either.
   virtual PieceSet kept_back() const = 0;
   // What the user should know of the opening, one line each.

@@ -162,50 +162,64 @@ Result<void> TargetStore::take_up(const LedgerContent& ledger) {
     // then.
     unsynced_.push_back({checks[i].piece, checked[i].xxh3});
   }
-  keep_changed_files();
+  keep_edited_files();
   return {};
 }
 
-// Whether a file that got its name in an earlier run has other bytes now.
-bool TargetStore::is_changed(PlacedIndex file) const {
+// Whether a file that got its name in an earlier run lacks bytes that it had then.
+bool TargetStore::is_damaged(PlacedIndex file) const {
   const std::uint32_t i = file.value;
-  if (!slots_[i].named || !files_[i] || !recorded_[i] || found_[i] == recorded_[i]) return false;
+  if (!slots_[i].named || !files_[i] || !recorded_[i]) return false;
   if (found_[i]->size != placement_.file(file).size) return true;
-  bool changed = false;
+  bool damaged = false;
   (required_ - have_).for_each([&](PieceIndex piece) {
-    changed = changed || place_of(piece).file == file;
+    damaged = damaged || place_of(piece).file == file;
   });
-  return changed;
+  return damaged;
 }
 
-// What a user wrote into a file is not ours to undo. Tensors are: no engine could read a file of
-// which a part is another model's, and the ledger says what it should hold. Both are said.
-void TargetStore::keep_changed_files() {
+// Whether nobody wrote to the file since it was recorded.
+bool TargetStore::is_untouched(std::uint32_t file) const {
+  return slots_[file].named && found_[file] == recorded_[file];
+}
+
+// What a user wrote into a file is not ours to undo. Rot is, which changes no time; and tensors
+// are: no engine could read a file of which a part is another model's, and the ledger says what it
+// should hold. All three are said.
+void TargetStore::keep_edited_files() {
   for (std::uint32_t i = 0; i < slots_.size(); ++i) {
     const PlacedIndex file(i);
-    if (placement_.file(file).ours || !is_changed(file)) continue;
+    if (placement_.file(file).ours || !is_damaged(file)) continue;
+    const std::string name = printable(name_of(file));
+    if (is_untouched(i)) {
+      if (recheck_) warnings_.push_back(name + " is damaged: what differs is fetched again");
+      continue;
+    }
     const bool tensors =
         i >= manifest_->file_count() || manifest_->file(FileIndex(i)).kind != FileKind::kPlain;
-    if (tensors || recheck_) {
-      warnings_.push_back(printable(name_of(file)) +
+    if (tensors) {
+      warnings_.push_back(name +
                           " was changed since it was fetched: what differs is fetched again");
       continue;
     }
-    warnings_.push_back(printable(name_of(file)) +
+    warnings_.push_back(name +
                         " was changed since it was fetched and is left as it is; to have the "
-                        "model's, remove it and fetch again");
-    PieceSet pieces(manifest_->piece_count());
-    pieces.insert(
-        PieceRun{manifest_->first_piece(FileIndex(i)), manifest_->file(FileIndex(i)).pieces});
-    kept_back_ |= pieces;
-    required_ -= pieces;
-    wanted_ -= pieces;
-    have_ -= pieces;
-    std::erase_if(unsynced_,
-                  [&](const PieceRecord& record) { return pieces.contains(record.piece); });
-    slots_[i].used = slots_[i].required = false;
-    files_[i] = Fd();
+                        "model's, remove it and run this again");
+    keep_back(FileIndex(i));
   }
+}
+
+void TargetStore::keep_back(FileIndex file) {
+  PieceSet pieces(manifest_->piece_count());
+  pieces.insert(PieceRun{manifest_->first_piece(file), manifest_->file(file).pieces});
+  kept_back_ |= pieces;
+  required_ -= pieces;
+  wanted_ -= pieces;
+  have_ -= pieces;
+  std::erase_if(unsynced_,
+                [&](const PieceRecord& record) { return pieces.contains(record.piece); });
+  slots_[file.value].used = slots_[file.value].required = false;
+  files_[file.value] = Fd();
 }
 
 // While something is missing of what shard.json promises it must not. What lies in superseded files
@@ -250,9 +264,9 @@ Result<void> TargetStore::prepare_files() {
   if (!reserve) return std::unexpected(reserve.error());
   for (std::uint32_t i = 0; i < slots_.size(); ++i) {
     if (!slots_[i].used || (!slots_[i].required && ranges[i].empty())) continue;
-    // A file with nothing missing that is as it was recorded is not touched. Else its header is
+    // A file with nothing missing that is as it was recorded is not written to. Else its header is
     // written again: no piece covers it.
-    if (ranges[i].empty() && slots_[i].named && found_[i] == recorded_[i]) continue;
+    if (ranges[i].empty() && is_untouched(i) && !recheck_) continue;
     if (auto prepared = prepare_file(PlacedIndex(i)); !prepared) return prepared;
     if (!*reserve) continue;
     for (const auto& [begin, end] : ranges[i]) {
@@ -411,7 +425,7 @@ Result<void> TargetStore::rewrite_parts() {
     const auto part = placement_.part(piece);
     if (!part || !result) return;
     const std::uint32_t file = part->file.value;
-    if (slots_[file].named && found_[file] == recorded_[file]) return;
+    if (is_untouched(file) && !recheck_) return;
     result = rewrite_part(piece);
   });
   return result;

@@ -283,10 +283,10 @@ Result<void> TargetStore::open_ledger(LedgerContent& content) {
     if (!opened) return std::unexpected(opened.error());
     ledger_ = std::move(*opened);
   }
-  for (std::optional<FileIdentity>& file : content.files) {
-    if (recheck_ && file) file->inode = 0;  // which no file has: it counts as changed
-  }
   recorded_ = content.files;
+  for (std::optional<FileIdentity>& file : content.files) {
+    if (recheck_ && file) file->inode = 0;  // which no file has: its pieces are hashed again
+  }
   if (layout_ == Layout::kCompact) forget_moved(content);
   find_names(content);
   return {};

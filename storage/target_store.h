@@ -69,8 +69,10 @@ class TargetStore final : public DirectoryStore {
   Result<void> open_files(const TargetOptions& options, const LedgerContent& content);
   Result<void> open_slot(PlacedIndex file);
   Result<void> take_up(const LedgerContent& ledger);
-  void keep_changed_files();
-  bool is_changed(PlacedIndex file) const;
+  void keep_edited_files();
+  void keep_back(FileIndex file);
+  bool is_damaged(PlacedIndex file) const;
+  bool is_untouched(std::uint32_t file) const;
   Result<void> prepare_files();
   Result<void> prepare_file(PlacedIndex file);
   Result<void> copy_superseded();
@@ -141,7 +143,7 @@ class TargetStore final : public DirectoryStore {
   std::set<std::string> own_indexes_;     // compact: of its components
   std::vector<PieceIndex> moved_;  // compact: recorded where they are not looked for any more
   PieceSet dropped_;               // mirror: recorded, and not to be held any more
-  PieceSet kept_back_;             // of files that somebody changed
+  PieceSet kept_back_;             // of files that somebody edited
 
   PieceSet writing_;
   Fd root_;
@@ -153,7 +155,7 @@ class TargetStore final : public DirectoryStore {
   bool fresh_ = false;                                 // there was no .shardswarm/ before
   bool made_ = false;                                  // there was no directory before
   const std::atomic<bool>* cancel_ = nullptr;          // of the opening
-  bool recheck_ = false;                               // of the opening: no file is unchanged
+  bool recheck_ = false;                               // no record is believed
 
   Verifier verifier_{environment_.workers};
   std::vector<PieceRecord> unsynced_;  // written, to be recorded

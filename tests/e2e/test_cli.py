@@ -168,12 +168,29 @@ class ContractTest(CliTest):
                     failed = self.run_command("verify", copy, "--repair", "--peer", NOBODY,
                                               "--stall-timeout", "500ms")
                     self.assertNotEqual(failed.code, 0)
+                    self.assertEqual(self.run_command("verify", copy).code, 4)
                 ended = self.run_command("verify", copy, "--repair", "--json", *peer)
                 self.assertEqual(ended.code, 0, ended.stderr)
                 self.assertGreater(json.loads(ended.stdout)["repaired_bytes"], 0)
                 self.assertEqual(tree(copy), before)
                 ended = self.run_command("verify", copy, "--full", "--repair", "--json", *peer)
                 self.assertEqual((ended.code, json.loads(ended.stdout)["repaired_bytes"]), (0, 0))
+
+    def test_a_repair_leaves_an_edited_file(self):
+        source = self.checkpoint(size="4MiB", layers=2)
+        _, ticket = self.seed(source)
+        copy = self.dir / "copy"
+        self.env["XDG_STATE_HOME"] = str(self.dir / "another machine")
+        self.fetch(ticket, copy)
+        (copy / "config.json").write_text("{}")
+        ended = self.run_command("verify", copy, "--repair", "--peer", peer_of(ticket))
+        self.assertEqual((ended.code, (copy / "config.json").read_text()), (4, "{}"), ended.stderr)
+        self.assertIn("remove it and run this again", ended.stderr)
+        self.assertIn("config.json", ended.stdout)
+        (copy / "config.json").unlink()
+        ended = self.run_command("verify", copy, "--repair", "--peer", peer_of(ticket))
+        self.assertEqual(ended.code, 0, ended.stderr)
+        self.assertEqual(tree(copy), tree(source))
 
     def test_verify_says_where_there_is_nothing_to_repair(self):
         source = self.checkpoint(size="4MiB", layers=2)

@@ -37,11 +37,11 @@ class TargetChangedTest : public CompactTest {
     return selection;
   }
   // Fetches again; the warnings of the opening.
-  std::vector<std::string> again(const Selection& selection, bool restore = false) {
+  std::vector<std::string> again(const Selection& selection, bool recheck = false) {
     Rig rig;
     auto store = must(Store::open_target(
         rig.environment(),
-        {.directory = target_, .step = HoldingStep{false, selection}, .recheck = restore},
+        {.directory = target_, .step = HoldingStep{false, selection}, .recheck = recheck},
         manifest_, must(resolved(selection))));
     const std::vector<std::string> warnings = store->warnings();
     rig.put_missing(*store, store->wanted(), files_);
@@ -50,6 +50,16 @@ class TargetChangedTest : public CompactTest {
     EXPECT_TRUE((kept & store->have()).empty());
     must(rig.finish(*store));
     return warnings;
+  }
+  // Finds what is damaged, and ends before any of it has come again.
+  void repair_without_peers(const Selection& selection) {
+    Rig rig;
+    const auto store = must(Store::open_target(
+        rig.environment(),
+        {.directory = target_, .step = HoldingStep{false, selection}, .recheck = true}, manifest_,
+        must(resolved(selection))));
+    EXPECT_EQ((store->wanted() - store->have()).count(), 2U);
+    must(rig.finish(*store));
   }
   std::string text_of(const std::string& path) const {
     const Bytes bytes = read_file(target_ / path);
@@ -70,7 +80,7 @@ TEST_F(TargetChangedTest, AnEditedFileStaysAndIsNamedInEveryLayout) {
     write_file(target_ / "config.json", kEdited);
     EXPECT_THAT(again(layers(2, 2)),
                 ElementsAre(AllOf(HasSubstr("config.json"), HasSubstr("left as it is"),
-                                  HasSubstr("remove it and fetch again"))));
+                                  HasSubstr("remove it and run this again"))));
     EXPECT_EQ(text_of("config.json"), kEdited);
     // It is not forgotten that it was changed.
     EXPECT_THAT(again(layers(2, 2)), ElementsAre(HasSubstr("config.json")));
@@ -110,7 +120,8 @@ TEST_F(TargetChangedTest, AnEditedFileIsNotServedAndVerifySaysSo) {
   EXPECT_THAT(warnings, ElementsAre(HasSubstr("config.json")));
   const auto report =
       must(verify_directory(rig.environment(), target_, dir_ / "none", /*full=*/false));
-  EXPECT_THAT(report.wrong, ElementsAre(HasSubstr("config.json")));
+  EXPECT_THAT(report.wrong,
+              ElementsAre(AllOf(HasSubstr("config.json"), HasSubstr("was changed since"))));
 }
 
 TEST_F(TargetChangedTest, RemovedItComesAgain) {
@@ -122,11 +133,46 @@ TEST_F(TargetChangedTest, RemovedItComesAgain) {
   EXPECT_TRUE(read_file(target_ / "config.json") == files_["config.json"]);
 }
 
-TEST_F(TargetChangedTest, OnRequestItIsRestored) {
+TEST_F(TargetChangedTest, ARepairLeavesItToo) {
   fetch(target_, layers(0, 1));
   write_file(target_ / "config.json", kEdited);
-  EXPECT_THAT(again(layers(0, 1), /*restore=*/true), ElementsAre(HasSubstr("fetched again")));
+  EXPECT_THAT(again(layers(0, 1), /*recheck=*/true), ElementsAre(HasSubstr("left as it is")));
+  EXPECT_EQ(text_of("config.json"), kEdited);
+}
+
+// A disk changes no times.
+void rot(const fs::path& file) {
+  const auto before = fs::last_write_time(file);
+  flip_byte(file, fs::file_size(file) - 1);
+  fs::last_write_time(file, before);
+}
+
+TEST_F(TargetChangedTest, ARepairBringsBackWhatRotted) {
+  fetch(target_, layers(0, 1));
+  rot(target_ / "config.json");
+  EXPECT_THAT(again(layers(0, 1), /*recheck=*/true),
+              ElementsAre(AllOf(HasSubstr("config.json"), HasSubstr("damaged"))));
   EXPECT_TRUE(read_file(target_ / "config.json") == files_["config.json"]);
+}
+
+TEST_F(TargetChangedTest, WhatARepairFoundDamagedIsWrongUntilItIsBack) {
+  for (const Layout layout : {Layout::kCompact, Layout::kMirror, Layout::kOriginal}) {
+    SCOPED_TRACE(layout_name(layout));
+    const Selection selection = layout == Layout::kOriginal ? Selection{} : layers(0, 2);
+    const bool compact = layout == Layout::kCompact;
+    fs::remove_all(target_);
+    fetch(target_, selection, layout);
+    rot(target_ / "config.json");
+    // The last tensor of the file is the norm, which comes with the last layer.
+    rot(target_ / (compact ? "model-model.layers-0.safetensors" : "model.safetensors"));
+    EXPECT_EQ(problems(target_).size(), 2U);
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      repair_without_peers(selection);
+      EXPECT_EQ(problems(target_).size(), 2U) << attempt;
+    }
+    again(selection, /*recheck=*/true);
+    EXPECT_THAT(problems(target_), IsEmpty());
+  }
 }
 
 // Another time on the file, or a copy in its place, changes nothing.
