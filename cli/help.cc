@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kColumns = 80;
 constexpr std::size_t kTextColumn = 28;  // where the text of an option begins
 
-constexpr std::string_view kWhat =
+constexpr std::string_view kAbout =
     "Brings LLM checkpoints to the machines that run them: from all peers at once, and only the "
     "tensors that each machine needs.";
 
@@ -127,7 +127,7 @@ std::vector<std::string> CommandLine::names() const {
 
 std::string overview_text(const CommandLine& line) {
   std::string text;
-  add_paragraph(text, kWhat);
+  add_paragraph(text, kAbout);
   text += "\nUsage: shardswarm COMMAND [arguments]\n";
   for (const CommandGroup& group : line.groups) {
     text += "\n" + group.heading + ":\n";

@@ -23,5 +23,6 @@ function(shardswarm_commit_source variable)
             "-DCOMMIT=${SHARDSWARM_COMMIT}" -P "${script}"
     DEPENDS "${script}" "${PROJECT_SOURCE_DIR}/cmake/commit.txt" ${changes}
     COMMENT "Reading the commit" VERBATIM)
+  set_source_files_properties("${output}" PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   set(${variable} "${output}" PARENT_SCOPE)
 endfunction()

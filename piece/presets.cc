@@ -43,10 +43,6 @@ std::string engine_names() {
   return names;
 }
 
-std::string part_text(std::uint32_t rank, std::uint32_t ranks) {
-  return std::to_string(rank) + "/" + std::to_string(ranks);
-}
-
 template <class T>
 std::optional<T> parse_number(std::string_view text) {
   T value = 0;

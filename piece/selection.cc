@@ -75,6 +75,10 @@ std::string range_text(std::uint32_t first, std::uint32_t last) {
   return first == last ? std::to_string(first) : std::to_string(first) + "-" + std::to_string(last);
 }
 
+std::string part_text(std::uint32_t index, std::uint32_t count) {
+  return std::to_string(index) + "/" + std::to_string(count);
+}
+
 bool named_by(const FileEntry& file, const std::vector<std::string>& globs) {
   return std::any_of(globs.begin(), globs.end(),
                      [&](const std::string& glob) { return glob_match(glob, file.path); });

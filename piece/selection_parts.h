@@ -14,6 +14,8 @@ std::unexpected<Error> usage(std::string message);
 
 // "8-15", or "7" for one.
 std::string range_text(std::uint32_t first, std::uint32_t last);
+// "2/3": a part and the number of parts.
+std::string part_text(std::uint32_t index, std::uint32_t count);
 
 bool named_by(const FileEntry& file, const std::vector<std::string>& globs);
 

@@ -89,10 +89,6 @@ std::vector<std::string> weights_text(const Selection& selection) {
   return text.empty() ? std::vector<std::string>{} : std::vector<std::string>{text};
 }
 
-std::string part_text(std::uint32_t index, std::uint32_t count) {
-  return std::to_string(index) + "/" + std::to_string(count);
-}
-
 std::vector<std::string> rank_text(const Selection& selection) {
   const Preset& preset = selection.preset;
   if (preset.rank == 0 && preset.ranks == 1) return {};

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 // A path of PATH_MAX bytes, each escaped, and the rest.
 constexpr std::uint64_t kEntryBytesMax = 16 * limits::kKiB;
 
-std::string name_of(const fs::path& canonical) {
+std::string entry_name(const fs::path& canonical) {
   const std::string text = canonical.string();
   return to_hex(sha256(std::as_bytes(std::span(text))));
 }
@@ -61,7 +61,7 @@ std::optional<CatalogueEntry> read_entry(const fs::path& file) {
   const auto id = digest_from_hex(model);
   if (!path || !id) return std::nullopt;
   CatalogueEntry entry{.directory = std::move(*path), .model = *id};
-  if (!entry.directory.is_absolute() || name_of(entry.directory) != file.filename()) {
+  if (!entry.directory.is_absolute() || entry_name(entry.directory) != file.filename()) {
     return std::nullopt;
   }
   return entry;
@@ -142,7 +142,7 @@ Result<void> Catalogue::add(const fs::path& directory, const ModelId& model) {
   const CatalogueEntry entry{.directory = fs::canonical(directory, ec), .model = model};
   if (ec) return fail_errno(ec.value(), "cannot open " + directory.string());
   const fs::path folder = state_ / "catalogue";
-  const fs::path file = folder / name_of(entry.directory);
+  const fs::path file = folder / entry_name(entry.directory);
   if (read_entry(file) == entry) return {};  // nothing to write where nothing may be written
   fs::create_directories(folder, ec);
   if (ec) return fail_errno(ec.value(), "cannot make folder " + folder.string());
@@ -182,7 +182,7 @@ Result<std::vector<CatalogueEntry>> Catalogue::entries() {
 
 Result<void> Catalogue::forget(const fs::path& directory) {
   const fs::path folder = state_ / "catalogue";
-  const std::string name = name_of(canonical_name(directory));
+  const std::string name = entry_name(canonical_name(directory));
   const auto not_found = [&] {
     return fail(Errc::kNotFound,
                 directory.string() + " is not registered: `shardswarm list` shows what is");

@@ -18,11 +18,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kMagic = "SSDIGIX1";
-constexpr std::size_t kHeadBytes = 56;  // magic, model, count, reserved, checksum
-constexpr std::size_t kCheckedBytes = kHeadBytes - 8;
-constexpr std::size_t kRecordBytes = 12;
-constexpr std::uint32_t kBlockRecords = 16 * limits::kKiB / kRecordBytes;
+constexpr std::string_view kIndexMagic = "SSDIGIX1";
+constexpr std::size_t kIndexHeadBytes = 56;  // magic, model, count, reserved, checksum
+constexpr std::size_t kCheckedBytes = kIndexHeadBytes - 8;
+constexpr std::size_t kIndexRecordBytes = 12;
+constexpr std::uint32_t kBlockRecords = 16 * limits::kKiB / kIndexRecordBytes;
 constexpr std::size_t kWriteBytes = 256 * limits::kKiB;
 
 void put(std::vector<std::byte>& out, std::uint64_t v, int bytes) {
@@ -85,8 +85,8 @@ Result<void> DigestIndex::write_records(int fd, const ModelId& model,
                                         const std::vector<Record>& records,
                                         const std::string& name) {
   std::vector<std::byte> out;
-  out.reserve(kWriteBytes + kRecordBytes);
-  for (const char c : kMagic) out.push_back(static_cast<std::byte>(c));
+  out.reserve(kWriteBytes + kIndexRecordBytes);
+  for (const char c : kIndexMagic) out.push_back(static_cast<std::byte>(c));
   out.insert(out.end(), model.bytes.begin(), model.bytes.end());
   put(out, records.size(), 4);
   put(out, 0, 4);
@@ -136,19 +136,19 @@ Result<DigestIndex> DigestIndex::open(const fs::path& file, const ModelId& model
   };
   const auto identity = identity_of(fd->get(), index.name_);
   if (!identity) return std::unexpected(identity.error());
-  std::array<std::byte, kHeadBytes> head{};
+  std::array<std::byte, kIndexHeadBytes> head{};
   if (identity->size < head.size()) return bad();
   if (auto read = read_exactly(fd->get(), 0, head, index.name_); !read) {
     return std::unexpected(read.error());
   }
   const auto bytes = std::span<const std::byte>(head);
-  if (!std::ranges::equal(bytes.first(kMagic.size()), std::as_bytes(std::span(kMagic)))) {
+  if (!std::ranges::equal(bytes.first(kIndexMagic.size()), std::as_bytes(std::span(kIndexMagic)))) {
     return bad();
   }
   if (get(bytes, kCheckedBytes, 8) != xxh3_64(bytes.first(kCheckedBytes))) return bad();
   if (!std::ranges::equal(bytes.subspan(8, sizeof(Digest)), model.bytes)) return bad();
   const std::uint64_t count = get(bytes, 40, 4);
-  if (count > limits::kPiecesMax || identity->size != kHeadBytes + count * kRecordBytes) {
+  if (count > limits::kPiecesMax || identity->size != kIndexHeadBytes + count * kIndexRecordBytes) {
     return bad();
   }
   index.pieces_ = static_cast<std::uint32_t>(count);
@@ -165,12 +165,12 @@ DigestIndex DigestIndex::in_memory(const Manifest& manifest) {
 
 Result<void> DigestIndex::read_block(std::uint32_t first) {
   const std::uint32_t count = std::min(kBlockRecords, pieces_ - first);
-  std::vector<std::byte> bytes(std::size_t{count} * kRecordBytes);
+  std::vector<std::byte> bytes(std::size_t{count} * kIndexRecordBytes);
   block_.clear();
-  const std::uint64_t at = kHeadBytes + std::uint64_t{first} * kRecordBytes;
+  const std::uint64_t at = kIndexHeadBytes + std::uint64_t{first} * kIndexRecordBytes;
   if (auto read = read_exactly(fd_.get(), at, bytes, name_); !read) return read;
   block_first_ = first;
-  for (std::size_t i = 0; i < bytes.size(); i += kRecordBytes) {
+  for (std::size_t i = 0; i < bytes.size(); i += kIndexRecordBytes) {
     block_.push_back(
         {prefix_at(std::span(bytes).subspan(i)), static_cast<std::uint32_t>(get(bytes, i + 8, 4))});
   }

@@ -27,7 +27,7 @@ bool is_original(std::string_view folder) {
   return !folder.empty() && folder.substr(folder_above(folder).size()) == kOriginal;
 }
 
-std::string_view name_of(std::string_view path) { return path.substr(folder_of(path).size()); }
+std::string_view last_name(std::string_view path) { return path.substr(folder_of(path).size()); }
 
 // Why weights are not what they should be, as the rest of a sentence that begins with their name.
 std::string described(const FoundWeights& file) {
@@ -64,7 +64,7 @@ class Folder {
       : folder_(folder), by_path_(by_path), kinds_(kinds) {}
 
   void add(const FoundWeights& file, std::size_t index) {
-    files_.push_back({.found = &file, .index = index, .name = weights_name(name_of(file.path))});
+    files_.push_back({.found = &file, .index = index, .name = weights_name(last_name(file.path))});
   }
   void add(const FoundIndex& index) { indexes_.push_back(&index); }
 
@@ -136,7 +136,7 @@ class Folder {
   // MAN-62: the first index all of whose files are there.
   Result<void> choose_index() {
     std::ranges::sort(indexes_, {}, [](const FoundIndex* index) {
-      return std::pair(index_rank(*index_name(name_of(index->path))),
+      return std::pair(index_rank(*index_name(last_name(index->path))),
                        std::string_view(index->path));
     });
     std::set<std::string_view> tensors;

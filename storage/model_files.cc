@@ -40,9 +40,9 @@ struct NotRead {
 };
 
 // Reads what a directory holds. Lives for one call, on its caller's thread.
-class Finder {
+class FileFinder {
  public:
-  explicit Finder(const fs::path& directory) : directory_(directory) {}
+  explicit FileFinder(const fs::path& directory) : directory_(directory) {}
 
   Result<ModelFiles> run() {
     auto walk = walk_model(directory_);
@@ -233,6 +233,8 @@ class Finder {
 
 }  // namespace
 
-Result<ModelFiles> find_model_files(const fs::path& directory) { return Finder(directory).run(); }
+Result<ModelFiles> find_model_files(const fs::path& directory) {
+  return FileFinder(directory).run();
+}
 
 }  // namespace shardswarm

@@ -55,9 +55,9 @@ struct Match {
   PieceIndex theirs;
 };
 
-class Finder {
+class ReusableFinder {
  public:
-  Finder(const Manifest& manifest, const PieceSet& missing) : manifest_(manifest) {
+  ReusableFinder(const Manifest& manifest, const PieceSet& missing) : manifest_(manifest) {
     missing.for_each([&](PieceIndex piece) {
       if (manifest.needs_piece_list(manifest.file_of(piece))) return;
       wanted_.push_back({prefix_of(manifest.digest(piece)), piece});
@@ -157,7 +157,7 @@ Result<Candidate> look_into(const CatalogueEntry& entry, const fs::path& state) 
 // Directories that may have something, those that may have most first. What cannot be looked into
 // has nothing for us.
 std::vector<Candidate> candidates(const fs::path& state, const fs::path& not_here,
-                                  const Finder& finder, const std::atomic<bool>* cancel) {
+                                  const ReusableFinder& finder, const std::atomic<bool>* cancel) {
   const auto entries = Catalogue(state).entries();
   if (!entries) return {};
   std::error_code ec;
@@ -184,7 +184,7 @@ std::vector<ReuseSource> find_reusable(const StorageEnvironment& environment,
                                        const PieceSet& missing) {
   const std::atomic<bool>* cancel = query.cancel;
   std::vector<ReuseSource> sources;
-  Finder finder(manifest, missing);
+  ReusableFinder finder(manifest, missing);
   if (finder.done()) return sources;
   for (Candidate& candidate : candidates(query.state_directory, query.not_here, finder, cancel)) {
     if (cancel != nullptr && cancel->load()) return {};

@@ -9,14 +9,10 @@
 #include <vector>
 
 #include "bench/lan/deploy.h"
+#include "bench/lan/report_text.h"
 
 namespace shardswarm::bench {
 namespace {
-
-// Digits that a ratio or a time has in a sentence: 1.34, 13.4, 134.
-std::string three_digits(double value) {
-  return fmt::format("{:.{}f}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
-}
 
 // 2.23 GB: decimal units, as links and disks are sold.
 std::string decimal_bytes(std::uint64_t bytes) {

@@ -9,8 +9,8 @@ namespace shardswarm::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds kLook{100};  // for conditions that no event announces
-constexpr std::chrono::seconds kCommandPatience{600};
+constexpr std::chrono::milliseconds kLookAgain{100};  // for conditions that no event announces
+constexpr std::chrono::seconds kLocalCommandPatience{600};
 
 }  // namespace
 
@@ -28,7 +28,8 @@ bool Loop::wait_anyway(const std::function<bool()>& done, std::chrono::duration<
     const double left = deadline - monotonic_seconds();
     if (left <= 0) return false;
     io_.run_one_for(std::min<Clock::duration>(
-        kLook, std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(left))));
+        kLookAgain,
+        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(left))));
   }
   return true;
 }
@@ -51,9 +52,9 @@ Result<std::string> Loop::run(const Command& command, std::string input) {
   (*process)->write(std::move(input));
   (*process)->close_stdin();
   const auto ended = [&] { return (*process)->ended().has_value(); };
-  if (auto waited = wait(ended, kCommandPatience, "end of " + command.argv.front()); !waited) {
+  if (auto waited = wait(ended, kLocalCommandPatience, "end of " + command.argv.front()); !waited) {
     (*process)->signal(SIGKILL);
-    wait_anyway(ended, kCommandPatience);
+    wait_anyway(ended, kLocalCommandPatience);
     return std::unexpected(waited.error());
   }
   const ProcessEnd& end = *(*process)->ended();

@@ -10,12 +10,6 @@ namespace {
 
 constexpr std::string_view kSpace = "\u202f";  // narrow, no break
 
-// 1.23, 12.3, 123.
-std::string three_digits(double value) {
-  const double size = std::abs(value);
-  return fmt::format("{:.{}f}", value, size < 9.995 ? 2 : size < 99.95 ? 1 : 0);
-}
-
 template <std::size_t N>
 std::string scaled(double value, double step, const std::array<std::string_view, N>& units) {
   std::size_t unit = 0;
@@ -32,6 +26,11 @@ std::string span(const std::string& attributes, const std::string& text) {
 }
 
 }  // namespace
+
+std::string three_digits(double value) {
+  const double size = std::abs(value);
+  return fmt::format("{:.{}f}", value, size < 9.995 ? 2 : size < 99.95 ? 1 : 0);
+}
 
 const char* const kNoFigure = R"(<span class="none">–</span>)";
 

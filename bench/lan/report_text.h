@@ -45,6 +45,9 @@ void add(std::string& page, fmt::format_string<Args...> format, Args&&... args) 
 // Safe in HTML text and in quoted attributes.
 std::string escape(std::string_view text);
 
+// 1.23, 12.3, 123.
+std::string three_digits(double value);
+
 // A number with its unit, three to four digits, a narrow no-break space between them.
 using Unit = std::string (*)(double);
 std::string seconds(double value);
