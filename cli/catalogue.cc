@@ -8,6 +8,7 @@
 #include "cli/context.h"
 #include "cli/exit_code.h"
 #include "cli/format.h"
+#include "cli/holds.h"
 #include "cli/json.h"
 #include "cli/options.h"
 #include "cli/unfinished.h"
@@ -34,6 +35,11 @@ void print_table(const std::vector<HeldDirectory>& directories, Terminal& termin
                     bytes_text(held.total_bytes), std::string(state_name(held))});
   }
   terminal.results(table(rows));
+  for (const HeldDirectory& held : directories) {
+    const std::string holds = holds_text(held);
+    if (held.complete || holds.empty()) continue;
+    terminal.result(fmt::format("{} holds {}", held.directory.string(), holds));
+  }
 }
 
 // One row for each directory; of an interrupted fetch that is not in the catalogue yet little is
@@ -49,6 +55,7 @@ void print_json(const std::vector<HeldDirectory>& directories,
                                      {"total_bytes", held.total_bytes},
                                      {"complete", held.complete},
                                      {"changed", held.changed},
+                                     {"holds", holds_json(held)},
                                      {"interrupted", false}};
   }
   for (const UnfinishedFetch& fetch : unfinished) {
@@ -60,7 +67,8 @@ void print_json(const std::vector<HeldDirectory>& directories,
              {"present_bytes", nullptr},
              {"total_bytes", nullptr},
              {"complete", false},
-             {"changed", false}};
+             {"changed", false},
+             {"holds", nullptr}};
     }
     row["interrupted"] = true;
     row["resume"] = fetch.command;

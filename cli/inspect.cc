@@ -1,12 +1,15 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/exit_code.h"
 #include "cli/format.h"
+#include "cli/holds.h"
 #include "cli/inspect_selection.h"
 #include "cli/json.h"
 #include "cli/options.h"
@@ -155,12 +158,21 @@ std::string outside_text(const Model& model) {
   return table(rows) + "\n";
 }
 
-std::string model_text(const Model& model) {
+// What the directory that was asked about holds, if it was one.
+std::string here_text(const std::optional<HeldDirectory>& here) {
+  if (!here) return {};
+  const std::string holds = holds_text(*here);
+  return fmt::format("here    {}{}{} of {}{}\n", holds, holds.empty() ? "" : ": ",
+                     bytes_text(here->present_bytes), bytes_text(here->total_bytes),
+                     here->changed ? "; files were changed since" : "");
+}
+
+std::string model_text(const Model& model, const std::optional<HeldDirectory>& here) {
   const Manifest& manifest = *model.manifest;
   std::string text =
-      fmt::format("model   {}\nsize    {} in {} files, {} tensors, {} pieces\n\n",
+      fmt::format("model   {}\nsize    {} in {} files, {} tensors, {} pieces\n{}\n",
                   to_hex(manifest.id()), bytes_text(manifest.total_bytes()), manifest.file_count(),
-                  model.outline.tensors.size(), manifest.piece_count());
+                  model.outline.tensors.size(), manifest.piece_count(), here_text(here));
   if (!model.stacks.empty()) text += stacks_text(model) + layers_table(model);
   if (!model.outside.empty()) text += outside_text(model);
   std::vector<std::vector<std::string>> rows = {{"file", "kind", "bytes", "pieces"}};
@@ -175,7 +187,16 @@ Json sum_json(const Sum& sum) {
   return {{"tensors", sum.tensors}, {"bytes", sum.bytes}, {"pieces", sum.pieces}};
 }
 
-Json model_json(const Model& model) {
+Json here_json(const std::optional<HeldDirectory>& here) {
+  if (!here) return nullptr;
+  return {{"present_bytes", here->present_bytes},
+          {"total_bytes", here->total_bytes},
+          {"complete", here->complete},
+          {"changed", here->changed},
+          {"holds", holds_json(*here)}};
+}
+
+Json model_json(const Model& model, const std::optional<HeldDirectory>& here) {
   Json stacks = Json::array();
   for (std::size_t i = 0; i < model.stacks.size(); ++i) {
     Json stack = {{"name", model.outline.stacks[i].name},
@@ -210,6 +231,7 @@ Json model_json(const Model& model) {
           {"bytes", model.manifest->total_bytes()},
           {"tensors", model.outline.tensors.size()},
           {"pieces", model.manifest->piece_count()},
+          {"here", here_json(here)},
           {"stacks", stacks},
           {"layers", layers},
           {"outside", outside},
@@ -231,6 +253,14 @@ Result<std::shared_ptr<const Manifest>> look_up(const InspectArguments& argument
   return (*node)->learn(*ticket, arguments.timeout);
 }
 
+// Nothing for what is no directory.
+std::optional<HeldDirectory> here_of(const InspectArguments& arguments) {
+  std::error_code ec;
+  if (!std::filesystem::is_directory(arguments.place, ec)) return std::nullopt;
+  auto here = look_at_directory(arguments.place, arguments.state.path());
+  return here ? std::optional(std::move(*here)) : std::nullopt;
+}
+
 int run(const InspectArguments& arguments, Context& context) {
   const auto selection = selection_of(arguments.selection);
   if (!selection) return report_error(context, selection.error());
@@ -247,10 +277,11 @@ int run(const InspectArguments& arguments, Context& context) {
   const Model model(*manifest);
   Terminal& terminal = context.terminal;
   if (*selection == Selection{}) {
+    const auto here = here_of(arguments);
     if (arguments.json) {
-      terminal.raw_result(json_text(model_json(model)));
+      terminal.raw_result(json_text(model_json(model, here)));
     } else {
-      terminal.results(model_text(model));
+      terminal.results(model_text(model, here));
     }
     return kExitDone;
   }

@@ -5,6 +5,7 @@
 
 #include "storage/catalogue.h"
 #include "storage/convert.h"
+#include "storage/holding.h"
 #include "storage/hub_cache.h"
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
@@ -32,6 +33,22 @@ bool any_changed(const fs::path& directory, const DirectoryRecord& record,
   return false;
 }
 
+std::optional<HeldParts> fetched_parts(const DirectoryRecord& record, const Manifest& manifest,
+                                       const LedgerContent& ledger) {
+  const auto holding = load_holding(record.meta, manifest);
+  if (!record.fetched || !holding || holding->steps.empty()) return std::nullopt;
+  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
+    const bool tensors = manifest.file(FileIndex(i)).kind == FileKind::kTensors;
+    if (tensors && manifest.needs_header(FileIndex(i))) return std::nullopt;
+  }
+  const Outline outline = make_outline(manifest);
+  const auto held = replay(holding->steps, manifest, outline);
+  if (!held) return std::nullopt;
+  std::vector<bool> files(manifest.file_count());
+  for (std::size_t i = 0; i < files.size(); ++i) files[i] = ledger.files[i].has_value();
+  return held_parts(*held, files, manifest, outline);
+}
+
 HeldDirectory look_at(const CatalogueEntry& entry, const fs::path& state) {
   HeldDirectory held{.directory = entry.directory, .model = entry.model, .changed = true};
   const auto record = find_record(entry.directory, state);
@@ -56,6 +73,7 @@ HeldDirectory look_at(const CatalogueEntry& entry, const fs::path& state) {
   });
   held.complete = ledger->recorded.complete();
   held.changed = any_changed(entry.directory, *record, *placement, *ledger);
+  if (!held.complete) held.parts = fetched_parts(*record, **manifest, *ledger);
   return held;
 }
 
@@ -136,6 +154,17 @@ Result<std::vector<HeldDirectory>> list_directories(const fs::path& state_direct
   std::vector<HeldDirectory> held;
   for (const CatalogueEntry& entry : *entries) held.push_back(look_at(entry, state_directory));
   return held;
+}
+
+Result<HeldDirectory> look_at_directory(const fs::path& directory,
+                                        const fs::path& state_directory) {
+  const auto place = find_model_place(directory);
+  if (!place) return std::unexpected(place.error());
+  const auto record = find_record(place->directory, state_directory);
+  if (!record) return std::unexpected(record.error());
+  const auto head = Ledger::read_head(record->ledger);
+  if (!head) return std::unexpected(head.error());
+  return look_at({.directory = place->directory, .model = head->model}, state_directory);
 }
 
 Result<void> forget_directory(const fs::path& directory, const fs::path& state_directory) {

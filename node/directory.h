@@ -8,12 +8,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "piece/outline.h"
 #include "piece/selection.h"
 #include "piece/selection_text.h"
+#include "storage/held_parts.h"
 #include "storage/held_selection.h"
 #include "storage/indexer.h"
 #include "storage/store.h"
@@ -53,9 +55,15 @@ struct HeldDirectory {
   std::uint64_t total_bytes = 0;
   bool complete = false;  // every piece is recorded
   bool changed = false;   // a file is gone or not as it was recorded, or the record is damaged
+  // What the fetches that were completed brought. Nothing for a directory that is complete, and
+  // where it is not known: no fetch into the directory was completed yet.
+  std::optional<HeldParts> parts;
 };
 // By directory. Quick: no file of a model is read, so what changed in content alone is not seen.
 Result<std::vector<HeldDirectory>> list_directories(const std::filesystem::path& state_directory);
+// One directory, also one that is not in the catalogue. kNotFound when nothing is known of it.
+Result<HeldDirectory> look_at_directory(const std::filesystem::path& directory,
+                                        const std::filesystem::path& state_directory);
 
 // Takes a directory out of the catalogue, with what only the state directory keeps of it. The
 // directory itself is not touched, and may be gone. kNotFound.

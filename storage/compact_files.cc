@@ -9,6 +9,7 @@
 #include "piece/limits.h"
 #include "piece/selection_text.h"
 #include "piece/text.h"
+#include "storage/held_parts.h"
 #include "storage/weight_index.h"
 
 namespace shardswarm {
@@ -46,45 +47,12 @@ std::string metadata_text(const Manifest& manifest, const std::set<FileIndex>& f
   return "\"__metadata__\":{" + text + "},";
 }
 
-// "0-7,9" of the layers that are here whole.
-std::string ranges_text(const std::vector<bool>& layers) {
-  std::string text;
-  for (std::size_t first = 0; first < layers.size(); ++first) {
-    if (!layers[first]) continue;
-    std::size_t last = first;
-    while (last + 1 < layers.size() && layers[last + 1]) ++last;
-    if (!text.empty()) text += ',';
-    text += std::to_string(first);
-    if (last > first) text += '-' + std::to_string(last);
-    first = last;
-  }
-  return text;
-}
-
-Json stacks_json(const Manifest& manifest, const Outline& outline, const TensorSet& held) {
-  std::vector<std::vector<bool>> whole;
-  std::vector<std::vector<bool>> any;
-  whole.reserve(outline.stacks.size());
-  any.reserve(outline.stacks.size());
-  for (const Stack& stack : outline.stacks) whole.emplace_back(stack.numbered, true);
-  for (const Stack& stack : outline.stacks) any.emplace_back(stack.numbered, false);
-  for (const OutlineTensor& tensor : outline.tensors) {
-    if (tensor.stack == kNoStack) continue;
-    const std::uint64_t rows = row_count(info_of(manifest, tensor));
-    const bool here =
-        std::ranges::binary_search(held, TensorRows{tensor.file, tensor.tensor, {0, rows}});
-    any[tensor.stack][tensor.layer] = true;
-    if (!here) whole[tensor.stack][tensor.layer] = false;
-  }
+Json layers_json(const Manifest& manifest, const Outline& outline, const TensorSet& held) {
   Json stacks = Json::array();
-  for (std::size_t i = 0; i < outline.stacks.size(); ++i) {
-    for (std::size_t layer = 0; layer < whole[i].size(); ++layer) {
-      whole[i][layer] = whole[i][layer] && any[i][layer];
-    }
-    const std::string text = ranges_text(whole[i]);
-    if (text.empty()) continue;
-    stacks.push_back(
-        {{"name", outline.stacks[i].name}, {"layers", text}, {"of", outline.stacks[i].numbered}});
+  const std::vector<bool> no_files(manifest.file_count());
+  for (const HeldLayers& layers : held_parts(held, no_files, manifest, outline).layers) {
+    if (layers.whole.empty()) continue;
+    stacks.push_back({{"name", layers.stack}, {"layers", layers.whole}, {"of", layers.of}});
   }
   return stacks;
 }
@@ -237,7 +205,7 @@ std::string shard_text(const Manifest& manifest, const Outline& outline,
                      {"selection", selection},
                      {"tensors", held.size()},
                      {"tensor_bytes", shardswarm::bytes_of(held, manifest)},
-                     {"layers", stacks_json(manifest, outline, held)},
+                     {"layers", layers_json(manifest, outline, held)},
                      {"slices", slices},
                      {"files", files}};
   return json.dump(2) + "\n";

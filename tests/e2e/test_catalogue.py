@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from swarm import SwarmTest, plain_bytes, tensor_bytes, tree
+from swarm import SwarmTest, plain_bytes, tensor_bytes, tensors, tree
 
 
 class CatalogueTest(SwarmTest):
@@ -53,6 +53,35 @@ class CatalogueTest(SwarmTest):
         self.assertGreater(entry["present_bytes"], 0)
         self.assertLess(entry["present_bytes"], entry["total_bytes"])
         self.assertIn("partial", self.run_command("list").stdout)
+
+    def test_which_part_is_here(self):
+        source = self.checkpoint(size="8MiB", layers=4)
+        (source / "model.gguf").write_bytes(b"weights of another format")
+        _, ticket = self.seed(source)
+        copy = self.dir / "copy"
+        self.fetch(ticket, copy, "--layers", "1-2")
+        outside = [name for name in tensors(source) if ".layers." not in name]
+        said = "layers 1-2, 4 of 5 other files"
+        self.assertIn(f"{copy.resolve()} holds {said}", self.run_command("list").stdout.splitlines())
+        self.assertRegex(self.run_command("inspect", copy).stdout,
+                         rf"\nhere    {said}: [0-9.]+ MiB of [0-9.]+ MiB\n")
+        holds = self.listed()[str(copy.resolve())]["holds"]
+        self.assertEqual([(s["layers"], s["layers_in_part"], s["of"]) for s in holds["stacks"]],
+                         [("1-2", "", 4)])
+        self.assertEqual((holds["outside"], holds["outside_of"]), ([], len(outside)))
+        self.assertNotIn("model.gguf", holds["files"])
+        self.assertEqual(holds["files_of"], len(holds["files"]) + 1)
+        here = json.loads(self.run_command("inspect", copy, "--json").stdout)["here"]
+        entry = self.listed()[str(copy.resolve())]
+        self.assertEqual(here, {key: entry[key] for key in here})
+        # Another step, and a tensor alone of a further layer.
+        self.fetch(ticket, copy, "--layers", "3", "--tensors", "*.layers.0.*q_proj.weight")
+        self.assertIn("holds layers 1-3, layer 0 in part, ", self.run_command("list").stdout)
+        # A directory that holds all of it needs no word of it, nor does what is no directory.
+        self.assertIsNone(self.listed()[str(source.resolve())]["holds"])
+        self.assertIn("\nhere    everything: ", self.run_command("inspect", source).stdout)
+        self.assertNotIn("\nhere  ", self.run_command("inspect", entry["id"]).stdout)
+        self.assertIsNone(json.loads(self.run_command("inspect", entry["id"], "--json").stdout)["here"])
 
     def test_changed_and_deleted_directories(self):
         for name in ("changed", "deleted"):
