@@ -29,12 +29,12 @@ Result<fs::path> target_of(const std::string& named) {
   return path;
 }
 
-// The key of `named`, else of this machine. kNotFound if it has none.
+// The key of `named`, else of this machine. kRefused if it has none.
 Result<ClusterKey> key_of(const std::string& named) {
   const auto found = find_cluster_key(named, "FILE");
   if (!found) return std::unexpected(found.error());
   if (*found) return **found;
-  return fail(Errc::kNotFound,
+  return fail(Errc::kRefused,
               "this machine has no cluster key: make one with `shardswarm key new`, or bring the "
               "one of another machine with `shardswarm key import`");
 }

@@ -188,9 +188,9 @@ Result<ClusterKey> key_from(const std::string& text, const std::string& source, 
   std::error_code ec;
   if (fs::exists(text, ec)) return ClusterKey::load(text);
   if (may_show && may_be_shown(text)) {
-    return fail(Errc::kNotFound, source + " names " + text + ", and there is no such file");
+    return fail(Errc::kRefused, source + " names " + text + ", and there is no such file");
   }
-  return fail(Errc::kNotFound,
+  return fail(Errc::kRefused,
               source +
                   " is neither the name of a file that can be found nor a cluster key; its text is "
                   "not shown here, as it may be a secret");

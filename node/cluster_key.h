@@ -57,7 +57,7 @@ class ClusterKey {
 };
 
 // The key of this machine: `named` (a file, or a key itself), else what SHARDSWARM_KEY names or
-// holds, else the default file if it exists, else nothing. kNotFound: there is no such file, or
+// holds, else the default file if it exists, else nothing. kRefused: there is no such file, or
 // none that may be a file's name; kMalformed: it is not a key. `source` says in these messages
 // where `named` is from. They do not show a text that may be a key.
 Result<std::optional<ClusterKey>> find_cluster_key(const std::string& named,

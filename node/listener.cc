@@ -39,11 +39,10 @@ struct Attempt {
   bool not_here() const { return error.value() == EADDRNOTAVAIL || error.value() == EAFNOSUPPORT; }
 };
 
-std::unexpected<Error> cannot_listen(const std::string& where, const std::string& why) {
+std::unexpected<Error> cannot_listen(Errc code, const std::string& where, const std::string& why) {
   const bool key = ClusterKey::is_content(where);
-  return fail(Errc::kUsage, "cannot listen on " +
-                                (key ? "a key, which is not shown here" : printable(where)) + ": " +
-                                why);
+  return fail(code, "cannot listen on " +
+                        (key ? "a key, which is not shown here" : printable(where)) + ": " + why);
 }
 
 Result<std::vector<address>> addresses_of(asio::io_context& io, const std::string& host,
@@ -56,7 +55,8 @@ Result<std::vector<address>> addresses_of(asio::io_context& io, const std::strin
     if (std::ranges::find(found, one) == found.end()) found.push_back(one);
   }
   if (ec || found.empty()) {
-    return cannot_listen(written, "this machine does not know the name (" + ec.message() + ")");
+    return cannot_listen(Errc::kUsage, written,
+                         "this machine does not know the name (" + ec.message() + ")");
   }
   return found;
 }
@@ -67,7 +67,7 @@ Result<Place> find_place(asio::io_context& io, const Listener::Options& options)
   Place place;
   if (!options.listen.empty()) {
     auto typed = parse_typed_address(options.listen);
-    if (!typed) return cannot_listen(options.listen, typed.error().message);
+    if (!typed) return cannot_listen(Errc::kUsage, options.listen, typed.error().message);
     place.host = std::move(typed->host);
     place.port = typed->port;
   }
@@ -78,7 +78,7 @@ Result<Place> find_place(asio::io_context& io, const Listener::Options& options)
   }
   switch (kind_of_host(place.host)) {
     case HostKind::kManyMachines:
-      return cannot_listen(options.listen, "it is a multicast or broadcast address");
+      return cannot_listen(Errc::kUsage, options.listen, "it is a multicast or broadcast address");
     case HostKind::kWildcard:
       place.addresses = place.host.find(':') != std::string::npos ? all : std::vector{all.front()};
       place.has_all = true;
@@ -93,7 +93,7 @@ Result<Place> find_place(asio::io_context& io, const Listener::Options& options)
   const bool beyond =
       std::ranges::any_of(place.addresses, [](const address& a) { return !a.is_loopback(); });
   if (options.loopback_only && beyond) {
-    return cannot_listen(options.listen,
+    return cannot_listen(Errc::kRefused, options.listen,
                          "that needs a cluster key. Make one with `shardswarm key new`, or bring "
                          "the one of your other machines with `shardswarm key import`; --insecure "
                          "does without one on a network that you trust");

@@ -239,9 +239,9 @@ class Seed {
 
 class Node {
  public:
-  // Opens the listening sockets. kPermission/kIo for the sockets, kNotFound/kMalformed for the key,
-  // kUsage for a listening address beyond loopback with neither key nor `insecure`, and for an
-  // advertised address that nobody could dial.
+  // Opens the listening sockets. kPermission/kIo for the sockets, kMalformed for the key, kRefused
+  // when there is none where it is said to be, and for a listening address beyond loopback with
+  // neither key nor `insecure`; kUsage for an advertised address that nobody could dial.
   static Result<std::unique_ptr<Node>> start(NodeOptions options);
   virtual ~Node() = default;
 

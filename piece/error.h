@@ -24,7 +24,7 @@ enum class Errc : std::uint8_t {
   kForeign,      // the directory holds something else than what was asked for
   kUnreachable,  // no peer could be reached
   kStalled,      // peers were reached, but nothing came for the stall timeout
-  kRefused,      // the peer's certificate is not of our cluster, or it says that ours is not
+  kRefused,      // a cluster key is missing, or the certificates of both sides are of two clusters
   kProtocol,     // the peer broke the protocol
   kVersion,      // the peer speaks no protocol version that we speak
   kCancelled,    // the caller cancelled the operation

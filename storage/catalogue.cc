@@ -76,9 +76,7 @@ bool is_stale(const CatalogueEntry& entry, const fs::path& state) {
   const auto own = fs::status(entry.directory / kMetaDirName / "root", ec).type();
   if (type == fs::file_type::directory && own == fs::file_type::none) return false;
   const auto record = find_record(entry.directory, state);
-  if (!record) {
-    return record.error().code == Errc::kNotFound || record.error().code == Errc::kUsage;
-  }
+  if (!record) return record.error().code == Errc::kNotFound;
   const auto head = Ledger::read_head(record->ledger);
   if (head) return head->model != entry.model;
   return head.error().code == Errc::kNotFound || head.error().code == Errc::kMalformed ||

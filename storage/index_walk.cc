@@ -115,7 +115,7 @@ Result<Walk> walk_model(const fs::path& directory) {
     return fail(Errc::kNotFound, printable(directory.string()) + " does not exist");
   }
   if (!ec && status.type() != fs::file_type::directory) {
-    return fail(Errc::kUsage, printable(directory.string()) + " is not a directory");
+    return fail(Errc::kNotFound, printable(directory.string()) + " is not a directory");
   }
   auto walk = Walker().run(directory);
   if (walk && walk->files.empty()) {

@@ -28,7 +28,7 @@ struct Walk {
 // Regular files below `directory`, links followed, names that begin with '.' passed over. Links to
 // nothing, links that lead back to a folder above them, sockets, pipes, devices, folders that may
 // not be listed and what lies too deep are left out. kNotFound when there is no directory or no
-// file in it, kUsage when it is a file, kLimit for more files than a model has.
+// file in it, or when it is a file; kLimit for more files than a model has.
 Result<Walk> walk_model(const std::filesystem::path& directory);
 
 }  // namespace shardswarm

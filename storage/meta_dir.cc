@@ -114,7 +114,7 @@ Result<DirectoryRecord> find_record(const fs::path& directory, const fs::path& s
   if (!fs::is_directory(directory, ec)) {
     const std::string name = printable(directory.string());
     if (ec) return fail(Errc::kNotFound, name + " does not exist");
-    return fail(Errc::kUsage, name + " is not a directory");
+    return fail(Errc::kNotFound, name + " is not a directory");
   }
   const fs::path own = directory / kMetaDirName;
   if (fs::exists(own / "root", ec)) return DirectoryRecord{own, own / "ledger", true};

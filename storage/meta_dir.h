@@ -34,7 +34,7 @@ struct DirectoryRecord {
   std::filesystem::path ledger;
   bool fetched = false;  // has a .shardswarm/ of its own
 };
-// kNotFound when the directory is gone, or was neither fetched nor indexed; kUsage if it is a file.
+// kNotFound when the directory is gone, is a file, or was neither fetched nor indexed.
 Result<DirectoryRecord> find_record(const std::filesystem::path& directory,
                                     const std::filesystem::path& state);
 

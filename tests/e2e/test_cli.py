@@ -297,10 +297,17 @@ class BadInputTest(CliTest):
         (self.dir / "file").write_text("a file")
         self.assert_refused(self.start_fetch(ticket, self.dir / "file" / "copy").end(), 1, "file")
         self.assert_refused(self.start_fetch(ticket, self.dir / "file").end(), 1, "file")
-        self.assert_refused(self.run_command("index", self.dir / "missing"), 1, "missing")
-        self.assert_refused(self.run_command("seed", self.dir / "missing"), 1, "missing")
-        self.assert_refused(self.run_command("verify", self.dir / "missing"), 1, "missing")
-        self.assert_refused(self.run_command("inspect", self.dir / "missing"), 1, "missing")
+
+    def test_a_path_that_is_no_directory_is_one_exit_code(self):
+        (self.dir / "file").write_text("a file")
+        for name in ("missing", "file"):
+            place = self.dir / name
+            for words in (("index", place), ("seed", place), ("verify", place), ("inspect", place),
+                          ("forget", place), ("drop", place, "--layers", "1"),
+                          ("convert", place, "--layout", "mirror"),
+                          ("verify", place, "--repair", "--peer", NOBODY)):
+                with self.subTest(words):
+                    self.assert_refused(self.run_command(*words), 1)
 
     def test_symbolic_links_in_the_target_are_not_followed(self):
         source = self.checkpoint(size="4MiB")

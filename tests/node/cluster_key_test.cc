@@ -200,7 +200,7 @@ TEST_F(FindClusterKeyTest, WhatIsNoFileIsNotShown) {
 TEST_F(FindClusterKeyTest, AFileNameThatIsMistypedIsShown) {
   const auto found = find_cluster_key(dir_ / "sone.key");
   ASSERT_FALSE(found);
-  EXPECT_EQ(found.error().code, Errc::kNotFound);
+  EXPECT_EQ(found.error().code, Errc::kRefused);
   EXPECT_THAT(found.error().message, HasSubstr("sone.key"));
 }
 

@@ -19,10 +19,10 @@ class ListenerTest : public testing::Test {
   Result<Listener> open(Listener::Options options) {
     return Listener::open(io_, options, congestion_);
   }
-  void expect_usage(const Listener::Options& options, const std::string& word) {
+  void expect_error(Errc code, const Listener::Options& options, const std::string& word) {
     const auto listener = open(options);
     ASSERT_FALSE(listener) << word;
-    EXPECT_EQ(listener.error().code, Errc::kUsage) << listener.error().message;
+    EXPECT_EQ(listener.error().code, code) << listener.error().message;
     EXPECT_THAT(listener.error().message, HasSubstr(word));
   }
   // This machine may have no IPv6.
@@ -108,12 +108,12 @@ TEST_F(ListenerTest, ANodeThatOnlyFetchesLeavesTheFirstPortToSeeds) {
 }
 
 TEST_F(ListenerTest, WhatCannotBeListenedOnIsSaid) {
-  expect_usage({.listen = "224.0.0.1:7000"}, "multicast");
-  expect_usage({.listen = "255.255.255.255:7000"}, "broadcast");
-  expect_usage({.listen = "[ff02::1]:7000"}, "multicast");
-  expect_usage({.listen = "fd00::1"}, "brackets");
-  expect_usage({.listen = "0.0.0.0:0", .loopback_only = true}, "--insecure");
-  expect_usage({.listen = "[::]:0", .loopback_only = true}, "shardswarm key");
+  expect_error(Errc::kUsage, {.listen = "224.0.0.1:7000"}, "multicast");
+  expect_error(Errc::kUsage, {.listen = "255.255.255.255:7000"}, "broadcast");
+  expect_error(Errc::kUsage, {.listen = "[ff02::1]:7000"}, "multicast");
+  expect_error(Errc::kUsage, {.listen = "fd00::1"}, "brackets");
+  expect_error(Errc::kRefused, {.listen = "0.0.0.0:0", .loopback_only = true}, "--insecure");
+  expect_error(Errc::kRefused, {.listen = "[::]:0", .loopback_only = true}, "shardswarm key");
   const auto elsewhere = open({.listen = "192.0.2.1:7000"});
   ASSERT_FALSE(elsewhere);
   EXPECT_EQ(elsewhere.error().code, Errc::kIo);
@@ -132,11 +132,11 @@ TEST_F(ListenerTest, WhatNobodyCanDialIsNotAdvertised) {
   for (const char* text : {"", "a:0", ":7000", "0.0.0.0", "0.0.0.0:7000", "[::]:7000", "[::]",
                            "255.255.255.255:1", "239.0.0.1:1", "[fe80::1%eth0]:1", "[fe80::1]",
                            "x;reboot", "a b:1", "a:65536", "http://a:1"}) {
-    expect_usage({.listen = "127.0.0.1:0", .advertise = {text}}, "cannot advertise");
+    expect_error(Errc::kUsage, {.listen = "127.0.0.1:0", .advertise = {text}}, "cannot advertise");
   }
-  expect_usage({.advertise = {std::string(254, 'a')}}, "bytes");
-  expect_usage({.advertise = {std::string(5000, 'a') + ":1"}}, "longer");
-  expect_usage({.advertise = std::vector<std::string>(17, "a:1")}, "at most 16");
+  expect_error(Errc::kUsage, {.advertise = {std::string(254, 'a')}}, "bytes");
+  expect_error(Errc::kUsage, {.advertise = {std::string(5000, 'a') + ":1"}}, "longer");
+  expect_error(Errc::kUsage, {.advertise = std::vector<std::string>(17, "a:1")}, "at most 16");
 }
 
 }  // namespace

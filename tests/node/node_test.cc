@@ -316,7 +316,7 @@ TEST_F(NodeTest, WithoutAKeyItStaysOnLoopback) {
   open.listen = "0.0.0.0:0";
   const auto node = Node::start(open);
   ASSERT_FALSE(node);
-  EXPECT_EQ(node.error().code, Errc::kUsage);
+  EXPECT_EQ(node.error().code, Errc::kRefused);
   EXPECT_THAT(node.error().message, HasSubstr("key"));
   open.listen = "127.0.0.1:0";
   EXPECT_TRUE(Node::start(open));

@@ -121,10 +121,10 @@ TEST_F(SourceStoreTest, ADirectoryThatWasNotIndexedIsNotFoundAndSaysHow) {
   EXPECT_EQ(report.error().code, Errc::kNotFound);
 }
 
-TEST_F(SourceStoreTest, NoDirectoryIsNotFoundAndAFileIsAMistake) {
+TEST_F(SourceStoreTest, NoDirectoryIsNotFoundNorIsAFile) {
   EXPECT_EQ(open().error().code, Errc::kNotFound);
   write_file(source_, "a file");
-  EXPECT_EQ(open().error().code, Errc::kUsage);
+  EXPECT_EQ(open().error().code, Errc::kNotFound);
 }
 
 TEST_F(SourceStoreTest, OpeningWritesNothing) {
