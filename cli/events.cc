@@ -103,6 +103,8 @@ void EventLines::plan(const FetchPlan& plan) {
                  {"here_bytes", plan.here_bytes},
                  {"elsewhere_bytes", plan.elsewhere_bytes},
                  {"to_fetch_bytes", plan.wanted_bytes - plan.here_bytes - plan.elsewhere_bytes},
+                 {"needed_bytes", plan.needed_bytes},
+                 {"free_bytes", plan.free_bytes ? Json(*plan.free_bytes) : Json()},
                  {"manifest_bytes", plan.manifest_bytes},
                  {"pieces", plan.pieces},
                  {"tensors", plan.tensors},

@@ -95,22 +95,32 @@ class FetchCommand {
 
   int plan(Node& node, const Ticket& ticket, FetchOptions options) {
     const Selection asked = options.selection;
+    const std::filesystem::path directory = options.directory;
     const auto plan = node.plan(ticket, std::move(options));
     if (!plan) return refuse(plan.error());
     events_.plan(*plan);
-    if (events_.on()) return kExitDone;
+    if (!events_.on()) print_plan(*plan, asked);
+    if (!plan->free_bytes || plan->needed_bytes <= *plan->free_bytes) return kExitDone;
+    return refuse(
+        {Errc::kNoSpace,
+         fmt::format("not enough space in {}: the fetch needs {}, {} are free; make room, "
+                     "or fetch less",
+                     directory.string(), bytes_text(plan->needed_bytes),
+                     bytes_text(*plan->free_bytes))});
+  }
+
+  void print_plan(const FetchPlan& plan, const Selection& asked) const {
     Terminal& terminal = context_.terminal;
-    terminal.result(fmt::format("{} in {} pieces: {} tensors, {} files",
-                                bytes_text(plan->wanted_bytes), plan->pieces, plan->tensors,
-                                plan->files.size()));
+    terminal.result(fmt::format(
+        "{} in {}: {}, {}", bytes_text(plan.wanted_bytes), count_text(plan.pieces, "piece"),
+        count_text(plan.tensors, "tensor"), count_text(plan.files.size(), "file")));
     terminal.result(
         fmt::format("of it {} here, {} in other directories of this machine, {} to fetch",
-                    bytes_text(plan->here_bytes), bytes_text(plan->elsewhere_bytes),
-                    bytes_text(plan->wanted_bytes - plan->here_bytes - plan->elsewhere_bytes)));
-    terminal.results(preset_text(asked, plan->parts, plan->engine_setting));
-    for (const std::string& file : plan->files) terminal.result("  " + file);
-    terminal.results(left_out_text(plan->left_out));
-    return kExitDone;
+                    bytes_text(plan.here_bytes), bytes_text(plan.elsewhere_bytes),
+                    bytes_text(plan.wanted_bytes - plan.here_bytes - plan.elsewhere_bytes)));
+    terminal.results(preset_text(asked, plan.parts, plan.engine_setting));
+    for (const std::string& file : plan.files) terminal.result("  " + file);
+    terminal.results(left_out_text(plan.left_out));
   }
 
   int fetch(Node& node, const Ticket& ticket, FetchOptions options) {

@@ -202,7 +202,11 @@ struct FetchPlan {  // of a dry run
   std::uint64_t wanted_bytes = 0;
   std::uint64_t here_bytes = 0;       // of the wanted, in the directory already
   std::uint64_t elsewhere_bytes = 0;  // of the rest, in other directories of this machine
-  std::uint64_t manifest_bytes = 0;   // received to tell this, as it came
+  // On the disk, for what is not in the directory yet: what it takes, and what is free; nothing
+  // where that cannot be told. With less a fetch ends with kNoSpace before anything is fetched.
+  std::uint64_t needed_bytes = 0;
+  std::optional<std::uint64_t> free_bytes;
+  std::uint64_t manifest_bytes = 0;  // received to tell this, as it came
   std::uint32_t pieces = 0;
   std::uint32_t tensors = 0;
   std::vector<std::string> files;

@@ -90,6 +90,8 @@ void Shell::end_plan(const std::shared_ptr<FetchState>& fetch, const LocalBytes&
     const std::scoped_lock lock(fetch->mutex);
     fetch->plan.here_bytes = local.in_directory;
     fetch->plan.elsewhere_bytes = local.elsewhere;
+    fetch->plan.needed_bytes = local.needed;
+    fetch->plan.free_bytes = local.free;
   }
   fetch->resolve(report(*fetch));
   fetches_.erase(*fetch->model);

@@ -3,16 +3,25 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
+#include "piece/limits.h"
 #include "piece/manifest.h"
 #include "piece/piece_set.h"
 #include "storage/reuse.h"
 
 namespace shardswarm {
 
+// What a fetch needs beside its files: folders, ledger and the file system's own bookkeeping.
+inline constexpr std::uint64_t kSpaceReserve = limits::kMiB;
+
 struct LocalBytes {
   std::uint64_t in_directory = 0;  // of the wanted pieces, in the directory to fetch into
   std::uint64_t elsewhere = 0;     // of the others, in further directories of this machine
+  // What a fetch would need on the disk, and what is free there; nothing where that cannot be told.
+  // The need is never told too high: what an interrupted fetch allocated counts as there.
+  std::uint64_t needed = 0;
+  std::optional<std::uint64_t> free;
 };
 
 // Counts them as this machine's records say; no piece is read. A fetch looks at files that changed

@@ -15,6 +15,7 @@
 #include "storage/compact_files.h"
 #include "storage/compact_plan.h"
 #include "storage/convert.h"
+#include "storage/local_bytes.h"
 #include "storage/meta_dir.h"
 #include "storage/name_clash.h"
 #include "storage/target_store.h"
@@ -25,8 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kBlockBytes = 512;  // of st_blocks
-// Folders, ledger and the file system's own bookkeeping.
-constexpr std::uint64_t kSpaceReserve = limits::kMiB;
 
 // What stands where the directory is to be is a directory, or nothing.
 Result<void> check_place(const fs::path& directory) {
