@@ -57,9 +57,14 @@ int make(const std::string& file, Context& context) {
   return kExitDone;
 }
 
+void warn(const ClusterKey& key, Context& context) {
+  if (!key.warning().empty()) context.terminal.message(LineKind::kWarning, key.warning());
+}
+
 int show(const std::string& file, Context& context) {
   const auto key = key_of(file);
   if (!key) return report_error(context, key.error());
+  warn(*key, context);
   context.terminal.result(key->fingerprint());
   return kExitDone;
 }
@@ -67,6 +72,7 @@ int show(const std::string& file, Context& context) {
 int print_line(const std::string& file, Context& context) {
   const auto key = key_of(file);
   if (!key) return report_error(context, key.error());
+  warn(*key, context);
   context.terminal.raw_result(key->line());
   // On a terminal, too: people without a connection between two machines copy it by hand.
   if (::isatty(STDOUT_FILENO) == 1) {
@@ -116,6 +122,7 @@ int import(const ImportArguments& arguments, Context& context) {
   if (!path) return report_error(context, path.error());
   const auto key = key_to_import(arguments.key, context);
   if (!key) return report_end(context, key.error());
+  warn(*key, context);
   std::error_code ec;
   if (fs::exists(*path, ec) && !arguments.force) {
     const auto there = ClusterKey::load(*path);
@@ -132,6 +139,7 @@ int import(const ImportArguments& arguments, Context& context) {
                        there ? "another key, " + there->fingerprint() : "something else than a key",
                        key->fingerprint())});
     }
+    warn(*there, context);
     context.terminal.result(key->fingerprint());
     context.terminal.note("This machine has this key already.");
     return kExitDone;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/pem.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "node/address.h"
 #include "node/certificate.h"
 #include "node/identity.h"
+#include "piece/text.h"
 #include "storage/file.h"
 
 namespace shardswarm {
@@ -183,6 +185,15 @@ bool may_be_shown(const std::string& text) {
          (!path.has_parent_path() || fs::is_directory(path.parent_path(), ec));
 }
 
+bool others_may_read(const fs::path& file) {
+  struct stat status{};
+  if (::stat(file.c_str(), &status) != 0) return false;
+  // The group's bits of a file that is not ours may be the mask of an access list: systemd gives a
+  // service its credentials so, which nobody else can read.
+  const bool group = status.st_uid == ::geteuid() && (status.st_mode & S_IRWXG) != 0;
+  return group || (status.st_mode & S_IRWXO) != 0;
+}
+
 Result<ClusterKey> key_from(const std::string& text, const std::string& source, bool may_show) {
   if (ClusterKey::is_content(text)) return ClusterKey::parse(text, source);
   std::error_code ec;
@@ -241,7 +252,12 @@ Result<ClusterKey> ClusterKey::parse(std::string_view text, const std::string& s
 Result<ClusterKey> ClusterKey::load(const fs::path& file) {
   const auto bytes = read_small_file(file, kKeyFileBytesMax);
   if (!bytes) return std::unexpected(bytes.error());
-  return parse(file_bytes_as_text(*bytes), file.string());
+  auto key = parse(file_bytes_as_text(*bytes), file.string());
+  if (key && others_may_read(file)) {
+    key->warning_ = "other users can read the key in " + file.string() + ": run `chmod 600 " +
+                    shell_quoted(file.string()) + "`";
+  }
+  return key;
 }
 
 bool ClusterKey::is_content(std::string_view text) {

@@ -41,6 +41,10 @@ class ClusterKey {
   // is written. Where this fails it leaves no other file. kPermission, kIo.
   Result<void> write(const std::filesystem::path& file, bool replace = false) const;
 
+  // One line for the operator: that other users can read the file that the key was loaded from, and
+  // what to do. Empty when they cannot, or when it is from no file.
+  const std::string& warning() const { return warning_; }
+
   const std::string& pem() const { return pem_; }
   std::string line() const;  // "shardswarm-key:" and base64 of the PEM, no newline
   // "3f2a-91c4-0b7d-e5a8-6612": 80 bits of the SHA-256 of the public key, to be compared by people.
@@ -52,6 +56,7 @@ class ClusterKey {
  private:
   ClusterKey() = default;
   std::string pem_;
+  std::string warning_;
   std::shared_ptr<evp_pkey_st> key_;
   std::shared_ptr<x509_st> certificate_;
 };

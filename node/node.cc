@@ -241,6 +241,9 @@ Result<std::unique_ptr<Node>> Node::start(NodeOptions options) {
   if (!key) return std::unexpected(key.error());
   options.key.clear();  // it may be the key itself: nothing needs it any more
   if (*key) {
+    if (options.log && !(*key)->warning().empty()) {
+      options.log(LogLevel::kWarning, (*key)->warning());
+    }
     auto made = Identity::of_cluster(**key);
     if (!made) return std::unexpected(made.error());
     identity = std::move(*made);

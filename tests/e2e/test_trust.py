@@ -110,6 +110,24 @@ class TrustTest(CliTest):
                     self.assertNotIn(part, ended.stdout + ended.stderr, words[:-1])
         self.assertEqual(sorted(self.dir.iterdir()), before)
 
+    def test_a_key_that_others_can_read_is_warned_of(self):
+        source, key = self.checkpoint(size="4MiB"), self.key("a.key")
+        state = self.dir / "nothing known"
+        for mode, warned in ((0o640, 1), (0o604, 1), (0o600, 0), (0o400, 0)):
+            key.chmod(mode)
+            said = []
+            seed, ticket = self.seed(source, "--key", key, "--listen", "127.0.0.1:0")
+            for words in (("key", "show", key), ("key", "export", key),
+                          ("key", "import", key, "--to", self.dir / f"{mode}.key"),
+                          ("fetch", ticket, self.dir / f"copy{mode}", "--key", key, "--listen", "127.0.0.1"),
+                          ("inspect", ticket, "--key", key, "--state", state / str(mode))):
+                ended = self.run_command(*words)
+                self.assertEqual(ended.code, 0, ended.stderr)
+                said.append(ended.stderr)
+            said.append(seed.signal(15).stderr)
+            for text in said:
+                self.assertEqual(text.count(f"`chmod 600 '{key}'`"), warned, text)
+
     def test_a_missing_key_is_one_exit_code(self):
         self.assert_refused(self.run_command("key", "show"), 7, "key new")
         self.assert_refused(self.run_command("key", "export"), 7, "key new")
