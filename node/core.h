@@ -102,6 +102,7 @@ struct CoreOptions {
   Hello hello;
   std::uint64_t seed = 1;  // of all randomness
   bool share = false;      // serve models that nobody asked for here, for what others have of them
+  bool insecure = false;   // it was started so: whom a key refuses is told to leave that out
   // Neighbours that a node looks for; it takes half as many more (node/neighbours.h).
   std::uint32_t degree = limits::kDegree;  // 2 to kDegree
   // HAVE goes to every neighbour. The pieces that came within this time, taken once for each

@@ -351,6 +351,9 @@ void Core::on(Link& link, event::Closed&& e, Time now) {
 }
 
 void Core::on(Link& link, event::Failed&& e, Time /*now*/) {
+  if (e.error.code == Errc::kRefused && options_.insecure) {
+    e.error.message += ", without --insecure";
+  }
   if (link.hello) log(true, "peer " + link.address + ": " + e.error.message);
   if (e.reason == CloseReason::kSelf) {
     for (const std::string& address : link.dialed_addresses) addresses_.never(address);

@@ -32,6 +32,7 @@ CoreOptions core_options(const NodeOptions& options, const NodeId& id) {
   core.hello.agent = "shardswarm/0.1.0";
   core.hello.site = options.site;
   core.share = options.share;
+  core.insecure = options.insecure;
   apply(options.rules, core.download, core.upload);
   core.limits = options.limits;
   core.hello.features = kFeatures;

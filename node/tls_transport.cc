@@ -284,7 +284,9 @@ class TlsTransport final : public Transport {
       ::ERR_clear_error();
       return fail(Errc::kRefused,
                   "it has another cluster key than this node: compare what `shardswarm key show` "
-                  "prints on both machines");
+                  "prints on both machines, then bring the right key to the other one: `shardswarm "
+                  "key export` where it is, `shardswarm key import --force` where it is not, and "
+                  "start the nodes again");
     }
     if (in_handshake && is_no_tls(error)) {
       ::ERR_clear_error();
@@ -294,7 +296,8 @@ class TlsTransport final : public Transport {
       }
       return fail(Errc::kRefused,
                   "it has no cluster key and this node has one: run `shardswarm key export` here "
-                  "and `shardswarm key import` there, and start that node without --insecure");
+                  "and `shardswarm key import` there, and start that node again, without "
+                  "--insecure if it has that");
     }
     return fail(Errc::kIo, "TLS: " + openssl_error());
   }

@@ -123,7 +123,7 @@ void Session::Impl::fail_for_tls() {
                                   : "it speaks TLS, as a node with a cluster key does, and this "
                                     "node has no key") +
                    ": if it is yours, run `shardswarm key export` there and `shardswarm key "
-                   "import` here, and start this node without --insecure");
+                   "import` here, and start this node again");
 }
 
 void Session::Impl::finish_preamble() {

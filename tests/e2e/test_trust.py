@@ -46,7 +46,7 @@ class TrustTest(CliTest):
         source, key, other = self.checkpoint(size="4MiB"), self.key("a.key"), self.key("b.key")
         _, ticket = self.seed(source, "--key", key)
         ended = self.start_fetch(ticket, self.dir / "copy", "--key", other).end()
-        self.assert_refused(ended, 7, "key")
+        self.assert_refused(ended, 7, "key show", "key export", "key import --force")
         _, plain = self.seed(source)
         self.assert_refused(self.start_fetch(plain, self.dir / "copy", "--key", other,
                                              "--stall-timeout", "3").end(), 7, "key")
@@ -71,6 +71,14 @@ class TrustTest(CliTest):
                                 fetch_says)
             said = seed.signal(15).stderr
             self.assertEqual(said.count(seed_says), 1, said)
+
+    def test_insecure_is_named_where_it_was_used(self):
+        source, key = self.checkpoint(size="4MiB"), self.key("a.key")
+        _, ticket = self.seed(source, "--key", key, "--listen", "127.0.0.1:0")
+        for flags, named in (((), False), (("--insecure",), True)):
+            ended = self.start_fetch(ticket, self.dir / "copy", "--listen", "127.0.0.1", *flags).end()
+            self.assert_refused(ended, 7, "start this node again")
+            self.assertEqual("again, without --insecure" in ended.stderr, named, ended.stderr)
 
     def test_a_stranger_is_no_node_without_a_key(self):
         """Scanners, browsers and others: the operator shall not bring the key to them."""
