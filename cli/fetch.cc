@@ -13,6 +13,7 @@
 #include "cli/progress.h"
 #include "cli/quantity.h"
 #include "cli/unfinished.h"
+#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {

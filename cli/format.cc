@@ -36,10 +36,6 @@ std::string seconds_text(double seconds) {
   return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
-std::string count_text(std::uint64_t count, std::string_view noun) {
-  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
 std::string short_rate_text(double bytes_per_second) {
   constexpr std::array kUnits = {"B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s"};
   double value = bytes_per_second;

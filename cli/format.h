@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace shardswarm::cli {
@@ -11,8 +10,6 @@ namespace shardswarm::cli {
 std::string bytes_text(std::uint64_t bytes);     // "1.25 GiB"
 std::string rate_text(double bytes_per_second);  // "310.5 MiB/s"
 std::string seconds_text(double seconds);        // "12.3 s", "4:05", "2:10:00"
-// "1 file", "2 files". `noun` in the singular, its plural in "s".
-std::string count_text(std::uint64_t count, std::string_view noun);
 
 // For status lines, where room is scarce and figures change all the time.
 std::string short_rate_text(double bytes_per_second);  // "1.25 GiB/s", "310 MiB/s"

@@ -7,6 +7,7 @@
 #include "piece/file_roles.h"
 #include "piece/selection.h"
 #include "piece/selection_parts.h"
+#include "piece/text.h"
 
 namespace shardswarm {
 namespace {
@@ -52,6 +53,36 @@ Result<void> check_rows(const TensorSet& set, const Manifest& manifest) {
     }
   }
   return {};
+}
+
+// At most ten of these paths: "'a', 'b' and 7 more".
+std::string listed(const std::vector<std::string_view>& paths) {
+  constexpr std::size_t kMost = 10;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(paths.size(), kMost); ++i) {
+    text += (i == 0 ? "" : ", ") + shown(paths[i]);
+  }
+  if (paths.size() > kMost) text += " and " + std::to_string(paths.size() - kMost) + " more";
+  return text;
+}
+
+// Whoever writes a part of a name is told the glob that would match it.
+std::unexpected<Error> unmatched_glob(const std::string& glob, const Manifest& manifest) {
+  const std::size_t first = glob.find_first_not_of('*');
+  const std::string core =
+      first == std::string::npos ? "" : glob.substr(first, glob.find_last_not_of('*') + 1 - first);
+  const std::string wide = "*" + core + "*";
+  std::vector<std::string_view> all;
+  std::vector<std::string_view> like;
+  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
+    const std::string& path = manifest.file(FileIndex(i)).path;
+    all.push_back(path);
+    if (glob_match(wide, path)) like.push_back(path);
+  }
+  const std::string none = "file glob '" + glob + "' matches none of the model's " +
+                           count_text(manifest.file_count(), "file");
+  if (like.empty()) return usage(none + ": " + listed(all));
+  return usage(none + ", whose whole path has to match: '" + wide + "' matches " + listed(like));
 }
 
 // The files that do not come, with the reason of each that has one.
@@ -117,8 +148,7 @@ Result<ResolvedSelection> with_files(TensorSet tensors, const std::vector<std::s
   }
   for (std::size_t g = 0; g < matched.size(); ++g) {
     if (matched[g]) continue;
-    return usage("file glob '" + globs[g] + "' matches none of the model's " +
-                 std::to_string(manifest.file_count()) + " files");
+    return unmatched_glob(globs[g], manifest);
   }
   if (!named_rows.empty()) tensors = unite(tensors, normalized(std::move(named_rows)));
   for (const TensorRows& run : tensors) {

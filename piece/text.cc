@@ -77,6 +77,10 @@ std::string shown(std::string_view name) {
   return "'" + printable(name.substr(0, kBytesMax)) + (cut ? "...'" : "'");
 }
 
+std::string count_text(std::uint64_t count, std::string_view noun) {
+  return std::to_string(count) + " " + std::string(noun) + (count == 1 ? "" : "s");
+}
+
 std::string shell_quoted(std::string_view text) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   const bool control = std::ranges::any_of(text, is_control);

@@ -1,6 +1,7 @@
 // Text from outside, made fit to be shown.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,9 @@ std::string printable_ascii(std::string_view text);
 
 // printable() between single quotes, of the first 200 bytes: how messages name files and tensors.
 std::string shown(std::string_view name);
+
+// "1 file", "2 files". `noun` in the singular, of which an "s" makes the plural.
+std::string count_text(std::uint64_t count, std::string_view noun);
 
 // As a POSIX shell takes it back: 'a b'. With control characters, which would break the line, as
 // bash does: $'a\x0ab'.

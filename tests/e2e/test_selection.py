@@ -2,6 +2,7 @@
 ones, with a word on each that is left out."""
 
 import json
+import re
 
 from swarm import SwarmTest, tree
 
@@ -78,6 +79,23 @@ class LeftOutTest(SwarmTest):
                 self.assertIn(word, text)
         quiet = self.run_command("fetch", self.ticket, "--to", self.dir / "quiet", "--layers", "1", "-q")
         self.assertEqual(quiet.stderr, "")
+
+    def test_a_glob_that_matches_nothing_is_told_what_would(self):
+        def said(glob):
+            ended = self.run_command("fetch", self.ticket, self.dir / "copy", "--files", glob, "--dry-run")
+            self.assertEqual(ended.code, 2)
+            return ended.stderr
+        for glob in ("Q4", "*Q4", "Q4*"):
+            self.assertIn("whole path has to match: '*Q4*' matches 'model-Q4.gguf'\n", said(glob))
+        names = said("*.onyx")
+        self.assertIn("'demo.mp4'", names)
+        self.assertNotIn("has to match", names)
+        for i in range(20):
+            (self.source / f"note{i:02}.txt").write_text("a note")
+        _, self.ticket = self.seed(self.source)
+        names = said("nothing")
+        self.assertEqual(len(re.findall(r"'[^' ]+'", names)), 1 + 10, names)
+        self.assertRegex(names, r" and \d+ more")
 
     def test_files_alone_are_a_part(self):
         done = self.fetch(self.ticket, self.dir / "copy", "--files", "*Q4*")

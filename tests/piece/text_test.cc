@@ -36,5 +36,11 @@ TEST(PrintableAscii, NamesWhatIsNotAscii) {
   EXPECT_EQ(printable_ascii("plain\n"), "plain\\n");
 }
 
+TEST(CountText, OneIsNoPlural) {
+  EXPECT_EQ(count_text(0, "file"), "0 files");
+  EXPECT_EQ(count_text(1, "file"), "1 file");
+  EXPECT_EQ(count_text(2, "other file"), "2 other files");
+}
+
 }  // namespace
 }  // namespace shardswarm
