@@ -15,6 +15,7 @@
 #include "cli/progress.h"
 #include "cli/unfinished.h"
 #include "node/directory.h"
+#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {
@@ -37,15 +38,23 @@ void print_report(const VerifyReport& report, const VerifyArguments& arguments,
                    {"pieces", report.pieces},
                    {"bytes", report.bytes},
                    {"missing_pieces", report.missing_pieces},
+                   {"unselected_pieces", report.unselected_pieces},
                    {"wrong", report.wrong}};
     if (repaired_bytes) object["repaired_bytes"] = *repaired_bytes;
     terminal.raw_result(json_text(object));
   } else {
     for (const std::string& line : report.wrong) terminal.result(line);
   }
-  terminal.note(fmt::format("{} pieces ({}) checked with {}, {} wrong, {} not here", report.pieces,
-                            bytes_text(report.bytes), arguments.full ? "SHA-256" : "XXH3",
-                            report.wrong.size(), report.missing_pieces));
+  std::string text = fmt::format("{} ({}) checked with {}, {} wrong",
+                                 count_text(report.pieces, "piece"), bytes_text(report.bytes),
+                                 arguments.full ? "SHA-256" : "XXH3", report.wrong.size());
+  if (report.unselected_pieces > 0) {
+    text += fmt::format("; {} of the model not part of what was fetched",
+                        count_text(report.unselected_pieces, "piece"));
+  }
+  const std::uint64_t lost = report.missing_pieces - report.unselected_pieces;
+  if (lost > 0) text += fmt::format("; {} not here", count_text(lost, "piece"));
+  terminal.note(text);
 }
 
 // Hashes what the directory holds, and fetches what is wrong or lost. The bytes that came.

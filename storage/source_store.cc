@@ -205,6 +205,23 @@ bool is_edited(const SourceOpener::Opened& opened, PlacedIndex file) {
          opened.ledger.files[file.value] != opened.identities[file.value];
 }
 
+// Pieces that are not here, and that no step of the directory brought: files that hold no tensors
+// are either here or were left out.
+std::uint64_t unselected_pieces(const SourceOpener::Opened& opened, const PieceSet& here) {
+  const Manifest& manifest = opened.store->manifest();
+  const auto holding = load_holding(opened.record.meta, manifest);
+  if (!opened.record.fetched || !holding || holding->steps.empty()) return 0;
+  PieceSet brought = here;
+  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
+    const bool tensors = manifest.file(FileIndex(i)).kind == FileKind::kTensors;
+    if (tensors && manifest.needs_header(FileIndex(i))) return 0;
+  }
+  const auto held = replay(holding->steps, manifest, make_outline(manifest));
+  if (!held) return 0;
+  for (const TensorRows& rows : *held) insert_pieces(rows, manifest, brought);
+  return manifest.piece_count() - brought.count();
+}
+
 }  // namespace
 
 Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::path& directory,
@@ -250,6 +267,7 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
     }
   }
   report.missing_pieces = manifest.piece_count() - expected.count();
+  report.unselected_pieces = unselected_pieces(*opened, expected);
   return report;
 }
 

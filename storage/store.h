@@ -152,7 +152,9 @@ struct VerifyReport {
   std::uint64_t pieces = 0;  // checked
   std::uint64_t bytes = 0;
   std::uint64_t missing_pieces = 0;  // not here (partial directory): not an error
-  std::vector<std::string> wrong;    // one line each: file, tensor, piece, what is wrong
+  // Of these, what no completed fetch selected; 0 where no fetch was completed.
+  std::uint64_t unselected_pieces = 0;
+  std::vector<std::string> wrong;  // one line each: file, tensor, piece, what is wrong
 };
 // Re-checks every present piece of a fetched or indexed directory: XXH3 against the ledger, or
 // SHA-256 against the manifest with `full`. Reads only.

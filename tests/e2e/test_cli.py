@@ -111,7 +111,13 @@ class ContractTest(CliTest):
         source = self.checkpoint(size="16MiB", layers=4, files=2)
         _, ticket = self.seed(source)
         self.fetch(ticket, self.dir / "copy", "--layers", "1-2")
-        self.assertEqual(self.run_command("verify", self.dir / "copy").code, 0)
+        ended = self.run_command("verify", self.dir / "copy")
+        self.assertEqual(ended.code, 0)
+        self.assertRegex(ended.stderr, r"0 wrong; \d+ pieces of the model not part of what was fetched\n")
+        self.assertNotIn("not here", ended.stderr)
+        counts = json.loads(self.run_command("verify", self.dir / "copy", "--json").stdout)
+        self.assertGreater(counts["missing_pieces"], 0)
+        self.assertEqual(counts["unselected_pieces"], counts["missing_pieces"])
         victim = sorted((self.dir / "copy").glob("*.safetensors"))[0]
         entry = next(e for n, e in read_header(victim)[1].items() if ".layers.1." in n)
         with open(victim, "r+b") as file:
