@@ -2,14 +2,17 @@
 
 import json
 import os
+import pathlib
 import shutil
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import unittest
 
 from skips import skip
-from swarm import SwarmTest, id_of, in_layers, peer_of, read_header, tensors, ticket_of, tree
+from swarm import BIN, SwarmTest, id_of, in_layers, peer_of, read_header, tensors, ticket_of, tree
 
 ID = "ab" * 32
 NOBODY = "127.0.0.1:1"
@@ -89,6 +92,24 @@ class ContractTest(CliTest):
         present = [event["present_bytes"] for event in events if event["event"] == "progress"]
         self.assertEqual(present, sorted(present))
         self.assertEqual(ended.stderr, "")
+
+    def test_the_example_of_the_manual_runs(self):
+        page = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "json.md").read_text()
+        text = page.split("### An example\n")[1].split("\n## ")[0]
+        lines = [line[4:] for line in text.splitlines() if line.startswith("    ") or not line]
+        program = self.dir / "example.py"
+        program.write_text("\n".join(lines))
+        source = self.checkpoint(size="4MiB", layers=4)
+        _, ticket = self.seed(source, "--listen", "127.0.0.1:0")
+        env = {**self.env, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        for directory, code, said in ((self.dir / "copy", 0, f"{id_of(ticket)} compact "),
+                                      (self.dir / "copy" / "config.json", 1, "")):
+            ended = subprocess.run([sys.executable, program, ticket, directory], env=env, text=True,
+                                   capture_output=True, timeout=60)
+            self.assertEqual(ended.returncode, code, ended.stderr)
+            self.assertTrue(ended.stdout.startswith(said), ended.stdout)
+        self.assertRegex(ended.stderr, r"[a-z-]+: .*config\.json")
+        self.assert_has_tensors(source, self.dir / "copy", in_layers(0, 1, 4))
 
     def test_done_tells_where_memory_went(self):
         source = self.checkpoint(size="64MiB", layers=4)
