@@ -225,6 +225,7 @@ void Shell::store_opened(const std::shared_ptr<FetchState>& fetch,
       log(LogLevel::kInfo, "re-checked " + std::to_string(bytes) + " bytes of an earlier run");
     }
     for (const std::string& warning : store.warnings()) log(LogLevel::kWarning, warning);
+    fetch->left_out = report_left_out(core_->resolved(key), *core_->manifest(key), store.have());
     core_->store_opened(key, store.have(), store.wanted(), store.kept_back(), now());
   }
   schedule_turn();

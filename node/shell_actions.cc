@@ -92,6 +92,10 @@ void Shell::end_plan(const std::shared_ptr<FetchState>& fetch, const LocalBytes&
     fetch->plan.elsewhere_bytes = local.elsewhere;
     fetch->plan.needed_bytes = local.needed;
     fetch->plan.free_bytes = local.free;
+    if (local.pieces.size() > 0) {
+      fetch->plan.left_out =
+          report_left_out(core_->resolved(*fetch->model), *fetch->manifest, local.pieces);
+    }
   }
   fetch->resolve(report(*fetch));
   fetches_.erase(*fetch->model);

@@ -170,11 +170,15 @@ std::vector<FileRole> file_roles(const ManifestRoot& root) {
   return roles;
 }
 
-LeftOutReport report_left_out(const ResolvedSelection& resolved, const Manifest& manifest) {
+LeftOutReport report_left_out(const ResolvedSelection& resolved, const Manifest& manifest,
+                              const PieceSet& here) {
   LeftOutReport report;
   report.files.reserve(resolved.left_out.size());
   for (const LeftOutFile& left : resolved.left_out) {
     const FileEntry& file = manifest.file(left.file);
+    PieceSet missing(manifest.piece_count());
+    missing.insert(PieceRun{manifest.first_piece(left.file), file.pieces});
+    if (!missing.empty() && (missing - here).empty()) continue;
     report.files.push_back({.path = file.path, .bytes = file.size, .why = left.why});
     report.bytes += file.size;
   }

@@ -47,7 +47,13 @@ struct LeftOutReport {
   // without files.
   std::string flags;
 };
-LeftOutReport report_left_out(const ResolvedSelection& resolved, const Manifest& manifest);
+// Without the files of which every piece is in `here`, the pieces of a directory: they were left
+// out by this selection, and brought by an earlier one.
+LeftOutReport report_left_out(const ResolvedSelection& resolved, const Manifest& manifest,
+                              const PieceSet& here);
+inline LeftOutReport report_left_out(const ResolvedSelection& resolved, const Manifest& manifest) {
+  return report_left_out(resolved, manifest, PieceSet(manifest.piece_count()));
+}
 
 // "other_format", "large", "second_copy", "component": stable, for programs.
 std::string_view why_name(WhyLeftOut why);

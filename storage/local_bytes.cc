@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "storage/meta_dir.h"
@@ -66,8 +67,10 @@ std::optional<std::uint64_t> free_bytes(const std::filesystem::path& directory) 
 
 LocalBytes count_local_bytes(const StorageEnvironment& environment, const ReuseQuery& query,
                              bool reuse, const Manifest& manifest, const PieceSet& wanted) {
-  PieceSet missing = wanted - held_here(environment, query, manifest);
-  LocalBytes local{.in_directory = bytes_of_pieces(wanted - missing, manifest),
+  PieceSet here = held_here(environment, query, manifest);
+  PieceSet missing = wanted - here;
+  LocalBytes local{.pieces = std::move(here),
+                   .in_directory = bytes_of_pieces(wanted - missing, manifest),
                    .free = free_bytes(query.not_here)};
   const std::uint64_t to_come = bytes_of_pieces(missing, manifest);
   local.needed = to_come - std::min(to_come, allocated_bytes(query.not_here)) + kSpaceReserve;

@@ -16,6 +16,7 @@ namespace shardswarm {
 inline constexpr std::uint64_t kSpaceReserve = limits::kMiB;
 
 struct LocalBytes {
+  PieceSet pieces;                 // in the directory to fetch into, wanted or not
   std::uint64_t in_directory = 0;  // of the wanted pieces, in the directory to fetch into
   std::uint64_t elsewhere = 0;     // of the others, in further directories of this machine
   // What a fetch would need on the disk, and what is free there; nothing where that cannot be told.

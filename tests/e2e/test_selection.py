@@ -63,6 +63,15 @@ class LeftOutTest(SwarmTest):
         self.assertEqual(ended.code, 0, ended.stderr)
         self.assert_same_tree(self.source, self.dir / "other")
 
+    def test_what_is_here_already_was_not_left_out(self):
+        copy = self.dir / "copy"
+        self.fetch(self.ticket, copy, "--files", "model-Q4.gguf")
+        plan = self.start_fetch(self.ticket, copy, "--layers", "1", "--dry-run").end().events[0]
+        done = self.fetch(self.ticket, copy, "--layers", "1")
+        del self.left_out["model-Q4.gguf"]
+        self.check_left_out(plan)
+        self.check_left_out(done)
+
     def test_plans_and_people_are_told_too(self):
         plan = self.start_fetch(self.ticket, self.dir / "copy", "--layers", "1", "--dry-run").end()
         self.assertEqual([event["event"] for event in plan.events], ["plan"])
