@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "piece/file_roles.h"
 #include "storage/catalogue.h"
 #include "storage/convert.h"
 #include "storage/holding.h"
@@ -81,6 +82,12 @@ HeldDirectory look_at(const CatalogueEntry& entry, const fs::path& state) {
 
 Result<IndexReport> index_directory(const IndexOptions& options) {
   Workers workers(cores());
+  if (!has_weights(report->manifest->root())) {
+    report->warnings.push_back(
+        report->directory.string() +
+        " holds no file with weights (safetensors, GGUF and the like): if it is no checkpoint, "
+        "name another directory; a seed serves every file in it");
+  }
   auto report = index_directory(options, workers);
   if (!report) return report;
   const auto added =

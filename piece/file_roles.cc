@@ -170,6 +170,13 @@ std::vector<FileRole> file_roles(const ManifestRoot& root) {
   return roles;
 }
 
+bool has_weights(const ManifestRoot& root) {
+  return std::ranges::any_of(file_roles(root), [](FileRole role) {
+    return role == FileRole::kTensors || role == FileRole::kSecondCopy ||
+           role == FileRole::kOtherFormat;
+  });
+}
+
 LeftOutReport report_left_out(const ResolvedSelection& resolved, const Manifest& manifest,
                               const PieceSet& here) {
   LeftOutReport report;

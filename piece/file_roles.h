@@ -27,6 +27,9 @@ enum class FileRole : std::uint8_t {
 // weights if `model.bin` stands beside it.
 std::vector<FileRole> file_roles(const ManifestRoot& root);
 
+// Whether a directory with these files holds weights of any format: else it is hardly a checkpoint.
+bool has_weights(const ManifestRoot& root);
+
 inline bool comes_with_every_part(FileRole role) {
   return role == FileRole::kConfiguration || role == FileRole::kSmall;
 }

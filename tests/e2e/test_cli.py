@@ -235,6 +235,17 @@ class ContractTest(CliTest):
             file.write(data)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
+    def test_a_directory_without_weights_is_warned_of_and_served(self):
+        home = self.dir / "home"
+        home.mkdir()
+        (home / "notes.txt").write_text("not a model")
+        seed, ticket = self.seed(home, "--listen", "127.0.0.1:0")
+        self.fetch(ticket, self.dir / "copy", "--listen", "127.0.0.1")
+        ended = seed.signal(15)
+        self.assertEqual(ended.stderr.count("holds no file with weights"), 1, ended.stderr)
+        (home / "model.gguf").write_bytes(b"weights")
+        self.assertNotIn("weights", self.run_command("index", home).stderr)
+
     def test_seed_waits_and_ends_cleanly_at_a_signal(self):
         source = self.checkpoint(size="4MiB", layers=2)
         seed, ticket = self.seed(source, "--advertise", "192.0.2.7:7000", "--name", "tiny")
