@@ -86,6 +86,10 @@ int list(bool json, const State& state, Context& context) {
     print_json(*directories, unfinished, context.terminal);
     return kExitDone;
   }
+  if (directories->empty() && unfinished.empty()) {
+    context.terminal.note(
+        "This machine knows no directories with models: `seed`, `fetch` and `index` add theirs.");
+  }
   print_table(*directories, context.terminal);
   for (const UnfinishedFetch& fetch : unfinished) {
     context.terminal.result("interrupted: " + fetch.directory + "; to go on:");
@@ -99,8 +103,10 @@ int forget(const std::string& directory, const State& state, Context& context) {
   const std::size_t before = unfinished_fetches(state.path()).size();
   UnfinishedRecord(state.path(), directory).end();
   const bool was_interrupted = unfinished_fetches(state.path()).size() < before;
-  if (forgotten || was_interrupted) return kExitDone;
-  return report_error(context, forgotten.error());
+  if (!forgotten && !was_interrupted) return report_error(context, forgotten.error());
+  context.terminal.note(directory +
+                        " is no longer in the list; the directory itself is as it was.");
+  return kExitDone;
 }
 
 }  // namespace

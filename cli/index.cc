@@ -10,6 +10,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "node/directory.h"
+#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {
@@ -41,8 +42,9 @@ int run(const IndexArguments& arguments, Context& context) {
   const double took = seconds();
   const std::string id = to_hex(report->manifest->id());
   context.terminal.note(
-      fmt::format("{} files, {} tensors, {} in {} pieces; {} ({})", report->files, report->tensors,
-                  bytes_text(report->bytes), report->pieces, seconds_text(took),
+      fmt::format("{}, {}, {} in {}; {} ({})", count_text(report->files, "file"),
+                  count_text(report->tensors, "tensor"), bytes_text(report->bytes),
+                  count_text(report->pieces, "piece"), seconds_text(took),
                   report->reused ? std::string("nothing had changed")
                                  : rate_text(static_cast<double>(report->bytes) / took)));
   if (arguments.json) {

@@ -155,7 +155,10 @@ std::string outside_text(const Model& model) {
     rows.push_back({info.name, std::string(side_name(tensor->main_side)),
                     beside ? beside->name : "-", shape_text(info), bytes_text(info.bytes())});
   }
-  return table(rows) + "\n";
+  return table(rows) +
+         "side: with which layers it comes: input the first, output the last, both either of them, "
+         "everybody all.\nbeside: the stack whose layers these are; - is the one that --layers "
+         "means.\n\n";
 }
 
 // What the directory that was asked about holds, if it was one.
@@ -169,10 +172,14 @@ std::string here_text(const std::optional<HeldDirectory>& here) {
 
 std::string model_text(const Model& model, const std::optional<HeldDirectory>& here) {
   const Manifest& manifest = *model.manifest;
-  std::string text =
-      fmt::format("model   {}\nsize    {} in {} files, {} tensors, {} pieces\n{}\n",
-                  to_hex(manifest.id()), bytes_text(manifest.total_bytes()), manifest.file_count(),
-                  model.outline.tensors.size(), manifest.piece_count(), here_text(here));
+  const std::uint64_t headers = manifest.total_bytes() - manifest.data_bytes();
+  std::string text = fmt::format(
+      "model   {}\nsize    {} in {}, {}, {}{}\n{}\n", to_hex(manifest.id()),
+      bytes_text(manifest.data_bytes()), count_text(manifest.file_count(), "file"),
+      count_text(model.outline.tensors.size(), "tensor"),
+      count_text(manifest.piece_count(), "piece"),
+      headers == 0 ? "" : fmt::format("; headers of {} beside that", bytes_text(headers)),
+      here_text(here));
   if (!model.stacks.empty()) text += stacks_text(model) + layers_table(model);
   if (!model.outside.empty()) text += outside_text(model);
   std::vector<std::vector<std::string>> rows = {{"file", "kind", "bytes", "pieces"}};

@@ -77,10 +77,10 @@ std::string selection_text(const Selection& selection, const ResolvedSelection& 
                            const Manifest& manifest, const Outline& outline) {
   const auto files = selected_files(chosen, manifest);
   const std::uint64_t pieces = bytes_of_pieces(chosen, manifest);
-  std::string text =
-      fmt::format("{}: {} of {} in {} pieces: {} tensors, {} files\n", describe(selection),
-                  bytes_text(chosen.bytes), bytes_text(manifest.total_bytes()),
-                  chosen.pieces.count(), tensor_count(chosen.tensors), files.size());
+  std::string text = fmt::format(
+      "{}: {} of {} in {}: {}, {}\n", describe(selection), bytes_text(chosen.bytes),
+      bytes_text(manifest.data_bytes()), count_text(chosen.pieces.count(), "piece"),
+      count_text(tensor_count(chosen.tensors), "tensor"), count_text(files.size(), "file"));
   if (pieces > chosen.bytes) {
     text += fmt::format("slices cut through pieces: {} are fetched\n", bytes_text(pieces));
   }

@@ -7,6 +7,7 @@
 #include "cli/format.h"
 #include "cli/json.h"
 #include "node/directory.h"
+#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {
@@ -28,8 +29,8 @@ std::string preset_text(const Selection& asked, const Selection& parts,
 
 std::string left_out_text(const LeftOutReport& left_out) {
   if (left_out.files.empty()) return {};
-  std::string text = fmt::format("left out: {} file{}, {}\n", left_out.files.size(),
-                                 left_out.files.size() == 1 ? "" : "s", bytes_text(left_out.bytes));
+  std::string text = fmt::format("left out: {}, {}\n", count_text(left_out.files.size(), "file"),
+                                 bytes_text(left_out.bytes));
   // The largest say most.
   std::vector<LeftOut> files = left_out.files;
   std::ranges::sort(files, [](const LeftOut& a, const LeftOut& b) {

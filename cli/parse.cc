@@ -234,7 +234,9 @@ std::unexpected<Error> explain(const CLI::ParseError& error, const CLI::App& app
   if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
     for (const PositionalSpec& positional : command.positionals) {
       if (!positional.required || app.count(positional.name) > 0) continue;
-      return usage(command.name + " needs " + positional.name + ": " + positional.text, &command);
+      std::string text = positional.text;  // of the help, where it begins a sentence
+      if (text[0] >= 'A' && text[0] <= 'Z') text[0] = static_cast<char>(text[0] - 'A' + 'a');
+      return usage(command.name + " needs " + positional.name + ": " + text, &command);
     }
   }
   return usage(error.what(), &command);

@@ -59,9 +59,7 @@ HeldDirectory look_at(const CatalogueEntry& entry, const fs::path& state) {
   if (!manifest || (*manifest)->id() != entry.model || !head || head->model != entry.model) {
     return held;
   }
-  for (const FileEntry& file : (*manifest)->root().files) {
-    held.total_bytes += file.size - file.header_bytes;
-  }
+  held.total_bytes = (*manifest)->data_bytes();
   held.layout = head->layout;
   const auto placement = Placement::of_directory(head->layout, record->meta, **manifest);
   if (!placement) return held;
@@ -82,17 +80,18 @@ HeldDirectory look_at(const CatalogueEntry& entry, const fs::path& state) {
 
 Result<IndexReport> index_directory(const IndexOptions& options) {
   Workers workers(cores());
+  auto report = index_directory(options, workers);
+  if (!report) return report;
   if (!has_weights(report->manifest->root())) {
     report->warnings.push_back(
         report->directory.string() +
         " holds no file with weights (safetensors, GGUF and the like): if it is no checkpoint, "
         "name another directory; a seed serves every file in it");
   }
-  auto report = index_directory(options, workers);
-  if (!report) return report;
   const auto added =
       Catalogue(options.state_directory).add(report->directory, report->manifest->id());
-  if (!added) report->warnings.push_back("not registered: " + added.error().message);
+  if (!added)
+    report->warnings.push_back("it is missing in `shardswarm list`: " + added.error().message);
   return report;
 }
 

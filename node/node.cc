@@ -165,7 +165,7 @@ class NodeImpl final : public Node {
       // Its own record is all that it takes to serve it: the state directory may be read-only.
       Catalogue catalogue(options_.state_directory);
       if (const auto added = catalogue.add(directory, manifest.id()); !added) {
-        warnings.push_back("not registered: " + added.error().message);
+        warnings.push_back("it is missing in `shardswarm list`: " + added.error().message);
       }
     }
     for (const std::string& warning : warnings) shell_->log(LogLevel::kWarning, warning);

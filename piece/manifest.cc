@@ -197,6 +197,7 @@ Result<Manifest> Manifest::from_root(std::span<const std::byte> bytes) {
   for (const FileEntry& file : manifest.root_.files) {
     manifest.piece_count_ += file.pieces;
     manifest.total_bytes_ += file.size;
+    manifest.data_bytes_ += file.size - file.header_bytes;
     manifest.first_piece_.push_back(manifest.piece_count_);
   }
   return manifest;

@@ -93,6 +93,7 @@ class Manifest {
   std::uint32_t file_count() const { return static_cast<std::uint32_t>(root_.files.size()); }
   std::uint32_t piece_count() const { return piece_count_; }
   std::uint64_t total_bytes() const { return total_bytes_; }  // of all files
+  std::uint64_t data_bytes() const { return data_bytes_; }    // of all pieces: without headers
   const FileEntry& file(FileIndex file) const { return root_.files[file.value]; }
   std::optional<FileIndex> find_file(std::string_view path) const;
 
@@ -140,6 +141,7 @@ class Manifest {
   ManifestRoot root_;
   std::uint32_t piece_count_ = 0;
   std::uint64_t total_bytes_ = 0;
+  std::uint64_t data_bytes_ = 0;
   std::vector<std::uint32_t> first_piece_;  // one more than files: the last is piece_count_
   std::vector<FileState> files_;
 };

@@ -9,6 +9,7 @@
 #include "piece/presets.h"
 #include "piece/selection.h"
 #include "piece/selection_parts.h"
+#include "piece/text.h"
 
 namespace shardswarm {
 namespace {
@@ -108,7 +109,7 @@ class Resolver {
     const auto count =
         all ? taken_.size() : static_cast<std::size_t>(std::ranges::count(taken_, true));
     std::string text = std::string(what) + " glob '" + glob + "' matches none of the " +
-                       std::string(whose) + std::to_string(count) + " tensors";
+                       std::string(whose) + count_text(count, "tensor");
     const auto i = all ? 0 : static_cast<std::size_t>(first - taken_.begin());
     return usage(text + " (one is '" + outline_.full_name(outline_.tensors[i], manifest_) + "')");
   }
@@ -171,9 +172,9 @@ class Resolver {
 
   static Result<void> mark(const Stack& stack, const LayerRange& range, Wanted& wanted) {
     if (range.first > range.last || range.last >= stack.numbered) {
-      return usage("layers " + range_text(range.first, range.last) +
-                   " lie outside the model: it has layers " + range_text(0, stack.numbered - 1) +
-                   " (" + stack.name + ")");
+      return usage("this model does not have all of layers " + range_text(range.first, range.last) +
+                   ": it has layers " + range_text(0, stack.numbered - 1) + " (" + stack.name +
+                   ")");
     }
     std::fill(wanted.layers.begin() + range.first, wanted.layers.begin() + range.last + 1, true);
     return {};
@@ -294,9 +295,9 @@ class Resolver {
     for (const ExpertRange& range : selection_.experts) {
       const std::uint32_t count = outline_.stacks[stack].experts;
       if (range.first > range.last || range.last >= count) {
-        return usage("experts " + range_text(range.first, range.last) +
-                     " lie outside the model: it has experts " + range_text(0, count - 1) + " (" +
-                     outline_.stacks[stack].name + ")");
+        return usage("this model does not have all of experts " +
+                     range_text(range.first, range.last) + ": it has experts " +
+                     range_text(0, count - 1) + " (" + outline_.stacks[stack].name + ")");
       }
       ranges.push_back(range);
     }

@@ -183,7 +183,7 @@ Result<void> Catalogue::forget(const fs::path& directory) {
   const std::string name = entry_name(canonical_name(directory));
   const auto not_found = [&] {
     return fail(Errc::kNotFound,
-                directory.string() + " is not registered: `shardswarm list` shows what is");
+                directory.string() + " is not in the list: `shardswarm list` shows what is");
   };
   std::error_code ec;
   if (!fs::exists(folder / name, ec)) return not_found();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "piece/limits.h"
+#include "piece/text.h"
 #include "storage/compact_files.h"
 #include "storage/compact_plan.h"
 #include "storage/convert_marker.h"
@@ -134,14 +135,15 @@ Result<void> check_pieces_are_here(const fs::path& directory, const Store& sourc
   const std::string& file = manifest.file(manifest.file_of(*first)).path;
   if (layout == Layout::kOriginal && (held.pieces - source.have()).empty()) {
     return fail(Errc::kUsage,
-                fmt::format("{}: the original layout has whole files, of which {} pieces are not "
+                fmt::format("{}: the original layout has whole files, which lack {} "
                             "here: fetch the other tensors of {} first (--tensors), or convert to "
                             "another layout",
-                            directory.string(), lacking.count(), file));
+                            directory.string(), count_text(lacking.count(), "piece"), file));
   }
-  return fail(Errc::kUsage, fmt::format("{} lacks {} pieces that it should hold, the first of {}: "
-                                        "fetch them again first",
-                                        directory.string(), lacking.count(), file));
+  return fail(Errc::kUsage,
+              fmt::format("{} lacks {} that it should hold, the first of {}: "
+                          "fetch the same again first",
+                          directory.string(), count_text(lacking.count(), "piece"), file));
 }
 
 // The names that the other layout will need, as it will plan them.

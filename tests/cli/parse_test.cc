@@ -14,7 +14,7 @@ class ParseTest : public ::testing::Test {
         .name = "fetch",
         .summary = "Fetch a checkpoint",
         .positionals = {
-            {.name = "TICKET", .text = "the ticket", .set = into(ticket_)},
+            {.name = "TICKET", .text = "The ticket", .set = into(ticket_)},
             {.name = "DIR", .text = "where to", .required = false, .set = into(directory_)}}};
     fetch.options = {{.names = "--layers",
                       .value = "A-B",
