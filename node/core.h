@@ -207,7 +207,8 @@ class Core {
   void piece_stored(ModelKey model, PieceIndex piece, ConnectionId from, std::uint32_t length,
                     Result<void> result, Time now);
   void piece_prepared(ConnectionId connection, ModelKey model, PieceIndex piece, bool ok);
-  void piece_lost(ModelKey model, PieceIndex piece);
+  // Some could not be read any more: `have` are left.
+  void pieces_lost(ModelKey model, const PieceSet& have);
   // Received and not durable yet; reading pauses above limits::kUndurableBytesMax.
   void undurable(ModelKey model, std::uint64_t bytes, Time now);
 

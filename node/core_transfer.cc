@@ -212,16 +212,18 @@ void Core::ask(Model& model, Time now) {
   }
 }
 
-void Core::piece_lost(ModelKey key, PieceIndex piece) {
+void Core::pieces_lost(ModelKey key, const PieceSet& have) {
   Model* model = find_model(key);
-  if (model == nullptr || !model->have.contains(piece)) return;
-  model->have.erase(piece);
-  const PieceRun run{piece, 1};
-  model->upload->lost({&run, 1});
+  if (model == nullptr || model->state != Model::State::kActive) return;
+  const std::vector<PieceRun> lost = (model->have - have).runs();
+  if (lost.empty()) return;
+  model->have &= have;
+  model->unannounced &= have;
+  model->upload->lost(lost);
   for (auto& [id, link] : links_) {
     const auto at = link.models.find(key);
     if (at == link.models.end() || !at->second.introduced || link.close_asked) continue;
-    link.session.lost(at->second.channel, {&run, 1});
+    link.session.lost(at->second.channel, lost);
     output_ready_.insert(id);
   }
 }

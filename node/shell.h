@@ -26,6 +26,7 @@
 #include "node/fork_join.h"
 #include "node/identity.h"
 #include "node/listener.h"
+#include "node/loss_log.h"
 #include "node/refusal_log.h"
 #include "node/shardswarm.h"
 #include "storage/local_bytes.h"
@@ -107,6 +108,7 @@ class Shell {
   void make_plan(const std::shared_ptr<FetchState>& fetch, const ResolvedSelection& resolved);
   void end_plan(const std::shared_ptr<FetchState>& fetch, const LocalBytes& local);
   void prepare_bytes(const action::PreparePiece& a);
+  void could_not_read(ModelKey model, PieceIndex piece, const Error& error);
   void store_opened(const std::shared_ptr<FetchState>& fetch,
                     Result<std::shared_ptr<Store>> opened);
   void end_fetch(const std::shared_ptr<FetchState>& fetch, std::optional<Error> error);
@@ -131,6 +133,7 @@ class Shell {
   std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
   std::map<ConnectionId, std::shared_ptr<Dial>> dials_;  // what dialed connections came from
   RefusalLog refusals_;
+  LossLog losses_;
   FlatSet<ConnectionId> to_receive_;  // may be readable
   FlatSet<ConnectionId> to_send_;     // may have room for bytes
   std::map<ModelKey, std::shared_ptr<Store>> stores_;

@@ -137,10 +137,7 @@ void Shell::carry_out(action::PreparePiece&& a) {
           at->second->prepared(a.model, a.piece,
                                std::make_shared<PreparedPiece>(PreparedPiece{*range, {}, kept}));
         }
-        if (!range) {
-          log(LogLevel::kWarning, range.error().message);
-          piece_lost(a.model, a.piece);
-        }
+        if (!range) could_not_read(a.model, a.piece, range.error());
         core_->piece_prepared(a.connection, a.model, a.piece, range.has_value());
         schedule_turn();
       });
@@ -165,10 +162,7 @@ void Shell::prepare_bytes(const action::PreparePiece& a) {
           a.model, a.piece,
           std::make_shared<PreparedPiece>(PreparedPiece{{}, std::move(*bytes), {}}));
     }
-    if (!ok) {
-      log(LogLevel::kWarning, bytes.error().message);
-      piece_lost(a.model, a.piece);
-    }
+    if (!ok) could_not_read(a.model, a.piece, bytes.error());
     core_->piece_prepared(a.connection, a.model, a.piece, ok);
     schedule_turn();
   });
@@ -246,9 +240,22 @@ void Shell::carry_out(action::Log&& a) {
   log(a.warning ? LogLevel::kWarning : LogLevel::kInfo, a.text);
 }
 
+// With a file that changed the store lets go of all its pieces: peers are told of them at once.
 void Shell::piece_lost(ModelKey model, PieceIndex piece) {
-  if (const auto it = stores_.find(model); it != stores_.end()) it->second->forget(piece);
-  core_->piece_lost(model, piece);
+  const auto it = stores_.find(model);
+  if (it == stores_.end()) return;
+  it->second->forget(piece);
+  core_->pieces_lost(model, it->second->have());
+}
+
+void Shell::could_not_read(ModelKey model, PieceIndex piece, const Error& error) {
+  const auto it = stores_.find(model);
+  if (it != stores_.end() && losses_.add(model, it->second->manifest().file_of(piece), now())) {
+    log(LogLevel::kWarning, error.message +
+                                "; when the file is as it should be, run this command again (with "
+                                "other content it is another model, with another ticket)");
+  }
+  piece_lost(model, piece);
 }
 
 }  // namespace shardswarm
