@@ -13,6 +13,7 @@
 #include "cli/format.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "node/directory.h"
 
 namespace shardswarm::cli {
 namespace {
@@ -86,12 +87,38 @@ std::string target_name(const SeedArguments& arguments) {
   return name.empty() || name.front() == '-' || name.front() == '.' ? "model" : name;
 }
 
-void tell_how_to_fetch(const Node& node, const std::string& ticket, const SeedArguments& arguments,
+// Flags that select what a directory that holds a part can serve by itself; empty if they are not
+// known. The configuration comes with every part.
+std::string flags_of_part(const std::string& directory) {
+  auto held = held_selection(directory);
+  if (!held || held->selection.whole()) return {};
+  Selection tensors = held->selection;
+  tensors.files.clear();
+  return " " + describe(tensors.whole() ? held->selection : tensors);
+}
+
+void tell_how_to_fetch(const Node& node, const Seed& seed, const SeedArguments& arguments,
                        Terminal& terminal) {
   for (const std::string& note : node.notes()) terminal.note(note);
-  terminal.note("To fetch it, run where it is wanted:");
-  terminal.note(fmt::format("  shardswarm fetch {} ./{}{}", ticket, target_name(arguments),
-                            arguments.network.insecure ? " --insecure" : ""));
+  const auto command = [&](std::string_view flags) {
+    return fmt::format("  shardswarm fetch {} ./{}{}{}", seed.ticket().to_string(),
+                       target_name(arguments), flags,
+                       arguments.network.insecure ? " --insecure" : "");
+  };
+  if (seed.present_bytes() == seed.total_bytes()) {
+    terminal.note("To fetch it, run where it is wanted:");
+    terminal.note(command(""));
+    return;
+  }
+  terminal.note(
+      fmt::format("This directory holds a part of the model, {} of {}: whoever wants the "
+                  "whole needs other peers, too (--peer HOST:PORT).",
+                  bytes_text(seed.present_bytes()), bytes_text(seed.total_bytes())));
+  const std::string flags = flags_of_part(arguments.directory);
+  terminal.note(flags.empty() ? "To fetch what is wanted of it, add the flags that select it to:"
+                              : "To fetch what this directory was fetched with, run where it is "
+                                "wanted:");
+  terminal.note(command(flags));
 }
 
 int run(const SeedArguments& arguments, Context& context) {
@@ -119,7 +146,7 @@ int run(const SeedArguments& arguments, Context& context) {
     return report_error(context, {Errc::kIo, "cannot write the ticket to stdout"});
   }
   if (auto written = ready.write(ticket); !written) return report_error(context, written.error());
-  tell_how_to_fetch(**node, ticket, arguments, terminal);
+  tell_how_to_fetch(**node, **seed, arguments, terminal);
   const std::string label = arguments.name.empty() ? arguments.directory : arguments.name;
   terminal.note(fmt::format("serving {}: {} of {}; Ctrl-C ends it", label,
                             bytes_text((*seed)->present_bytes()),
