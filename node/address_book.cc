@@ -255,6 +255,18 @@ std::optional<Error> AddressBook::all_given_failed() const {
   return *latest->error;
 }
 
+bool AddressBook::every_node_answered() const {
+  std::map<std::uint32_t, bool> answered;  // nodes of several addresses
+  for (const auto& [address, entry] : entries_) {
+    const bool connected = entry.state == State::kConnected;
+    const bool done = connected || entry.state == State::kNever;
+    if (!done && (entry.given ? entry.node == 0 : !entry.error)) return false;
+    if (entry.given) answered[entry.node] = answered[entry.node] || connected;
+  }
+  return !answered.empty() &&
+         std::ranges::all_of(answered, [](const auto& node) { return node.second; });
+}
+
 // That it answers, and takes the connection to say so, is what is seen of it meanwhile.
 std::optional<Error> AddressBook::lack_of_room(Time now) const {
   const Entries::value_type* latest = nullptr;

@@ -64,6 +64,9 @@ class AddressBook {
   // address of each node had one; for who waits for a source that may come up later. One address of
   // a ticket can belong to another machine from where it is read, as that of a bridge does.
   std::optional<Error> all_given_refused(bool every_address) const;
+  // Whether each node that was given is connected, by one of its addresses at least, and every
+  // learned address was tried: nobody else is left to ask.
+  bool every_node_answered() const;
   // What a peer said that answered last that it is full, and so may have room later; of several,
   // the latest.
   std::optional<Error> lack_of_room(Time now) const;

@@ -320,6 +320,7 @@ std::optional<Time> Core::next_deadline() const {
       at(rechoose_due_);
       if (model->state != Model::State::kOpening && !model->finishing) {
         at(model->stalled_at());
+        at(nobody_due(*model));
       }
     }
     if (model->is_learning()) {

@@ -144,6 +144,11 @@ struct ModelStatus {
   std::string lost_address;
   std::string lost_why;
   Time lost_at{};
+  // Until when a source that is not up yet is waited for, while that goes on.
+  std::optional<Time> waits_until;
+  // While the manifest is learned: what of it the connected peers do not have; empty if it is not
+  // known.
+  std::string lacking;
   // Why no peer is connected, where every given address failed the last time it was tried.
   std::string unreachable;
 };
@@ -301,9 +306,21 @@ class Core {
   void manifest_known(Model& model);
   void activate(Model& model, const PieceSet& have);
   void check_complete(Model& model);
-  void check_stalled(Model& model, Time now);
   Duration announce_delay(const Model& model) const;
   void announce(Model& model, Time now);
+
+  // core_stalled.cc: fetches that get on no more
+  static std::string name_of(const Link& link);
+  bool denies(const Link& link, const Model& model) const;
+  std::string lacking(const Model& model) const;
+  static void note_gone(const Link& link, Model& model, std::span<const PieceRun> pieces);
+  bool nobody_has(Model& model, Time now);
+  static std::optional<Time> nobody_due(const Model& model);
+  bool awaits_source(const Model& model) const;
+  Error unreached_error(const Model& model, Time now) const;
+  Error stalled_error(const Model& model, Time now) const;
+  bool waits_for_room(Model& model, Time now);
+  void check_stalled(Model& model, Time now);
 
   // core_neighbours.cc: with whom to be connected
   bool is_neighbour(const Link& link) const;

@@ -146,6 +146,9 @@ void Core::on(Link& link, event::Have&& e, Time now) {
   }
   if (!within(link, *model, e.pieces) || !may_name(link, *model, e.pieces, 0, now)) return;
   if (model->fetching) model->download->peer_has(link.id, e.pieces);
+  if (!model->gone.empty()) {
+    for (const PieceRun& run : e.pieces) model->gone.erase(run);
+  }
   model->upload->peer_has(link.id, e.pieces, now);
 }
 
@@ -153,7 +156,10 @@ void Core::on(Link& link, event::Lost&& e, Time now) {
   Model* model = model_of(link, e.channel);
   if (model == nullptr || !link.models.at(model->key).introduced) return;
   if (!within(link, *model, e.pieces) || !may_name(link, *model, e.pieces, 0, now)) return;
-  if (model->fetching) model->download->peer_lost(link.id, e.pieces);
+  if (model->fetching) {
+    model->download->peer_lost(link.id, e.pieces);
+    note_gone(link, *model, e.pieces);
+  }
   model->upload->peer_lost(link.id, e.pieces);
 }
 
@@ -341,8 +347,9 @@ void Core::on(Link& link, event::Closed&& e, Time now) {
   }
   if (e.reason == CloseReason::kOverload) {
     found_full(link, now);
-  } else if (e.reason != CloseReason::kDuplicate && e.reason != CloseReason::kShutdown &&
-             e.reason != CloseReason::kDone) {
+  } else if (e.reason == CloseReason::kShutdown) {
+    link.error = Error{Errc::kUnreachable, "its node was stopped"};
+  } else if (e.reason != CloseReason::kDuplicate && e.reason != CloseReason::kDone) {
     const Errc code = e.reason == CloseReason::kVersion ? Errc::kVersion : Errc::kUnreachable;
     link.error = Error{
         code, "closed by the peer (" + std::string(close_reason_name(e.reason)) + "): " + e.text};

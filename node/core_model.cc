@@ -122,6 +122,13 @@ ModelStatus Core::status(ModelKey key) const {
   }
   status.last_progress = model->last_progress;
   status.gives_up_at = model->stalled_at();
+  if (awaits_source(*model) && model->wait_until > model->started) {
+    status.waits_until = model->wait_until;
+    status.last_progress = model->started;
+    status.gives_up_at = std::max(status.gives_up_at, model->wait_until);
+  }
+  // Looking at all pieces of all peers would cost too much here.
+  if (model->is_learning() && !model->download) status.lacking = lacking(*model);
   if (status.peers == 0) {
     if (const auto error = addresses_.all_given_failed()) status.unreachable = error->message;
   }
@@ -324,59 +331,6 @@ void Core::store_finished(ModelKey key, Time now) {
     output_ready_.insert(id);
   }
   actions_.push_back(action::FetchEnded{key, std::nullopt});
-}
-
-void Core::check_stalled(Model& model, Time now) {
-  if (!model.fetching || model.finishing || model.state == Model::State::kOpening) return;
-  if (model.state == Model::State::kLearning && model.learning->done()) return;
-  // Our own limit is paid off first: a large manifest came at once.
-  if (limits_ && !limits_->down.bucket.open(now)) model.last_progress = now;
-  if (links_.empty()) {
-    const bool waits = !model.reached && now < model.wait_until;
-    if (const auto error = addresses_.all_given_refused(waits)) {
-      fetch_failed(model.key, *error, now);
-      return;
-    }
-  }
-  // The clock does not run while the source is waited for.
-  if (links_.empty() && !model.reached) {
-    model.last_progress =
-        std::max(model.last_progress, std::min(now, model.wait_until - model.stall_timeout));
-  }
-  if (now < model.stalled_at()) return;
-  const Duration waited = now - (model.reached ? model.last_progress : model.started);
-  const auto seconds =
-      std::to_string(std::chrono::duration_cast<std::chrono::seconds>(waited).count());
-  // Where some peer has the model, that another is full is not why nothing comes.
-  if (const auto full = model.reached ? std::nullopt : addresses_.lack_of_room(now)) {
-    if (waited < kPatience * model.stall_timeout) {
-      model.patient_until = now + model.stall_timeout;
-    } else {
-      fetch_failed(model.key,
-                   {Errc::kUnreachable, "no peer had room for " + seconds + " s: " + full->message +
-                                            "; run it again later"},
-                   now);
-    }
-    return;
-  }
-  if (model.reached) {
-    std::string what = "nothing has come for " + seconds + " s";
-    if (model.download) {
-      what += ": " + std::to_string(model.download->missing()) + " pieces are missing, " +
-              std::to_string(model.download->unavailable()) + " of them held by no connected peer";
-    }
-    fetch_failed(model.key, {Errc::kStalled, what + "; run it again to resume"}, now);
-  } else if (!links_.empty()) {
-    fetch_failed(model.key, {Errc::kUnreachable, "no connected peer has model " + to_hex(model.id)},
-                 now);
-  } else {
-    const auto error = addresses_.all_given_failed();
-    fetch_failed(model.key,
-                 {Errc::kUnreachable,
-                  "no peer could be reached for " + seconds + " s" +
-                      (error ? ": " + error->message : std::string("; name one with --peer"))},
-                 now);
-  }
 }
 
 // --- telling others ---

@@ -235,6 +235,7 @@ struct Core::Model {
   Time wait_until{};                       // until then a source that is not up yet is waited for
   std::uint64_t blob_bytes_uncounted = 0;  // come since they last counted as progress
   Time patient_until{};                    // a peer is full: its room is waited for
+  std::optional<Time> nobody_since;        // no peer has the model, and nobody else can be asked
   Time tell_due{};
   Time unannounced_since{};
   std::shared_ptr<const Manifest> manifest;
@@ -249,6 +250,8 @@ struct Core::Model {
   PieceSet wanted;
   PieceSet storing;  // arrived, being verified and written
   PieceSet unannounced;
+  PieceSet gone;                                // of fetches: a peer had these and lost them
+  std::string gone_from;                        // who was the last
   std::unique_ptr<DownloadScheduler> download;  // of fetches
   std::unique_ptr<UploadScheduler> upload;
   std::uint32_t introduced = 0;  // links on which it is

@@ -45,6 +45,7 @@ void ManifestFetch::add_peer(PeerKey peer) { peers_.try_emplace(peer); }
 
 void ManifestFetch::remove_peer(PeerKey peer) {
   peers_.erase(peer);
+  lacked_.erase(peer);
   std::vector<std::uint32_t> lost;
   for (const auto& [request, pending] : pending_) {
     if (pending.peer == peer) lost.push_back(request);
@@ -110,6 +111,16 @@ bool ManifestFetch::asked(PeerKey peer) const {
                      [peer](const auto& entry) { return entry.second.peer == peer; });
 }
 
+bool ManifestFetch::lacks(PeerKey peer) const {
+  const auto lacked = lacked_.find(peer);
+  if (lacked == lacked_.end() || done()) return false;
+  return std::ranges::all_of(
+             wanted_, [&](const auto& entry) { return lacked->second.contains(entry.first); }) &&
+         std::ranges::all_of(pending_, [&](const auto& entry) {
+           return lacked->second.contains(entry.second.wanted.digest);
+         });
+}
+
 std::optional<Time> ManifestFetch::next_deadline() const {
   std::optional<Time> next;
   for (const auto& [request, pending] : pending_) {
@@ -129,6 +140,9 @@ Result<void> ManifestFetch::chunk(PeerKey peer, const Part& part, Time now) {
   if (found == pending_.end() || found->second.peer != peer) return {};
   Pending& pending = found->second;
   pending.last_heard = now;
+  if (const auto lacked = lacked_.find(peer); lacked != lacked_.end()) {
+    lacked->second.erase(pending.wanted.digest);
+  }
   if (part.offset != pending.bytes.size()) {
     return fail(Errc::kProtocol, "a blob came out of order");
   }
@@ -172,6 +186,7 @@ void ManifestFetch::rejected(PeerKey peer, std::uint32_t request, Time now) {
   if (found == pending_.end() || found->second.peer != peer) return;
   if (const auto known = peers_.find(peer); known != peers_.end()) {
     known->second[found->second.wanted.digest] = now + kRetry;
+    lacked_[peer].insert(found->second.wanted.digest);
   }
   give_back(request);
 }

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -50,6 +51,8 @@ class ManifestFetch {
   std::vector<Ask> decide(Time now);
   // Whether it owes us a blob.
   bool asked(PeerKey peer) const;
+  // Whether it said of each blob that is still missing that it does not have it.
+  bool lacks(PeerKey peer) const;
   // When an unanswered request is given to another peer, or a refused one may be asked again.
   std::optional<Time> next_deadline() const;
 
@@ -110,6 +113,7 @@ class ManifestFetch {
   std::map<std::uint32_t, Pending> pending_;
   // And the blobs that each did not have or not send, with when to ask it for them again.
   std::map<PeerKey, std::map<Digest, Time>> peers_;
+  std::map<PeerKey, std::set<Digest>> lacked_;  // what each did not have when it was asked last
   std::uint32_t next_request_;
 };
 

@@ -152,6 +152,27 @@ TEST_F(AddressBookTest, ANodeIsHopelessWhenOneOfItsAddressesRefusesAndTheOthersF
   EXPECT_FALSE(book_.all_given_refused(false));
 }
 
+TEST_F(AddressBookTest, EveryNodeAnsweredWhenEachIsConnectedAndTheOthersWereTried) {
+  EXPECT_FALSE(book_.every_node_answered());
+  book_.add_given("a:1", Time(0), 1);
+  book_.add_given("b:1", Time(0), 1);
+  book_.add_given("c:1", Time(0), 2);
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  book_.failed("a:1", kDown, Time(0));
+  book_.connected("b:1", Time(0));
+  EXPECT_FALSE(book_.every_node_answered());
+  book_.connected("c:1", Time(0));
+  EXPECT_TRUE(book_.every_node_answered());
+  book_.add_learned("d:1", NodeId{}, true, Time(0));
+  EXPECT_FALSE(book_.every_node_answered());
+  (void)book_.take_due(Time(0), 32, 32, random_);
+  EXPECT_FALSE(book_.every_node_answered());
+  book_.failed("d:1", kDown, Time(0));
+  EXPECT_TRUE(book_.every_node_answered());
+  book_.disconnected("c:1", seconds(10));
+  EXPECT_FALSE(book_.every_node_answered());
+}
+
 TEST_F(AddressBookTest, DialsAgainAfterADisconnect) {
   book_.add_given("a:1", Time(0));
   (void)book_.take_due(Time(0), 32, 32, random_);

@@ -159,6 +159,7 @@ TEST(Core, EndsWithStalledWhenNobodyHasTheRest) {
   // The piece lists of one file come from the part; pieces beyond it are with nobody.
   EXPECT_EQ(hungry.error->code, Errc::kStalled);
   EXPECT_THAT(hungry.error->message, HasSubstr("held by no connected peer"));
+  EXPECT_THAT(hungry.error->message, HasSubstr(part.name + " is connected but holds none of the "));
 }
 
 TEST(Core, SaysWhenNoPeerHasTheModel) {
@@ -303,7 +304,7 @@ TEST(Core, ASeedThatWasIndexedAfterTheConnectionCameIsFound) {
   VirtualSwarm swarm;
   auto& late = swarm.add(model);  // listens, has no model yet
   auto& fetcher = swarm.add_fetcher(model, {}, {late.name});
-  swarm.run([&] { return swarm.now() > std::chrono::seconds(1); });
+  swarm.run_for(std::chrono::seconds(1));
   ASSERT_FALSE(fetcher.ended);
   swarm.give(late);
   swarm.run([&] { return fetcher.ended; });

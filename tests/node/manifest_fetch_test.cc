@@ -77,6 +77,28 @@ TEST_F(ManifestFetchTest, OfNoFilesItLearnsTheRootAndOfFilesThese) {
   EXPECT_TRUE(fetch.manifest()->needs_header(FileIndex(1)));
 }
 
+TEST_F(ManifestFetchTest, KnowsWhoLacksAllThatIsMissing) {
+  ManifestFetch fetch(model_.manifest->id(), {}, ManifestFetch::Until::kPieceLists);
+  fetch.add_peer(kA);
+  auto asks = fetch.decide(Time(0));
+  ASSERT_EQ(asks.size(), 1U);
+  EXPECT_FALSE(fetch.lacks(kA));
+  fetch.rejected(kA, asks[0].request, Time(0));
+  EXPECT_TRUE(fetch.lacks(kA));
+  // Asked again, until it answers otherwise.
+  asks = fetch.decide(seconds(60));
+  ASSERT_EQ(asks.size(), 1U);
+  EXPECT_TRUE(fetch.lacks(kA));
+  fetch.add_peer(kB);
+  EXPECT_FALSE(fetch.lacks(kB));
+  const Blob root = model_.manifest->root_blob();
+  ASSERT_TRUE(
+      fetch.chunk(kA, {.request = asks[0].request, .bytes = *root, .last = true}, seconds(60)));
+  EXPECT_FALSE(fetch.lacks(kA));
+  fetch.remove_peer(kA);
+  EXPECT_FALSE(fetch.lacks(kA));
+}
+
 TEST_F(ManifestFetchTest, LearnsFromCompressedBlobs) {  // WIRE-45
   for (const std::size_t part : {std::size_t{1}, std::size_t{100}, std::size_t{128 * 1024}}) {
     compressed_ = 0;
