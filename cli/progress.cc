@@ -19,22 +19,49 @@ bool waits(const FetchProgress& progress) {
                              : progress.stalled_seconds >= kQuietSeconds;
 }
 
+std::string duration_text(double seconds) {
+  return seconds < 60 ? fmt::format("{:.0f} s", seconds) : seconds_text(seconds);
+}
+
+// Empty if it may be now.
+std::string time_until_text(std::string_view before, double seconds) {
+  return seconds < 1 ? std::string() : fmt::format("{}{}", before, duration_text(seconds));
+}
+
+// Why nothing comes, as far as it is known.
+std::string why_text(const FetchProgress& progress) {
+  if (progress.peers > 0 || !progress.lacking.empty()) {
+    if (!progress.lacking.empty()) return progress.lacking;
+    return fmt::format("nothing came for {:.0f} s", progress.stalled_seconds);
+  }
+  if (progress.lost_address.empty()) return progress.unreachable;
+  return fmt::format("last: {}, lost {:.0f} s ago: {}", progress.lost_address,
+                     progress.lost_seconds, progress.lost_why);
+}
+
 // Whom or what the fetch waits for, why, and when it gives up.
 std::string waiting_text(const FetchProgress& progress) {
-  std::string why;
-  if (progress.peers > 0) {
-    why = fmt::format("nothing came for {:.0f} s", progress.stalled_seconds);
-  } else if (!progress.lost_address.empty()) {
-    why = fmt::format("last: {}, lost {:.0f} s ago: {}", progress.lost_address,
-                      progress.lost_seconds, progress.lost_why);
-  } else {
-    why = progress.unreachable;
+  if (progress.wait_seconds > 0) {
+    return fmt::format("waiting for the source{}{}",
+                       time_until_text(" for another ", progress.wait_seconds),
+                       progress.unreachable.empty() ? "" : " (last: " + progress.unreachable + ")");
   }
-  const std::string end = fmt::format("giving up in {:.0f} s", progress.gives_up_seconds);
+  const std::string why = why_text(progress);
+  const std::string end = "giving up" + time_until_text(" in ", progress.gives_up_seconds);
   const std::string reasons = why.empty() ? end : why + "; " + end;
-  if (progress.peers == 0) return fmt::format("waiting for a peer ({})", reasons);
+  if (progress.peers == 0 && progress.lacking.empty()) {
+    return fmt::format("waiting for a peer ({})", reasons);
+  }
   return fmt::format("waiting for {} ({})",
                      progress.phase == FetchPhase::kFetching ? "pieces" : "the manifest", reasons);
+}
+
+std::string short_waiting_text(const FetchProgress& progress) {
+  if (progress.wait_seconds > 0) {
+    return "no source yet" + time_until_text(", waiting ", progress.wait_seconds);
+  }
+  return fmt::format("{}, giving up{}", progress.peers == 0 ? "no peer" : "waiting",
+                     time_until_text(" in ", progress.gives_up_seconds));
 }
 
 }  // namespace
@@ -77,9 +104,7 @@ Status fetch_status(const FetchProgress& progress) {
   status.peers = fmt::format("{} peer{}", progress.peers, progress.peers == 1 ? "" : "s");
   if (waits(progress)) {
     status.state = waiting_text(progress);
-    status.short_state =
-        fmt::format("{}, giving up in {:.0f} s", progress.peers == 0 ? "no peer" : "waiting",
-                    progress.gives_up_seconds);
+    status.short_state = short_waiting_text(progress);
     return status;
   }
   if (progress.phase == FetchPhase::kFetching) {

@@ -27,6 +27,10 @@ FetchProgress ProgressMeter::sample(const ModelStatus& status, bool root_known, 
     progress.stalled_seconds = std::max(0.0, seconds_of(now - status.last_progress));
     progress.gives_up_seconds = std::max(0.0, seconds_of(status.gives_up_at - now));
   }
+  if (from_peers && status.waits_until) {
+    progress.wait_seconds = std::max(0.0, seconds_of(*status.waits_until - now));
+  }
+  progress.lacking = status.lacking;
   progress.unreachable = status.unreachable;
   progress.lost_address = status.lost_address;
   progress.lost_why = status.lost_why;

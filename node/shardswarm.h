@@ -116,6 +116,12 @@ struct FetchProgress {
   // the fetch gives up if nothing comes. 0 otherwise.
   double stalled_seconds = 0;
   double gives_up_seconds = 0;
+  // How long a source that is not up yet will still be waited for (FetchOptions::wait); 0 when
+  // none is waited for.
+  double wait_seconds = 0;
+  // While the manifest is waited for: what of it the connected peers do not have, as a clause of a
+  // sentence. Empty if it is not known.
+  std::string lacking;
   // Why no peer is connected, if every address that was given failed the last time it was tried.
   std::string unreachable;
   // The peer that was lost last, why, and how many seconds ago. Empty if none was.

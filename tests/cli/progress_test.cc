@@ -51,6 +51,47 @@ TEST(FetchStatus, APauseWithPeersIsNamedOnlyWhenItIsLong) {
             "waiting for pieces (nothing came for 20 s; giving up in 40 s)");
 }
 
+TEST(FetchStatus, ThatItGivesUpNowHasNoFigure) {
+  FetchProgress progress = fetching();
+  progress.stalled_seconds = 60;
+  progress.gives_up_seconds = 0.4;
+  const Status status = fetch_status(progress);
+  EXPECT_EQ(status.state, "waiting for pieces (nothing came for 60 s; giving up)");
+  EXPECT_EQ(status.short_state, "waiting, giving up");
+}
+
+TEST(FetchStatus, WhileItAwaitsTheSourceItSaysForHowLongAndTheLastRefusal) {
+  FetchProgress progress;
+  progress.unreachable = "cannot connect to 10.0.0.5:7000: connection refused";
+  progress.stalled_seconds = 12;
+  progress.gives_up_seconds = progress.wait_seconds = 29 * 60 + 48;
+  Status status = fetch_status(progress);
+  EXPECT_EQ(status.state,
+            "waiting for the source for another 29:48 (last: cannot connect to 10.0.0.5:7000: "
+            "connection refused)");
+  EXPECT_EQ(status.short_state, "no source yet, waiting 29:48");
+  progress.wait_seconds = 0.4;
+  progress.unreachable.clear();
+  EXPECT_EQ(fetch_status(progress).state, "waiting for the source");
+}
+
+TEST(FetchStatus, WhatThePeersLackIsWhyTheManifestDoesNotCome) {
+  FetchProgress progress;
+  progress.phase = FetchPhase::kManifest;
+  progress.peers = 1;
+  progress.stalled_seconds = 4;
+  progress.gives_up_seconds = 56;
+  progress.lacking = "10.0.0.5:7000 holds a part of the model";
+  EXPECT_EQ(
+      fetch_status(progress).state,
+      "waiting for the manifest (10.0.0.5:7000 holds a part of the model; giving up in 56 s)");
+  // Who answered that it does not know the model does not count as a peer.
+  progress.peers = 0;
+  EXPECT_EQ(
+      fetch_status(progress).state,
+      "waiting for the manifest (10.0.0.5:7000 holds a part of the model; giving up in 56 s)");
+}
+
 TEST(FetchStatus, BeforeTheManifestThereIsNoPercent) {
   FetchProgress progress;
   progress.unreachable = "cannot connect to 10.0.0.5:7000: connection refused";

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 import unittest
 
@@ -67,6 +68,15 @@ class SourcesTest(SwarmTest):
         again = self.fetch_from(ticket, "--stall-timeout", "1s").end()
         self.assertIn("no peer could be reached", again.stderr)
         self.assertIn("run the same command again to resume", again.stderr)
+
+    def test_who_waits_for_a_source_says_for_how_long(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            nobody = "127.0.0.1:%d" % free.getsockname()[1]
+        fetch = self.start("fetch", ticket_of("ab" * 32, nobody), self.dir / "copy", *LOOPBACK,
+                           "--wait", "30m", "--stall-timeout", "2s")
+        line = fetch.wait_for(lambda p: next((e for e in p.errors if "waiting" in e), None), "a status")
+        self.assertRegex(line, r"waiting for the source for another 29:5\d \(last: .*" + nobody)
+        fetch.kill()
 
 
 if __name__ == "__main__":
