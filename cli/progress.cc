@@ -29,7 +29,7 @@ std::string time_until_text(std::string_view before, double seconds) {
 }
 
 // Why nothing comes, as far as it is known.
-std::string why_text(const FetchProgress& progress) {
+std::string reason_text(const FetchProgress& progress) {
   if (progress.peers > 0 || !progress.lacking.empty()) {
     if (!progress.lacking.empty()) return progress.lacking;
     return fmt::format("nothing came for {:.0f} s", progress.stalled_seconds);
@@ -46,7 +46,7 @@ std::string waiting_text(const FetchProgress& progress) {
                        time_until_text(" for another ", progress.wait_seconds),
                        progress.unreachable.empty() ? "" : " (last: " + progress.unreachable + ")");
   }
-  const std::string why = why_text(progress);
+  const std::string why = reason_text(progress);
   const std::string end = "giving up" + time_until_text(" in ", progress.gives_up_seconds);
   const std::string reasons = why.empty() ? end : why + "; " + end;
   if (progress.peers == 0 && progress.lacking.empty()) {
