@@ -172,9 +172,9 @@ class Resolver {
 
   static Result<void> mark(const Stack& stack, const LayerRange& range, Wanted& wanted) {
     if (range.first > range.last || range.last >= stack.numbered) {
-      return usage("this model does not have all of layers " + range_text(range.first, range.last) +
-                   ": it has layers " + range_text(0, stack.numbered - 1) + " (" + stack.name +
-                   ")");
+      return usage("layers " + range_text(range.first, range.last) +
+                   ": this model has only layers " + range_text(0, stack.numbered - 1) + " (" +
+                   stack.name + ")");
     }
     std::fill(wanted.layers.begin() + range.first, wanted.layers.begin() + range.last + 1, true);
     return {};
@@ -295,9 +295,9 @@ class Resolver {
     for (const ExpertRange& range : selection_.experts) {
       const std::uint32_t count = outline_.stacks[stack].experts;
       if (range.first > range.last || range.last >= count) {
-        return usage("this model does not have all of experts " +
-                     range_text(range.first, range.last) + ": it has experts " +
-                     range_text(0, count - 1) + " (" + outline_.stacks[stack].name + ")");
+        return usage("experts " + range_text(range.first, range.last) +
+                     ": this model has only experts " + range_text(0, count - 1) + " (" +
+                     outline_.stacks[stack].name + ")");
       }
       ranges.push_back(range);
     }

@@ -307,9 +307,9 @@ TEST(Selection, NeedsHeadersOfTensorFilesAndOfSparesThatItBrings) {
 
 TEST(Selection, ErrorsSayWhatTheModelHas) {
   expect_refused({.layers = {{2, 4}}}, {"2-4", "0-3", "model.layers"});
-  expect_refused({.layers = {{4, 4}}}, {"layers 4 ", "0-3"});
+  expect_refused({.layers = {{4, 4}}}, {"layers 4: this model has only layers 0-3"});
   expect_refused({.layers = {{0, ~0U}}}, {"0-4294967295", "0-3"});
-  expect_refused({.layers = {{0, 3}, {9, 9}}}, {"layers 9 ", "0-3"});
+  expect_refused({.layers = {{0, 3}, {9, 9}}}, {"layers 9: this model has only layers 0-3"});
   expect_refused({.layers = {{3, 2}}}, {"3-2"});
   expect_refused({.stages = {{1, 5}}}, {"5 stages", "4"});
   expect_refused({.tensors = {"*.a", "*.lora"}}, {"'*.lora'", "12", "'model.embed_tokens.weight'"});
