@@ -19,7 +19,7 @@ import time
 import unittest
 
 BIN = pathlib.Path(os.environ.get("SHARDSWARM_BIN", "build/bin")).resolve()
-WAIT = 120  # seconds until a process that should have ended counts as hanging
+WAIT = 300  # seconds until a process that should have ended counts as hanging
 
 
 class Ended:
