@@ -94,7 +94,8 @@ double seconds_left(const FetchProgress& progress) {
 
 Status fetch_status(const FetchProgress& progress) {
   Status status;
-  status.state = phase_name(progress.phase);
+  // Why it ended the next line says: a failure, or the user who interrupted it.
+  status.state = progress.phase == FetchPhase::kFailed ? "ended" : phase_name(progress.phase);
   if (progress.wanted_bytes > 0) {
     status.fraction =
         static_cast<double>(progress.present_bytes) / static_cast<double>(progress.wanted_bytes);
