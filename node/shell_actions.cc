@@ -92,7 +92,7 @@ void Shell::end_plan(const std::shared_ptr<FetchState>& fetch, const LocalBytes&
     fetch->plan.elsewhere_bytes = local.elsewhere;
     fetch->plan.needed_bytes = local.needed;
     fetch->plan.free_bytes = local.free;
-    if (local.pieces.size() > 0) {
+    if (!local.pieces.empty()) {
       fetch->plan.left_out =
           report_left_out(core_->resolved(*fetch->model), *fetch->manifest, local.pieces);
     }

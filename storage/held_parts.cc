@@ -36,6 +36,7 @@ HeldParts held_parts(const TensorSet& held, const std::vector<bool>& files,
                      const Manifest& manifest, const Outline& outline) {
   HeldParts parts;
   std::vector<std::vector<Count>> stacks;
+  stacks.reserve(outline.stacks.size());
   for (const Stack& stack : outline.stacks) stacks.emplace_back(stack.numbered);
   for (const OutlineTensor& tensor : outline.tensors) {
     const auto rows = std::ranges::lower_bound(held, TensorRows{tensor.file, tensor.tensor, {}});
