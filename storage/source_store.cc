@@ -1,6 +1,7 @@
 // Opening a directory to serve from, and verifying one: both begin with finding what it should
 // hold.
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "storage/convert.h"
@@ -169,31 +170,36 @@ bool part_matches(int whole_fd, const Place& whole, int part_fd, const Place& pa
          read_exactly(part_fd, part.offset, found, "") && expected == found;
 }
 
-// Pieces of files that stand under their final names, be they recorded or not. A fetch that finds a
-// piece damaged forgets its record, and may end before the piece has come again.
-PieceSet promised_pieces(const SourceOpener::Opened& opened) {
-  const Manifest& manifest = opened.store->manifest();
-  PieceSet promised(manifest.piece_count());
-  const auto holding = load_holding(opened.record.meta, manifest);
-  if (!opened.record.fetched || !holding) return promised;
-  const Layout layout = opened.ledger.layout;
-  bool headers = true;
+// What the completed fetches and drops amount to; nothing where no fetch was completed, or where a
+// header is not here.
+std::optional<TensorSet> completed_tensors(const Holding& holding, const Manifest& manifest) {
+  if (holding.steps.empty()) return std::nullopt;
   for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
     const bool tensors = manifest.file(FileIndex(i)).kind == FileKind::kTensors;
-    headers = headers && !(tensors && manifest.needs_header(FileIndex(i)));
-    if ((tensors && layout != Layout::kOriginal) || !opened.ledger.files[i]) continue;
-    promised.insert(
-        PieceRun{manifest.first_piece(FileIndex(i)), manifest.file(FileIndex(i)).pieces});
+    if (tensors && manifest.needs_header(FileIndex(i))) return std::nullopt;
   }
-  TensorSet tensors;
-  if (layout == Layout::kMirror && headers) {
-    if (auto held = replay(holding->steps, manifest, make_outline(manifest))) tensors = *held;
+  auto held = replay(holding.steps, manifest, make_outline(manifest));
+  return held ? std::optional(std::move(*held)) : std::nullopt;
+}
+
+// Pieces of files that stand under their final names, be they recorded or not. A fetch that finds a
+// piece damaged forgets its record, and may end before the piece has come again.
+PieceSet promised_pieces(const LedgerContent& ledger, const Holding& holding,
+                         const std::optional<TensorSet>& completed, const Manifest& manifest) {
+  PieceSet promised(manifest.piece_count());
+  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
+    const FileEntry& file = manifest.file(FileIndex(i));
+    const bool parts = file.kind == FileKind::kTensors && ledger.layout != Layout::kOriginal;
+    if (parts || !ledger.files[i]) continue;
+    promised.insert(PieceRun{manifest.first_piece(FileIndex(i)), file.pieces});
   }
-  for (const CompactFile& file : holding->files) {
-    if (!opened.ledger.files[file.number]) continue;
-    tensors.insert(tensors.end(), file.tensors.begin(), file.tensors.end());
+  if (ledger.layout == Layout::kMirror && completed) {
+    for (const TensorRows& rows : *completed) insert_pieces(rows, manifest, promised);
   }
-  for (const TensorRows& rows : tensors) insert_pieces(rows, manifest, promised);
+  for (const CompactFile& file : holding.files) {
+    if (!ledger.files[file.number]) continue;
+    for (const TensorRows& rows : file.tensors) insert_pieces(rows, manifest, promised);
+  }
   return promised;
 }
 
@@ -203,23 +209,6 @@ bool is_edited(const SourceOpener::Opened& opened, PlacedIndex file) {
   return file.value < manifest.file_count() &&
          manifest.file(FileIndex(file.value)).kind == FileKind::kPlain &&
          opened.ledger.files[file.value] != opened.identities[file.value];
-}
-
-// Pieces that are not here, and that no step of the directory brought: files that hold no tensors
-// are either here or were left out.
-std::uint64_t unselected_pieces(const SourceOpener::Opened& opened, const PieceSet& here) {
-  const Manifest& manifest = opened.store->manifest();
-  const auto holding = load_holding(opened.record.meta, manifest);
-  if (!opened.record.fetched || !holding || holding->steps.empty()) return 0;
-  PieceSet brought = here;
-  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
-    const bool tensors = manifest.file(FileIndex(i)).kind == FileKind::kTensors;
-    if (tensors && manifest.needs_header(FileIndex(i))) return 0;
-  }
-  const auto held = replay(holding->steps, manifest, make_outline(manifest));
-  if (!held) return 0;
-  for (const TensorRows& rows : *held) insert_pieces(rows, manifest, brought);
-  return manifest.piece_count() - brought.count();
 }
 
 }  // namespace
@@ -239,7 +228,13 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
     if (files[i]) check_frame(placement.file(PlacedIndex(i)), files[i].get(), report.wrong);
   }
   const PieceSet& recorded = opened->ledger.recorded;
-  const PieceSet expected = recorded | promised_pieces(*opened);
+  PieceSet expected = recorded;
+  std::optional<TensorSet> completed;
+  if (const auto holding = load_holding(opened->record.meta, manifest);
+      opened->record.fetched && holding) {
+    completed = completed_tensors(*holding, manifest);
+    expected |= promised_pieces(opened->ledger, *holding, completed, manifest);
+  }
   std::vector<PieceCheck> checks;
   expected.for_each([&](PieceIndex piece) {
     const FileIndex of = manifest.file_of(piece);
@@ -267,7 +262,12 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
     }
   }
   report.missing_pieces = manifest.piece_count() - expected.count();
-  report.unselected_pieces = unselected_pieces(*opened, expected);
+  if (completed) {
+    // Files that hold no tensors are either here or were left out.
+    PieceSet brought = expected;
+    for (const TensorRows& rows : *completed) insert_pieces(rows, manifest, brought);
+    report.unselected_pieces = manifest.piece_count() - brought.count();
+  }
   return report;
 }
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import time
 import unittest
 
 from swarm import SwarmTest, id_of, peer_of, ticket_of
@@ -34,9 +33,8 @@ class SourcesTest(SwarmTest):
     def test_a_source_of_another_model_is_named_soon(self):
         _, ticket = self.seed(self.checkpoint(size="4MiB", layers=2), *LOOPBACK)
         wrong = ticket_of("ab" * 32, peer_of(ticket))
-        began = time.monotonic()
-        ended = self.fetch_from(wrong, "--stall-timeout", "100s").end()
-        self.assertLess(time.monotonic() - began, 60)
+        # It does not wait for the stall timeout, which is longer than a test waits for the end.
+        ended = self.fetch_from(wrong, "--stall-timeout", "1h").end()
         self.assertEqual(ended.code, 3)
         self.assertIn(f"{peer_of(ticket)} does not have model {id_of(wrong)}, which the ticket names",
                       ended.stderr)
