@@ -37,13 +37,9 @@ bool any_changed(const fs::path& directory, const DirectoryRecord& record,
 std::optional<HeldParts> fetched_parts(const DirectoryRecord& record, const Manifest& manifest,
                                        const LedgerContent& ledger) {
   const auto holding = load_holding(record.meta, manifest);
-  if (!record.fetched || !holding || holding->steps.empty()) return std::nullopt;
-  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
-    const bool tensors = manifest.file(FileIndex(i)).kind == FileKind::kTensors;
-    if (tensors && manifest.needs_header(FileIndex(i))) return std::nullopt;
-  }
+  if (!record.fetched || !holding) return std::nullopt;
   const Outline outline = make_outline(manifest);
-  const auto held = replay(holding->steps, manifest, outline);
+  const auto held = completed_tensors(*holding, manifest, outline);
   if (!held) return std::nullopt;
   std::vector<bool> files(manifest.file_count());
   for (std::size_t i = 0; i < files.size(); ++i) files[i] = ledger.files[i].has_value();

@@ -200,4 +200,15 @@ Result<TensorSet> replay(const std::vector<HoldingStep>& steps, const Manifest& 
   return held;
 }
 
+std::optional<TensorSet> completed_tensors(const Holding& holding, const Manifest& manifest,
+                                           const Outline& outline) {
+  if (holding.steps.empty()) return std::nullopt;
+  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
+    const bool tensors = manifest.file(FileIndex(i)).kind == FileKind::kTensors;
+    if (tensors && manifest.needs_header(FileIndex(i))) return std::nullopt;
+  }
+  auto held = replay(holding.steps, manifest, outline);
+  return held ? std::optional(std::move(*held)) : std::nullopt;
+}
+
 }  // namespace shardswarm

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,5 +48,9 @@ Result<void> save_holding(const std::filesystem::path& meta, const Holding& hold
 // REQUIRES: the headers of all kTensors files are there.
 Result<TensorSet> replay(const std::vector<HoldingStep>& steps, const Manifest& manifest,
                          const Outline& outline);
+// The same of a directory's whole holding; nothing where no step is recorded, or where the header
+// of a kTensors file is not there.
+std::optional<TensorSet> completed_tensors(const Holding& holding, const Manifest& manifest,
+                                           const Outline& outline);
 
 }  // namespace shardswarm

@@ -172,16 +172,6 @@ bool part_matches(int whole_fd, const Place& whole, int part_fd, const Place& pa
 
 // What the completed fetches and drops amount to; nothing where no fetch was completed, or where a
 // header is not here.
-std::optional<TensorSet> completed_tensors(const Holding& holding, const Manifest& manifest) {
-  if (holding.steps.empty()) return std::nullopt;
-  for (std::uint32_t i = 0; i < manifest.file_count(); ++i) {
-    const bool tensors = manifest.file(FileIndex(i)).kind == FileKind::kTensors;
-    if (tensors && manifest.needs_header(FileIndex(i))) return std::nullopt;
-  }
-  auto held = replay(holding.steps, manifest, make_outline(manifest));
-  return held ? std::optional(std::move(*held)) : std::nullopt;
-}
-
 // Pieces of files that stand under their final names, be they recorded or not. A fetch that finds a
 // piece damaged forgets its record, and may end before the piece has come again.
 PieceSet promised_pieces(const LedgerContent& ledger, const Holding& holding,
@@ -232,7 +222,7 @@ Result<VerifyReport> verify_directory(StorageEnvironment environment, const fs::
   std::optional<TensorSet> completed;
   if (const auto holding = load_holding(opened->record.meta, manifest);
       opened->record.fetched && holding) {
-    completed = completed_tensors(*holding, manifest);
+    completed = completed_tensors(*holding, manifest, make_outline(manifest));
     expected |= promised_pieces(opened->ledger, *holding, completed, manifest);
   }
   std::vector<PieceCheck> checks;
