@@ -162,28 +162,19 @@ class FetchCommand {
     return signal_code;
   }
 
+  // Of peers the node's own log tells.
   void tell(const FetchEvent& event) {
-    switch (event.kind) {
-      case FetchEvent::Kind::kPeerJoined:
-        context_.terminal.message(LineKind::kInfo, "connected to " + event.address);
-        break;
-      case FetchEvent::Kind::kPeerLost:
-        context_.terminal.message(LineKind::kInfo, "lost " + event.address + ": " + event.reason);
-        break;
-      case FetchEvent::Kind::kFileDone:
-        context_.terminal.message(LineKind::kInfo, "complete: " + event.path);
-        break;
-    }
+    if (event.kind != FetchEvent::Kind::kFileDone) return;
+    context_.terminal.message(LineKind::kInfo, "complete: " + event.path);
   }
 
   void print_summary(const FetchReport& report, const Selection& asked,
                      const std::filesystem::path& directory) {
     const std::uint64_t fetched = report.fetched_bytes - report.duplicate_bytes;
-    std::string text =
-        fmt::format("{} of {} fetched in {} ({}) from {} peer{}", bytes_text(fetched),
-                    bytes_text(report.wanted_bytes), seconds_text(report.seconds),
-                    rate_text(static_cast<double>(fetched) / report.seconds), report.peers.size(),
-                    report.peers.size() == 1 ? "" : "s");
+    std::string text = fmt::format("{} of {} fetched in {} ({}) from {}", bytes_text(fetched),
+                                   bytes_text(report.wanted_bytes), seconds_text(report.seconds),
+                                   rate_text(static_cast<double>(fetched) / report.seconds),
+                                   count_text(report.peers.size(), "peer"));
     if (report.reused_bytes > 0) {
       text += fmt::format("; {} were here already", bytes_text(report.reused_bytes));
     }

@@ -14,6 +14,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "node/directory.h"
+#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {
@@ -29,7 +30,8 @@ struct SeedArguments {
 std::string serving_text(const Seed& seed) {
   const auto peers = seed.peers();
   const auto connected = std::ranges::count_if(peers, &PeerReport::connected);
-  return fmt::format("{} peers now, {} in all; {} sent", connected, peers.size(),
+  return fmt::format("{} now, {} in all; {} sent",
+                     count_text(static_cast<std::uint64_t>(connected), "peer"), peers.size(),
                      bytes_text(seed.sent_bytes()));
 }
 

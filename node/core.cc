@@ -110,7 +110,7 @@ std::optional<Error> Core::remove_connection(ConnectionId connection, std::optio
       link_by_node_.erase(by_node);
     }
   }
-  if (link->error) log(false, "connection to " + link->address + " ended: " + link->error->message);
+  if (link->hello || link->error) log(false, "connection to " + link->address + " ended: " + why);
   return link->hello ? std::nullopt : link->error;
 }
 
