@@ -1,9 +1,9 @@
 // Fetches some layers of a checkpoint into a directory, and serves them to others until it ends.
 #include <cstdio>
-#include <cstdlib>
-#include <string_view>
+#include <string>
 
 #include "node/shardswarm.h"
+#include "piece/selection_text.h"
 
 namespace {
 
@@ -21,8 +21,8 @@ void show(const shardswarm::FetchProgress& progress) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: fetch_shard TICKET DIRECTORY FIRST_LAYER LAST_LAYER\n");
+  if (argc != 4) {
+    std::fprintf(stderr, "usage: fetch_shard TICKET DIRECTORY LAYERS     LAYERS as 2-5\n");
     return 2;
   }
   const auto ticket = shardswarm::Ticket::parse(argv[1]);
@@ -32,10 +32,10 @@ int main(int argc, char** argv) {
   auto node = shardswarm::Node::start({.listen = "127.0.0.1", .leave_default_port = true});
   if (!node) return failed(node.error());
 
-  shardswarm::FetchOptions options{.directory = argv[2], .on_progress = show};
-  options.selection.layers = {{static_cast<std::uint32_t>(std::strtoul(argv[3], nullptr, 10)),
-                               static_cast<std::uint32_t>(std::strtoul(argv[4], nullptr, 10))}};
-  const auto fetch = (*node)->fetch(*ticket, std::move(options));
+  const auto selection = shardswarm::parse_selection(std::string("--layers ") + argv[3]);
+  if (!selection) return failed(selection.error());
+  const auto fetch =
+      (*node)->fetch(*ticket, {.directory = argv[2], .selection = *selection, .on_progress = show});
   const auto report = fetch->wait();  // the files are complete, verified and durable then
   if (!report) return failed(report.error());
   std::printf("%llu bytes in %.1f s, from %zu peers\n",

@@ -18,7 +18,7 @@ class EmbeddingTest(SwarmTest):
     def test_it_fetches_layers(self):
         source = self.checkpoint(size="16MiB", layers=4)
         _, ticket = self.seed(source)
-        ended = self.fetch_shard(ticket, self.dir / "copy", 1, 2)
+        ended = self.fetch_shard(ticket, self.dir / "copy", "1-2")
         self.assertEqual(ended.returncode, 0, ended.stderr)
         self.assertIn("from 1 peers", ended.stdout)
         self.assertIn("bytes, 1 peers", ended.stderr)
@@ -29,8 +29,9 @@ class EmbeddingTest(SwarmTest):
         _, ticket = self.seed(source)
         for arguments, code, words in (
                 ((), 2, "usage: fetch_shard TICKET"),
-                (("no ticket", self.dir / "copy", 0, 1), 1, "ticket"),
-                ((ticket, self.dir / "copy", 0, 9), 1, "layers 0-9")):
+                (("no ticket", self.dir / "copy", "0-1"), 1, "ticket"),
+                ((ticket, self.dir / "copy", "0-9"), 1, "layers 0-9"),
+                ((ticket, self.dir / "copy", "last"), 1, "last")):
             with self.subTest(words):
                 ended = self.fetch_shard(*arguments)
                 self.assertEqual(ended.returncode, code, ended.stderr)
