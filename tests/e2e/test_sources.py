@@ -1,5 +1,6 @@
 """Sources that cannot bring what is asked of them, and what both sides say of it."""
 
+import json
 import os
 import signal
 import socket
@@ -58,7 +59,8 @@ class SourcesTest(SwarmTest):
         source = self.checkpoint(size="16MiB", layers=8)
         seed, ticket = self.seed(source, *LOOPBACK, "--upload-limit", "2MiB")
         fetch = self.fetch_from(ticket, "--stall-timeout", "2s")
-        fetch.wait_for(lambda p: any('"phase":"fetching"' in line for line in p.lines), "progress")
+        fetch.wait_for(lambda p: any(json.loads(line).get("present_bytes", 0) >= 1 << 20
+                                     for line in p.lines), "something to go on with")
         seed.signal(signal.SIGTERM)
         ended = fetch.end()
         self.assertEqual(ended.code, 3)
