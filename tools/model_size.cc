@@ -54,22 +54,24 @@ std::uint64_t largest(std::uint64_t most, Fits fits) {
   return good;
 }
 
-// The shape of this hidden size that is nearest below `bytes`, or one that is over if none is
-// below.
+// The shape of this hidden size that is nearest below `bytes`, or the smallest if none is below.
+// Matrices have the intermediate size as one of their sides, so that the bytes grow evenly with it;
+// scales of 128 x 128 blocks come in steps of 128, and are never more than evenly.
 TransformerShape filled(const TransformerShape& shape, std::uint64_t hidden, std::uint64_t bytes,
                         MakeModel make) {
-  TransformerShape best = with_widths(shape, hidden, 1);
-  for (std::uint64_t step = kIntermediateStep; step >= 1; step /= 2) {
-    const auto at = [&](std::uint64_t steps) { return with_widths(shape, hidden, steps * step); };
-    const std::uint64_t steps = largest(64 * hidden / step, [&](std::uint64_t count) {
-      return bytes_of(at(count), make) <= bytes;
-    });
-    if (steps == 0) continue;
-    best = at(steps);
-    if (static_cast<double>(bytes_of(best, make)) >= kNearEnough * static_cast<double>(bytes))
-      break;
+  const auto at = [&](std::uint64_t size) { return with_widths(shape, hidden, size); };
+  const std::uint64_t smallest = bytes_of(at(1), make);
+  if (smallest > bytes) return at(1);
+  constexpr std::uint64_t kBlock = 128;
+  const std::uint64_t block = bytes_of(at(1 + kBlock), make) - smallest;
+  const std::uint64_t most = std::min(64 * hidden, 1 + (bytes - smallest) * kBlock / block);
+  for (std::uint64_t step = kIntermediateStep; step > 1; step /= 2) {
+    const std::uint64_t size = most / step * step;
+    if (size == 0) continue;
+    const std::uint64_t has = smallest + (size - 1) * block / kBlock;
+    if (static_cast<double>(has) >= kNearEnough * static_cast<double>(bytes)) return at(size);
   }
-  return best;
+  return at(most);
 }
 
 }  // namespace
