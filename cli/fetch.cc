@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/events.h"
@@ -13,7 +14,6 @@
 #include "cli/progress.h"
 #include "cli/quantity.h"
 #include "cli/unfinished.h"
-#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <array>
 #include <cmath>
 
-#include "piece/text.h"
+#include "base/text.h"
 
 namespace shardswarm::cli {
 namespace {

@@ -16,7 +16,7 @@ std::string short_rate_text(double bytes_per_second);  // "1.25 GiB/s", "310 MiB
 std::string time_left_text(double seconds);            // "4:05 left", "2h10 left", "3d04 left"
 
 // Columns aligned, the first to the left, the others to the right. rows[0] is the heading. Cells
-// are made printable (piece/text.h): they may hold names from outside.
+// are made printable (base/text.h): they may hold names from outside.
 std::string table(const std::vector<std::vector<std::string>>& rows);
 
 }  // namespace shardswarm::cli

@@ -4,9 +4,9 @@
 
 #include <vector>
 
+#include "base/text.h"
 #include "cli/format.h"
 #include "cli/json.h"
-#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/format.h"
@@ -10,7 +11,6 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "node/directory.h"
-#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {

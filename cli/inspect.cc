@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/exit_code.h"
@@ -14,7 +15,6 @@
 #include "cli/json.h"
 #include "cli/options.h"
 #include "node/directory.h"
-#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {

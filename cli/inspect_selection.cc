@@ -5,10 +5,10 @@
 #include <map>
 #include <set>
 
+#include "base/text.h"
 #include "cli/format.h"
 #include "cli/json.h"
 #include "cli/left_out.h"
-#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {

@@ -4,13 +4,13 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/exit_code.h"
 #include "cli/options.h"
 #include "cli/secret_input.h"
-#include "node/cluster_key.h"
-#include "piece/text.h"
+#include "identity/cluster_key.h"
 
 namespace shardswarm::cli {
 namespace {
@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 // Where a key is written: `named`, else where nodes look for it.
 Result<fs::path> target_of(const std::string& named) {
-  if (ClusterKey::is_content(named)) {
+  if (holds_key(named)) {
     return fail(Errc::kUsage,
                 "what was given in place of a file's name is a key, which is not shown here: to "
                 "take a key over, give it to `shardswarm key import` on the standard input");

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "cli/format.h"
 #include "cli/json.h"
 #include "node/directory.h"
-#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {

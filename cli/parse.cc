@@ -5,8 +5,9 @@
 #include <map>
 #include <memory>
 
+#include "base/text.h"
 #include "cli/suggest.h"
-#include "node/cluster_key.h"
+#include "identity/cluster_key.h"
 
 namespace shardswarm::cli {
 namespace {
@@ -23,7 +24,7 @@ std::unexpected<Error> usage(std::string message, const CommandSpec* command) {
 // forgets the word before a key would else find it in a terminal's scrollback or in a log.
 std::string shown(std::string_view word) {
   constexpr std::size_t kMost = 60;
-  if (ClusterKey::is_content(word)) return "(a key, not shown)";
+  if (holds_key(word)) return "(a key, not shown)";
   if (word.size() <= kMost) return "'" + std::string(word) + "'";
   return "'" + std::string(word.substr(0, kMost)) + "...'";
 }

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "piece/error.h"
+#include "base/error.h"
 
 namespace shardswarm::cli {
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/exit_code.h"
@@ -14,7 +15,6 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "node/directory.h"
-#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {

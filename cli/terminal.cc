@@ -10,7 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "piece/text.h"
+#include "base/text.h"
 
 namespace shardswarm::cli {
 namespace {

@@ -17,7 +17,7 @@ enum class LineKind : std::uint8_t { kNote, kDebug, kInfo, kWarning, kError };
 // stand above it and never in it. Elsewhere (a file, the journal) a status is a line of its own
 // every five seconds, with the time.
 //
-// All text is made printable here (piece/text.h), whatever it comes from: callers need not know
+// All text is made printable here (base/text.h), whatever it comes from: callers need not know
 // what is from outside. In a locale without UTF-8 it becomes ASCII. Colours are used on a terminal,
 // unless NO_COLOR is set or TERM is "dumb"; such a terminal gets no status redrawn in place either.
 //

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/exit_code.h"
@@ -15,7 +16,6 @@
 #include "cli/progress.h"
 #include "cli/unfinished.h"
 #include "node/directory.h"
-#include "piece/text.h"
 
 namespace shardswarm::cli {
 namespace {

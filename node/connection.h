@@ -12,9 +12,9 @@
 #include <string>
 #include <utility>
 
-#include "node/core.h"
-#include "node/transport.h"
 #include "storage/store.h"
+#include "swarm/core.h"
+#include "transport/transport.h"
 
 namespace shardswarm {
 

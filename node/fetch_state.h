@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "node/core.h"
 #include "node/progress_meter.h"
 #include "node/shardswarm.h"
+#include "swarm/core.h"
 
 namespace shardswarm {
 

@@ -5,7 +5,7 @@
 #include <map>
 #include <utility>
 
-#include "node/core.h"
+#include "swarm/core.h"
 
 namespace shardswarm {
 

@@ -6,7 +6,7 @@
 #include <thread>
 #include <utility>
 
-#include "node/address.h"
+#include "base/address.h"
 #include "node/directory.h"
 #include "node/shardswarm.h"
 #include "node/shell.h"

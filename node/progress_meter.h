@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "node/core.h"
 #include "node/shardswarm.h"
+#include "swarm/core.h"
 
 namespace shardswarm {
 

@@ -2,7 +2,7 @@
 
 #include <chrono>
 
-#include "node/address.h"
+#include "base/address.h"
 
 namespace shardswarm {
 

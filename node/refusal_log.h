@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "scheduler/time.h"
+#include "base/time.h"
 
 namespace shardswarm {
 

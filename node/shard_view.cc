@@ -7,12 +7,12 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/file.h"
+#include "base/limits.h"
 #include "piece/manifest.h"
 #include "storage/blocking.h"
 #include "storage/compact_files.h"
 #include "storage/convert.h"
-#include "storage/file.h"
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
 #include "storage/model_files.h"

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "piece/error.h"
+#include "base/error.h"
 #include "piece/safetensors.h"
 
 namespace shardswarm {

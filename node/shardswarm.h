@@ -24,9 +24,9 @@
 #include <string_view>
 #include <vector>
 
-#include "node/cluster_key.h"
+#include "base/error.h"
+#include "identity/cluster_key.h"
 #include "piece/digest.h"
-#include "piece/error.h"
 #include "piece/file_roles.h"
 #include "piece/load_order.h"
 #include "piece/selection.h"
@@ -60,7 +60,7 @@ enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarning, kError };
 struct NodeOptions {
   // HOST:PORT, HOST or :PORT; port 0 for any. Without a host: all addresses with a key or when
   // insecure, else 127.0.0.1 and ::1. Without a port: the first free one of 17976 to 17991, else
-  // any. node/listener.h has the details.
+  // any. transport/listener.h has the details.
   std::string listen;
   bool leave_default_port = false;     // begins at 17977, for a node that only fetches
   std::vector<std::string> advertise;  // addresses told to others instead of the listening one
@@ -68,7 +68,7 @@ struct NodeOptions {
   // where they can. Letters, digits, '.', '_', '-', '/'; at most 64. Empty: no label.
   std::string site;
   // Cluster key: a file, or the text of a key. Empty: what SHARDSWARM_KEY names or holds, then
-  // $XDG_CONFIG_HOME/shardswarm/cluster.key if it exists; else no key (node/cluster_key.h).
+  // $XDG_CONFIG_HOME/shardswarm/cluster.key if it exists; else no key (identity/cluster_key.h).
   std::string key;
   bool insecure = false;                  // plaintext, beyond loopback too
   bool kernel_tls = true;                 // the kernel encrypts what is sent, if it can
@@ -82,7 +82,7 @@ struct NodeOptions {
   RuleSet rules = RuleSet::kLateBinding;  // others are for comparing
   RateLimits limits;  // each 0 (none) or at least RateLimits::kRateMin, else start() gives kUsage
   // TCP's, of all connections: a name that the kernel knows, else start() gives kUsage; "system":
-  // the system's. Empty: the system's, but not BBR on the local network (node/congestion.h).
+  // the system's. Empty: the system's, but not BBR on the local network (transport/congestion.h).
   std::string congestion_control;
   std::function<void(LogLevel, std::string_view)> log;  // any thread; empty: silent
 };

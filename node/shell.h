@@ -18,20 +18,20 @@
 #include <string>
 #include <vector>
 
-#include "node/congestion.h"
+#include "identity/identity.h"
 #include "node/connection.h"
-#include "node/core.h"
-#include "node/dial.h"
 #include "node/fetch_state.h"
 #include "node/fork_join.h"
-#include "node/identity.h"
-#include "node/listener.h"
 #include "node/loss_log.h"
 #include "node/refusal_log.h"
 #include "node/shardswarm.h"
 #include "storage/local_bytes.h"
 #include "storage/shared_store.h"
 #include "storage/workers.h"
+#include "swarm/core.h"
+#include "transport/congestion.h"
+#include "transport/dial.h"
+#include "transport/listener.h"
 
 namespace shardswarm {
 

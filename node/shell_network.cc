@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <asio/post.hpp>
 
-#include "node/address.h"
+#include "base/address.h"
 #include "node/shell.h"
 
 namespace shardswarm {

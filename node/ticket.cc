@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "node/address.h"
+#include "base/address.h"
+#include "base/text.h"
 #include "node/shardswarm.h"
-#include "piece/text.h"
 
 namespace shardswarm {
 namespace {

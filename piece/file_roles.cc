@@ -5,9 +5,9 @@
 #include <cctype>
 #include <set>
 
-#include "piece/limits.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "piece/selection_parts.h"
-#include "piece/text.h"
 
 namespace shardswarm {
 namespace {

@@ -5,8 +5,8 @@
 #include <set>
 #include <utility>
 
-#include "piece/limits.h"
-#include "piece/text.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "proto/manifest.pb.h"
 
 namespace shardswarm {

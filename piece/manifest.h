@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
+#include "base/ids.h"
 #include "piece/digest.h"
-#include "piece/error.h"
-#include "piece/ids.h"
 #include "piece/safetensors.h"
 #include "piece/tiling.h"
 
@@ -52,7 +52,7 @@ struct ManifestRoot {
 
 // Relative, no NUL, no empty component, none that begins with '.', at most kPathBytesMax bytes. All
 // other bytes that a file's name may have on UNIX are fine: line feeds, backslashes, what is not
-// UTF-8. Who shows a path escapes it (piece/text.h).
+// UTF-8. Who shows a path escapes it (base/text.h).
 Result<void> check_path(std::string_view path);
 
 // "vae/" of "vae/x.safetensors"; "" of a path without a folder.

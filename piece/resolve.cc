@@ -5,11 +5,11 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/text.h"
 #include "piece/outline_roles.h"
 #include "piece/presets.h"
 #include "piece/selection.h"
 #include "piece/selection_parts.h"
-#include "piece/text.h"
 
 namespace shardswarm {
 namespace {

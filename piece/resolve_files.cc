@@ -4,10 +4,10 @@
 #include <string_view>
 #include <utility>
 
+#include "base/text.h"
 #include "piece/file_roles.h"
 #include "piece/selection.h"
 #include "piece/selection_parts.h"
-#include "piece/text.h"
 
 namespace shardswarm {
 namespace {

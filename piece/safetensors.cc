@@ -7,8 +7,9 @@
 #include <string>
 #include <utility>
 
-#include "piece/limits.h"
-#include "piece/text.h"
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "base/text.h"
 
 namespace shardswarm {
 namespace {
@@ -210,14 +211,6 @@ Result<TensorInfo> parse_tensor(std::string_view key, dom::element value) {
   return tensor;
 }
 
-// Without the white space that JSON allows before and after a text. Writers pad with it.
-std::string_view trimmed(std::string_view json) {
-  constexpr std::string_view kWhiteSpace = " \t\n\r";
-  const std::size_t first = json.find_first_not_of(kWhiteSpace);
-  if (first == std::string_view::npos) return {};
-  return json.substr(first, json.find_last_not_of(kWhiteSpace) - first + 1);
-}
-
 // Why a header that does not end with '}' is refused. Zero bytes, with which some writers pad, have
 // a line of their own: who reads the message can mend the writer.
 std::string after_the_object(std::string_view json) {
@@ -258,10 +251,7 @@ std::uint32_t dtype_bits(Dtype dtype) { return kDtypes[static_cast<std::size_t>(
 
 Result<std::uint64_t> safetensors_header_bytes(std::span<const std::byte> prefix) {
   if (prefix.size() < kPrefixBytes) return bad("too short for a safetensors file");
-  std::uint64_t length = 0;
-  for (std::size_t i = kPrefixBytes; i-- > 0;) {
-    length = length << 8 | std::to_integer<std::uint64_t>(prefix[i]);
-  }
+  const auto length = little_endian_at<std::uint64_t>(prefix, 0);
   if (length > limits::kHeaderJsonBytesMax) {
     return fail(Errc::kLimit, "the header claims " + std::to_string(length) +
                                   " bytes; at most 100000000 are valid");

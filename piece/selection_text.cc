@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.h"
 #include "piece/presets.h"
 #include "piece/selection_parts.h"
-#include "piece/text.h"
 
 namespace shardswarm {
 namespace {

@@ -4,7 +4,7 @@
 #include <cassert>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 
 namespace shardswarm {
 namespace {

@@ -4,7 +4,7 @@
 #include <cassert>
 #include <numeric>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 
 namespace shardswarm {
 namespace {

@@ -26,10 +26,10 @@
 #include <span>
 #include <vector>
 
-#include "piece/ids.h"
-#include "piece/limits.h"
+#include "base/ids.h"
+#include "base/limits.h"
+#include "base/time.h"
 #include "piece/piece_set.h"
-#include "scheduler/time.h"
 
 namespace shardswarm {
 

@@ -6,9 +6,9 @@
 #include <map>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/flat_map.h"
+#include "base/limits.h"
 #include "scheduler/download.h"
-#include "scheduler/flat_map.h"
 #include "scheduler/rate.h"
 #include "scheduler/urgency.h"
 

@@ -12,10 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/ids.h"
+#include "base/time.h"
 #include "piece/digest.h"
-#include "piece/ids.h"
 #include "scheduler/download.h"
-#include "scheduler/time.h"
 
 namespace shardswarm {
 

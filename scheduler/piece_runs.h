@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "piece/ids.h"
+#include "base/ids.h"
 
 namespace shardswarm {
 

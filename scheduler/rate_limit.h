@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "scheduler/time.h"
+#include "base/time.h"
 
 namespace shardswarm {
 

@@ -1,6 +1,6 @@
 #include "scheduler/rules.h"
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "scheduler/download.h"
 #include "scheduler/upload.h"
 

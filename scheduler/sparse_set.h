@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "piece/ids.h"
+#include "base/ids.h"
 
 namespace shardswarm {
 

@@ -7,8 +7,8 @@
 #include <set>
 #include <utility>
 
-#include "piece/limits.h"
-#include "scheduler/flat_map.h"
+#include "base/flat_map.h"
+#include "base/limits.h"
 #include "scheduler/leases.h"
 #include "scheduler/piece_runs.h"
 #include "scheduler/upload_peer.h"

@@ -27,11 +27,11 @@
 #include <span>
 #include <vector>
 
+#include "base/ids.h"
+#include "base/time.h"
 #include "piece/digest.h"
-#include "piece/ids.h"
 #include "piece/piece_set.h"
 #include "scheduler/download.h"
-#include "scheduler/time.h"
 
 namespace shardswarm {
 

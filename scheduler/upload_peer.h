@@ -5,11 +5,11 @@
 #include <optional>
 #include <vector>
 
+#include "base/time.h"
 #include "piece/digest.h"
 #include "piece/piece_set.h"
 #include "scheduler/rate.h"
 #include "scheduler/sparse_set.h"
-#include "scheduler/time.h"
 
 namespace shardswarm {
 

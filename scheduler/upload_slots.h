@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "scheduler/time.h"
+#include "base/time.h"
 
 namespace shardswarm {
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "piece/ids.h"
+#include "base/ids.h"
 
 namespace shardswarm {
 

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <utility>
 
-#include "piece/limits.h"
-#include "storage/file.h"
+#include "base/file.h"
+#include "base/limits.h"
 #include "storage/ledger.h"
 #include "storage/meta_dir.h"
 #include "storage/path_escape.h"

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "piece/digest.h"
-#include "piece/error.h"
 
 namespace shardswarm {
 

@@ -6,9 +6,10 @@
 #include <set>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "piece/selection_text.h"
-#include "piece/text.h"
 #include "storage/held_parts.h"
 #include "storage/weight_index.h"
 
@@ -103,9 +104,7 @@ Result<Blob> compact_header(const Manifest& manifest, const std::vector<TensorRo
   }
   std::vector<std::byte> bytes;
   bytes.reserve(padded);
-  for (std::size_t i = 0; i < kPrefix; ++i) {
-    bytes.push_back(static_cast<std::byte>(text.size() >> (8 * i)));
-  }
+  append_little_endian(bytes, std::uint64_t{text.size()});
   std::ranges::copy(std::as_bytes(std::span(text)), std::back_inserter(bytes));
   return std::make_shared<const std::vector<std::byte>>(std::move(bytes));
 }

@@ -8,7 +8,7 @@
 #include <tuple>
 #include <utility>
 
-#include "piece/text.h"
+#include "base/text.h"
 #include "storage/compact_files.h"
 #include "storage/placement.h"
 

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "piece/limits.h"
-#include "piece/text.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "storage/compact_files.h"
 #include "storage/compact_plan.h"
 #include "storage/convert_marker.h"

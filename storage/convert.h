@@ -8,8 +8,8 @@
 #include <set>
 #include <string>
 
+#include "base/file.h"
 #include "storage/blocking.h"
-#include "storage/file.h"
 #include "storage/holding.h"
 
 namespace shardswarm {

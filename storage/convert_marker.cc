@@ -8,9 +8,9 @@
 #include <span>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/file.h"
+#include "base/limits.h"
 #include "piece/manifest.h"
-#include "storage/file.h"
 #include "storage/meta_dir.h"
 #include "storage/path_escape.h"
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
 #include "piece/digest.h"
-#include "piece/error.h"
 
 namespace shardswarm {
 

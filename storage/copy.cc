@@ -11,8 +11,8 @@
 #include <sys/ioctl.h>
 #endif
 
-#include "piece/limits.h"
-#include "storage/file.h"
+#include "base/file.h"
+#include "base/limits.h"
 
 namespace shardswarm {
 namespace {

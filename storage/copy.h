@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "piece/error.h"
+#include "base/error.h"
 
 namespace shardswarm {
 

@@ -11,7 +11,8 @@
 #include <cstdio>
 #include <limits>
 
-#include "piece/limits.h"
+#include "base/bytes.h"
+#include "base/limits.h"
 
 namespace shardswarm {
 namespace {
@@ -24,25 +25,6 @@ constexpr std::size_t kCheckedBytes = kIndexHeadBytes - 8;
 constexpr std::size_t kIndexRecordBytes = 12;
 constexpr std::uint32_t kBlockRecords = 16 * limits::kKiB / kIndexRecordBytes;
 constexpr std::size_t kWriteBytes = 256 * limits::kKiB;
-
-void put(std::vector<std::byte>& out, std::uint64_t v, int bytes) {
-  for (int i = 0; i < bytes; ++i) out.push_back(static_cast<std::byte>(v >> (8 * i)));
-}
-std::uint64_t get(std::span<const std::byte> in, std::size_t at, std::size_t bytes) {
-  std::uint64_t v = 0;
-  for (std::size_t i = bytes; i-- > 0;) v = v << 8 | std::to_integer<std::uint64_t>(in[at + i]);
-  return v;
-}
-
-// Big-endian, so that numbers are ordered as digests are.
-std::uint64_t prefix_at(std::span<const std::byte> bytes) {
-  std::uint64_t v = 0;
-  for (std::size_t i = 0; i < 8; ++i) v = v << 8 | std::to_integer<std::uint64_t>(bytes[i]);
-  return v;
-}
-void put_prefix(std::vector<std::byte>& out, std::uint64_t v) {
-  for (int i = 7; i >= 0; --i) out.push_back(static_cast<std::byte>(v >> (8 * i)));
-}
 
 // The temporary file, ours alone: two that write into one would make a third thing of it.
 Result<Fd> open_temporary(const fs::path& path) {
@@ -72,7 +54,7 @@ std::vector<DigestIndex::Record> DigestIndex::sorted_records(const Manifest& man
     if (!list) continue;
     const std::uint32_t first = manifest.first_piece(FileIndex(i)).value;
     for (std::uint32_t p = 0; p < manifest.file(FileIndex(i)).pieces; ++p) {
-      records.push_back({prefix_at(std::span(*list).subspan(p * sizeof(Digest))), first + p});
+      records.push_back({big_endian_at<std::uint64_t>(*list, p * sizeof(Digest)), first + p});
     }
   }
   std::ranges::sort(records, [](const Record& a, const Record& b) {
@@ -88,9 +70,9 @@ Result<void> DigestIndex::write_records(int fd, const ModelId& model,
   out.reserve(kWriteBytes + kIndexRecordBytes);
   for (const char c : kIndexMagic) out.push_back(static_cast<std::byte>(c));
   out.insert(out.end(), model.bytes.begin(), model.bytes.end());
-  put(out, records.size(), 4);
-  put(out, 0, 4);
-  put(out, xxh3_64(out), 8);
+  append_little_endian(out, static_cast<std::uint32_t>(records.size()));
+  append_little_endian(out, std::uint32_t{0});
+  append_little_endian(out, xxh3_64(out));
   std::uint64_t at = 0;
   const auto flush = [&] {
     auto written = write_exactly(fd, at, out, name);
@@ -99,8 +81,8 @@ Result<void> DigestIndex::write_records(int fd, const ModelId& model,
     return written;
   };
   for (const Record& record : records) {
-    put_prefix(out, record.prefix);
-    put(out, record.piece, 4);
+    append_big_endian(out, record.prefix);
+    append_little_endian(out, record.piece);
     if (out.size() < kWriteBytes) continue;
     if (auto written = flush(); !written) return written;
   }
@@ -145,9 +127,10 @@ Result<DigestIndex> DigestIndex::open(const fs::path& file, const ModelId& model
   if (!std::ranges::equal(bytes.first(kIndexMagic.size()), std::as_bytes(std::span(kIndexMagic)))) {
     return bad();
   }
-  if (get(bytes, kCheckedBytes, 8) != xxh3_64(bytes.first(kCheckedBytes))) return bad();
+  if (little_endian_at<std::uint64_t>(bytes, kCheckedBytes) != xxh3_64(bytes.first(kCheckedBytes)))
+    return bad();
   if (!std::ranges::equal(bytes.subspan(8, sizeof(Digest)), model.bytes)) return bad();
-  const std::uint64_t count = get(bytes, 40, 4);
+  const std::uint64_t count = little_endian_at<std::uint32_t>(bytes, 40);
   if (count > limits::kPiecesMax || identity->size != kIndexHeadBytes + count * kIndexRecordBytes) {
     return bad();
   }
@@ -172,7 +155,7 @@ Result<void> DigestIndex::read_block(std::uint32_t first) {
   block_first_ = first;
   for (std::size_t i = 0; i < bytes.size(); i += kIndexRecordBytes) {
     block_.push_back(
-        {prefix_at(std::span(bytes).subspan(i)), static_cast<std::uint32_t>(get(bytes, i + 8, 4))});
+        {big_endian_at<std::uint64_t>(bytes, i), little_endian_at<std::uint32_t>(bytes, i + 8)});
   }
   return {};
 }
@@ -217,7 +200,7 @@ Result<std::vector<DigestMatch>> DigestIndex::find(std::span<const Digest> sorte
   std::vector<DigestMatch> matches;
   Floor low;
   for (std::size_t at = 0; at < sorted.size(); ++at) {
-    const std::uint64_t prefix = prefix_at(sorted[at].bytes);
+    const auto prefix = big_endian_at<std::uint64_t>(sorted[at].bytes, 0);
     const auto first = lower_bound(prefix, low);
     if (!first) return std::unexpected(first.error());
     low = {*first, prefix};

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file.h"
 #include "piece/manifest.h"
-#include "storage/file.h"
 
 namespace shardswarm {
 

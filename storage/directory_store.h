@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "storage/file.h"
+#include "base/file.h"
 #include "storage/ledger.h"
 #include "storage/placement.h"
 #include "storage/served_store.h"

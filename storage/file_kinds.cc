@@ -8,7 +8,7 @@
 #include <tuple>
 #include <utility>
 
-#include "piece/text.h"
+#include "base/text.h"
 
 namespace shardswarm {
 namespace {

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "piece/error.h"
+#include "base/error.h"
 #include "piece/manifest.h"
 #include "storage/weight_index.h"
 

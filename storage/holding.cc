@@ -1,14 +1,14 @@
 #include "storage/holding.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/limits.h"
 #include "piece/selection_text.h"
 #include "proto/holding.pb.h"
-#include "storage/file.h"
 #include "storage/placement.h"
 
 namespace shardswarm {
@@ -74,8 +74,6 @@ bool take_file(const proto::HoldingFile& in, const Manifest& manifest, std::uint
   return true;
 }
 
-std::uint64_t checksum(std::span<const std::byte> bytes) { return xxh3_64(bytes); }
-
 }  // namespace
 
 Result<Holding> load_holding(const fs::path& meta, const Manifest& manifest) {
@@ -89,10 +87,9 @@ Result<Holding> load_holding(const fs::path& meta, const Manifest& manifest) {
   if (!bytes) return std::unexpected(bytes.error());
   if (bytes->size() < kChecksumBytes) return damaged();
   const auto body = std::span(*bytes).first(bytes->size() - kChecksumBytes);
-  std::uint64_t stated = 0;
-  std::memcpy(&stated, body.data() + body.size(), sizeof stated);
+  const auto stated = little_endian_at<std::uint64_t>(*bytes, body.size());
   proto::Holding message;
-  if (stated != checksum(body) ||
+  if (stated != xxh3_64(body) ||
       !message.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
     return damaged();
   }
@@ -128,13 +125,13 @@ Result<void> save_holding(const fs::path& meta, const Holding& holding) {
     out.set_drop(step.drop);
     out.set_selection(selection_json(step.selection));
   }
-  std::string text = message.SerializeAsString();
-  if (text.size() + kChecksumBytes > kHoldingBytesMax) {
+  std::vector<std::byte> bytes(message.ByteSizeLong());
+  if (bytes.size() + kChecksumBytes > kHoldingBytesMax) {
     return fail(Errc::kLimit, (meta / kName).string() + " would be larger than 64 MiB");
   }
-  const std::uint64_t sum = checksum(std::as_bytes(std::span(text)));
-  text.append(reinterpret_cast<const char*>(&sum), sizeof sum);
-  return replace_file(meta / kName, std::as_bytes(std::span(text)));
+  message.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()));
+  append_little_endian(bytes, xxh3_64(bytes));
+  return replace_file(meta / kName, bytes);
 }
 
 namespace {

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "piece/text.h"
-#include "storage/file.h"
+#include "base/file.h"
+#include "base/text.h"
 
 namespace shardswarm {
 namespace {

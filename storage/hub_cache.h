@@ -12,7 +12,7 @@
 #include <filesystem>
 #include <string>
 
-#include "piece/error.h"
+#include "base/error.h"
 
 namespace shardswarm {
 

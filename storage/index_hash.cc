@@ -5,9 +5,9 @@
 #include <mutex>
 #include <utility>
 
+#include "base/limits.h"
+#include "base/text.h"
 #include "piece/digest_lanes.h"
-#include "piece/limits.h"
-#include "piece/text.h"
 #include "piece/tiling.h"
 #include "storage/parallel.h"
 #include "storage/read_buffer.h"

@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "piece/error.h"
+#include "base/error.h"
 #include "piece/manifest.h"
 #include "storage/model_files.h"
 #include "storage/sparse.h"

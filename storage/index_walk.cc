@@ -7,8 +7,8 @@
 #include <system_error>
 #include <utility>
 
-#include "piece/limits.h"
-#include "piece/text.h"
+#include "base/limits.h"
+#include "base/text.h"
 
 namespace shardswarm {
 namespace {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "piece/limits.h"
-#include "piece/text.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "storage/digest_index.h"
-#include "storage/file.h"
 #include "storage/hub_cache.h"
 #include "storage/index_hash.h"
 #include "storage/ledger.h"

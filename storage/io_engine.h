@@ -15,8 +15,8 @@
 #include <string>
 #include <string_view>
 
-#include "piece/error.h"
-#include "storage/buffer_pool.h"
+#include "base/buffer_pool.h"
+#include "base/error.h"
 
 namespace shardswarm {
 

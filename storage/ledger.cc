@@ -9,7 +9,8 @@
 #include <cstring>
 #include <random>
 
-#include "piece/limits.h"
+#include "base/bytes.h"
+#include "base/limits.h"
 
 namespace shardswarm {
 namespace {
@@ -28,30 +29,13 @@ constexpr std::size_t kPiecesPerRecord = std::size_t{1} << 20;
 constexpr std::uint32_t kBodyBytesMax = 64 * limits::kMiB;
 constexpr std::uint64_t kLedgerBytesMax = 4 * limits::kGiB;
 
-void put_u32(std::vector<std::byte>& out, std::uint32_t v) {
-  for (int i = 0; i < 4; ++i) out.push_back(static_cast<std::byte>(v >> (8 * i)));
-}
-void put_u64(std::vector<std::byte>& out, std::uint64_t v) {
-  for (int i = 0; i < 8; ++i) out.push_back(static_cast<std::byte>(v >> (8 * i)));
-}
-std::uint64_t get(std::span<const std::byte> in, std::size_t at, int bytes) {
-  std::uint64_t v = 0;
-  for (int i = bytes; i-- > 0;) {
-    v = v << 8 | std::to_integer<std::uint64_t>(in[at + static_cast<std::size_t>(i)]);
-  }
-  return v;
-}
-std::uint32_t get_u32(std::span<const std::byte> in, std::size_t at) {
-  return static_cast<std::uint32_t>(get(in, at, 4));
-}
-
 // Over salt and position too: bytes of an older ledger, or of another place, never pass.
 std::uint64_t checksum(std::uint64_t salt, std::uint64_t position,
                        std::span<const std::byte> data) {
   std::vector<std::byte> all;
   all.reserve(16 + data.size());
-  put_u64(all, salt);
-  put_u64(all, position);
+  append_little_endian(all, salt);
+  append_little_endian(all, position);
   all.insert(all.end(), data.begin(), data.end());
   return xxh3_64(all);
 }
@@ -68,9 +52,10 @@ Result<ParsedHead> parse_head(std::span<const std::byte> bytes, const std::files
   if (bytes.size() < kHeadBytes) return bad();
   if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return bad();
   ParsedHead parsed;
-  parsed.salt = get(bytes, 48, 8);
-  if (get(bytes, 56, 8) != checksum(parsed.salt, 0, bytes.first(56))) return bad();
-  const std::uint32_t layout = get_u32(bytes, 8);
+  parsed.salt = little_endian_at<std::uint64_t>(bytes, 48);
+  if (little_endian_at<std::uint64_t>(bytes, 56) != checksum(parsed.salt, 0, bytes.first(56)))
+    return bad();
+  const std::uint32_t layout = little_endian_at<std::uint32_t>(bytes, 8);
   if (layout < static_cast<std::uint32_t>(Layout::kOriginal) ||
       layout > static_cast<std::uint32_t>(Layout::kCompact)) {
     return fail(Errc::kVersion, file.string() + " has a layout that this program does not know");
@@ -83,10 +68,10 @@ Result<ParsedHead> parse_head(std::span<const std::byte> bytes, const std::files
 bool take_pieces(std::span<const std::byte> body, LedgerContent& content) {
   if (body.size() % kPieceRecordBytes != 0) return false;
   for (std::size_t at = 0; at < body.size(); at += kPieceRecordBytes) {
-    const std::uint32_t piece = get_u32(body, at);
+    const std::uint32_t piece = little_endian_at<std::uint32_t>(body, at);
     if (piece >= content.recorded.size()) return false;
     content.recorded.insert(PieceIndex(piece));
-    content.xxh3[piece] = get(body, at + 4, 8);
+    content.xxh3[piece] = little_endian_at<std::uint64_t>(body, at + 4);
   }
   return true;
 }
@@ -94,11 +79,12 @@ bool take_pieces(std::span<const std::byte> body, LedgerContent& content) {
 bool take_file(std::span<const std::byte> body, LedgerContent& content) {
   if (body.size() != kFileRecordBytes) return false;
   if (content.files.empty()) return true;  // nobody asks
-  const std::uint32_t file = get_u32(body, 0);
+  const std::uint32_t file = little_endian_at<std::uint32_t>(body, 0);
   if (file >= content.files.size()) return false;
-  const FileIdentity identity{.inode = get(body, 4, 8),
-                              .size = get(body, 12, 8),
-                              .mtime_ns = static_cast<std::int64_t>(get(body, 20, 8))};
+  const FileIdentity identity{
+      .inode = little_endian_at<std::uint64_t>(body, 4),
+      .size = little_endian_at<std::uint64_t>(body, 12),
+      .mtime_ns = static_cast<std::int64_t>(little_endian_at<std::uint64_t>(body, 20))};
   content.files[file] = identity == FileIdentity{} ? std::nullopt : std::optional(identity);
   return true;
 }
@@ -106,7 +92,7 @@ bool take_file(std::span<const std::byte> body, LedgerContent& content) {
 bool take_lost(std::span<const std::byte> body, LedgerContent& content) {
   if (body.size() % 4 != 0) return false;
   for (std::size_t at = 0; at < body.size(); at += 4) {
-    const std::uint32_t piece = get_u32(body, at);
+    const std::uint32_t piece = little_endian_at<std::uint32_t>(body, at);
     if (piece >= content.recorded.size()) return false;
     content.recorded.erase(PieceIndex(piece));
   }
@@ -118,13 +104,14 @@ std::uint64_t apply_records(std::span<const std::byte> bytes, std::uint64_t salt
                             LedgerContent& content) {
   std::size_t at = kHeadBytes;
   while (bytes.size() - at >= kRecordBytes) {
-    const std::uint32_t length = get_u32(bytes, at);
+    const std::uint32_t length = little_endian_at<std::uint32_t>(bytes, at);
     if (length > kBodyBytesMax || bytes.size() - at - kRecordBytes < length) break;
     const auto covered = bytes.subspan(at, 8 + length);
-    if (get(bytes, at + 8 + length, 8) != checksum(salt, at, covered)) break;
+    if (little_endian_at<std::uint64_t>(bytes, at + 8 + length) != checksum(salt, at, covered))
+      break;
     const auto body = covered.subspan(8);
     bool ok = false;
-    switch (get_u32(bytes, at + 4)) {
+    switch (little_endian_at<std::uint32_t>(bytes, at + 4)) {
       case kTypePieces:
         ok = take_pieces(body, content);
         break;
@@ -207,14 +194,14 @@ Result<Ledger> Ledger::create(const std::filesystem::path& file, const ModelId& 
   std::vector<std::byte> head;
   head.reserve(kHeadBytes);
   for (const char c : kMagic) head.push_back(static_cast<std::byte>(c));
-  put_u32(head, static_cast<std::uint32_t>(layout));
-  put_u32(head, 0);
+  append_little_endian(head, static_cast<std::uint32_t>(layout));
+  append_little_endian(head, std::uint32_t{0});
   head.insert(head.end(), model.bytes.begin(), model.bytes.end());
   Ledger ledger;
   std::random_device random;
   ledger.salt_ = std::uint64_t{random()} << 32 | random();
-  put_u64(head, ledger.salt_);
-  put_u64(head, checksum(ledger.salt_, 0, head));
+  append_little_endian(head, ledger.salt_);
+  append_little_endian(head, checksum(ledger.salt_, 0, head));
   if (auto written = replace_file(file, head); !written) return std::unexpected(written.error());
   ledger.fd_ = Fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
   if (!ledger.fd_) return fail_errno(errno, "cannot open " + file.string());
@@ -241,10 +228,10 @@ Result<Ledger> Ledger::open(const std::filesystem::path& file, std::uint32_t pie
 Result<void> Ledger::append(std::uint32_t type, std::span<const std::byte> body) {
   std::vector<std::byte> record;
   record.reserve(kRecordBytes + body.size());
-  put_u32(record, static_cast<std::uint32_t>(body.size()));
-  put_u32(record, type);
+  append_little_endian(record, static_cast<std::uint32_t>(body.size()));
+  append_little_endian(record, type);
   record.insert(record.end(), body.begin(), body.end());
-  put_u64(record, checksum(salt_, end_, record));
+  append_little_endian(record, checksum(salt_, end_, record));
   if (auto written = write_exactly(fd_.get(), end_, record, "the ledger"); !written) return written;
   end_ += record.size();
   return {};
@@ -257,8 +244,8 @@ Result<void> Ledger::append_pieces(std::span<const PieceRecord> records) {
     std::vector<std::byte> body;
     body.reserve(some.size() * kPieceRecordBytes);
     for (const PieceRecord& record : some) {
-      put_u32(body, record.piece.value);
-      put_u64(body, record.xxh3);
+      append_little_endian(body, record.piece.value);
+      append_little_endian(body, record.xxh3);
     }
     if (auto appended = append(kTypePieces, body); !appended) return appended;
   }
@@ -267,10 +254,10 @@ Result<void> Ledger::append_pieces(std::span<const PieceRecord> records) {
 
 Result<void> Ledger::append_file(PlacedIndex file, const FileIdentity& identity) {
   std::vector<std::byte> body;
-  put_u32(body, file.value);
-  put_u64(body, identity.inode);
-  put_u64(body, identity.size);
-  put_u64(body, static_cast<std::uint64_t>(identity.mtime_ns));
+  append_little_endian(body, file.value);
+  append_little_endian(body, identity.inode);
+  append_little_endian(body, identity.size);
+  append_little_endian(body, static_cast<std::uint64_t>(identity.mtime_ns));
   return append(kTypeFile, body);
 }
 
@@ -281,7 +268,7 @@ Result<void> Ledger::append_lost(std::span<const PieceIndex> pieces) {
     const auto some = pieces.first(std::min(pieces.size(), kPiecesPerRecord));
     pieces = pieces.subspan(some.size());
     std::vector<std::byte> body;
-    for (const PieceIndex piece : some) put_u32(body, piece.value);
+    for (const PieceIndex piece : some) append_little_endian(body, piece.value);
     if (auto appended = append(kTypeLost, body); !appended) return appended;
   }
   return {};

@@ -10,11 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
+#include "base/file.h"
+#include "base/ids.h"
 #include "piece/digest.h"
-#include "piece/error.h"
-#include "piece/ids.h"
 #include "piece/piece_set.h"
-#include "storage/file.h"
 #include "storage/placement.h"
 #include "storage/store.h"
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "piece/manifest.h"
 #include "piece/piece_set.h"
 #include "storage/reuse.h"

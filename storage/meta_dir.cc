@@ -1,8 +1,8 @@
 #include "storage/meta_dir.h"
 
-#include "piece/limits.h"
-#include "piece/text.h"
-#include "storage/file.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "storage/indexer.h"
 #include "storage/ledger.h"
 

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <utility>
 
-#include "piece/limits.h"
-#include "piece/text.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "storage/file_kinds.h"
 #include "storage/index_walk.h"
 #include "storage/weight_index.h"

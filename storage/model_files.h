@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "piece/manifest.h"
-#include "storage/file.h"
 
 namespace shardswarm {
 

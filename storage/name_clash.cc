@@ -9,8 +9,8 @@
 #include <set>
 #include <utility>
 
-#include "piece/text.h"
-#include "storage/file.h"
+#include "base/file.h"
+#include "base/text.h"
 #include "storage/meta_dir.h"
 
 namespace shardswarm {

@@ -1,6 +1,6 @@
 #include "storage/piece_check.h"
 
-#include "storage/file.h"
+#include "base/file.h"
 #include "storage/parallel.h"
 #include "storage/read_buffer.h"
 

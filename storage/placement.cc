@@ -4,7 +4,7 @@
 #include <cassert>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "storage/compact_files.h"
 #include "storage/meta_dir.h"
 

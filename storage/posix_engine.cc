@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/file.h"
 #include "storage/engines.h"
-#include "storage/file.h"
 #include "storage/workers.h"
 
 namespace shardswarm {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/bytes.h"
 #include "storage/catalogue.h"
 #include "storage/digest_index.h"
 #include "storage/ledger.h"
@@ -60,7 +61,7 @@ class ReusableFinder {
   ReusableFinder(const Manifest& manifest, const PieceSet& missing) : manifest_(manifest) {
     missing.for_each([&](PieceIndex piece) {
       if (manifest.needs_piece_list(manifest.file_of(piece))) return;
-      wanted_.push_back({prefix_of(manifest.digest(piece)), piece});
+      wanted_.push_back({big_endian_at<std::uint64_t>(manifest.digest(piece).bytes, 0), piece});
     });
     std::ranges::sort(wanted_, [&](const Wanted& a, const Wanted& b) {
       if (a.prefix != b.prefix) return a.prefix < b.prefix;
@@ -115,14 +116,6 @@ class ReusableFinder {
   }
 
  private:
-  static std::uint64_t prefix_of(const Digest& digest) {
-    std::uint64_t v = 0;
-    for (std::size_t i = 0; i < 8; ++i) {
-      v = v << 8 | std::to_integer<std::uint64_t>(digest.bytes[i]);
-    }
-    return v;
-  }
-
   const Manifest& manifest_;
   std::vector<Wanted> wanted_;  // without a source, by digest
 };

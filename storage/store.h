@@ -12,10 +12,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/buffer_pool.h"
 #include "piece/manifest.h"
 #include "piece/piece_set.h"
 #include "piece/selection.h"
-#include "storage/buffer_pool.h"
 #include "storage/holding.h"
 #include "storage/io_engine.h"
 #include "storage/layout.h"

@@ -12,8 +12,8 @@
 #include <set>
 #include <utility>
 
-#include "piece/limits.h"
-#include "piece/text.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "storage/compact_files.h"
 #include "storage/copy.h"
 #include "storage/meta_dir.h"

@@ -10,8 +10,8 @@
 #include <set>
 #include <utility>
 
-#include "piece/limits.h"
-#include "piece/text.h"
+#include "base/limits.h"
+#include "base/text.h"
 #include "storage/compact_files.h"
 #include "storage/compact_plan.h"
 #include "storage/convert.h"

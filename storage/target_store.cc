@@ -5,7 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "storage/piece_check.h"
 
 namespace shardswarm {

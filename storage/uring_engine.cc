@@ -16,9 +16,9 @@
 #include <utility>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/file.h"
+#include "base/limits.h"
 #include "storage/engines.h"
-#include "storage/file.h"
 
 namespace shardswarm {
 namespace {

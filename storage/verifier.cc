@@ -3,8 +3,8 @@
 #include <array>
 #include <utility>
 
+#include "base/limits.h"
 #include "piece/digest_lanes.h"
-#include "piece/limits.h"
 
 namespace shardswarm {
 namespace {

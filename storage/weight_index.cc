@@ -8,8 +8,8 @@
 #include <charconv>
 #include <utility>
 
-#include "piece/limits.h"
-#include "storage/file.h"
+#include "base/file.h"
+#include "base/limits.h"
 
 namespace shardswarm {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "piece/error.h"
+#include "base/error.h"
 #include "tools/synthetic.h"
 
 namespace shardswarm {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "piece/error.h"
+#include "base/error.h"
 #include "tools/model_tables.h"
 #include "tools/synthetic.h"
 

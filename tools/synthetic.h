@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "piece/error.h"
+#include "base/error.h"
 #include "piece/safetensors.h"
 
 namespace shardswarm {

@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 
 namespace shardswarm {
 namespace {

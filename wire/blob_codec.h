@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "piece/error.h"
+#include "base/error.h"
 
 namespace shardswarm {
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/bytes.h"
+
 namespace shardswarm {
 namespace {
 
@@ -65,22 +67,6 @@ constexpr TypeRule rule_of(FrameType type) {
   return {"unknown", limits::kControlBytesMax, false};
 }
 
-template <class T>
-void put(std::byte*& at, T value) {
-  for (std::size_t i = 0; i < sizeof(T); ++i) {
-    *at++ = static_cast<std::byte>((value >> (8 * i)) & 0xff);
-  }
-}
-
-template <class T>
-T get(const std::byte*& at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) {
-    value |= std::to_integer<std::uint32_t>(*at++) << (8 * i);
-  }
-  return static_cast<T>(value);
-}
-
 Result<void> check_data(const FrameHeader& header) {
   if (header.length == 0) return fail(Errc::kProtocol, "DATA frame without a body");
   if (header.flags != 0) return fail(Errc::kProtocol, "DATA frame with unknown flags");
@@ -121,25 +107,23 @@ Result<void> check_blob(const FrameHeader& header) {
 
 std::array<std::byte, limits::kFrameHeaderBytes> encode_frame_header(const FrameHeader& header) {
   std::array<std::byte, limits::kFrameHeaderBytes> bytes;
-  std::byte* at = bytes.data();
-  put(at, header.length);
-  put(at, header.type);
-  put(at, header.flags);
-  put(at, header.handle);
-  put(at, header.piece);
-  put(at, header.offset);
+  put_little_endian(bytes, 0, header.length);
+  put_little_endian(bytes, 4, header.type);
+  put_little_endian(bytes, 5, header.flags);
+  put_little_endian(bytes, 6, header.handle);
+  put_little_endian(bytes, 8, header.piece);
+  put_little_endian(bytes, 12, header.offset);
   return bytes;
 }
 
 FrameHeader decode_frame_header(std::span<const std::byte, limits::kFrameHeaderBytes> bytes) {
-  const std::byte* at = bytes.data();
   FrameHeader header;
-  header.length = get<std::uint32_t>(at);
-  header.type = get<std::uint8_t>(at);
-  header.flags = get<std::uint8_t>(at);
-  header.handle = get<std::uint16_t>(at);
-  header.piece = get<std::uint32_t>(at);
-  header.offset = get<std::uint32_t>(at);
+  header.length = little_endian_at<std::uint32_t>(bytes, 0);
+  header.type = little_endian_at<std::uint8_t>(bytes, 4);
+  header.flags = little_endian_at<std::uint8_t>(bytes, 5);
+  header.handle = little_endian_at<std::uint16_t>(bytes, 6);
+  header.piece = little_endian_at<std::uint32_t>(bytes, 8);
+  header.offset = little_endian_at<std::uint32_t>(bytes, 12);
   return header;
 }
 

@@ -9,8 +9,9 @@
 #include <span>
 #include <string_view>
 
-#include "piece/error.h"
-#include "piece/limits.h"
+#include "base/address.h"
+#include "base/error.h"
+#include "base/limits.h"
 
 namespace shardswarm {
 
@@ -74,7 +75,7 @@ inline constexpr std::uint32_t kBitmapBytesMax = 32 * kKiB;
 static_assert(kBitmapBytesMax * 4 <= kControlBytesMax / 2);
 // Runs of one WANT, all its messages together: 8 MiB while it is put together.
 inline constexpr std::size_t kWantRunsMax = std::size_t{1} << 20;
-inline constexpr std::uint32_t kHelloAddressesMax = 16;
+inline constexpr std::uint32_t kHelloAddressesMax = kAddressesMax;
 inline constexpr std::size_t kAgentBytesMax = 128;
 // The largest blob is a root, a safetensors header or a piece list.
 inline constexpr std::uint64_t kBlobBytesMax =

@@ -11,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+#include "base/ids.h"
 #include "piece/digest.h"
-#include "piece/error.h"
-#include "piece/ids.h"
 #include "wire/frame.h"
 #include "wire/session.h"
 

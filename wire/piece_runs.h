@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "piece/error.h"
-#include "piece/ids.h"
+#include "base/error.h"
+#include "base/ids.h"
 
 namespace shardswarm {
 

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <utility>
 
+#include "base/bytes.h"
 #include "wire/session_impl.h"
 
 namespace shardswarm {
@@ -54,12 +55,7 @@ bool valid_site(std::string_view site) {
 
 std::uint32_t site_tag(std::string_view site) {
   if (site.empty()) return 0;
-  const Digest digest = sha256(std::as_bytes(std::span(site)));
-  std::uint32_t tag = 0;
-  for (std::size_t i = 0; i < sizeof tag; ++i) {
-    tag |= std::to_integer<std::uint32_t>(digest.bytes[i]) << (8 * i);
-  }
-  return tag;
+  return little_endian_at<std::uint32_t>(sha256(std::as_bytes(std::span(site))).bytes, 0);
 }
 
 void Session::Impl::close(CloseReason reason, std::string_view text) {

@@ -21,9 +21,9 @@
 #include <variant>
 #include <vector>
 
+#include "base/error.h"
+#include "base/ids.h"
 #include "piece/digest.h"
-#include "piece/error.h"
-#include "piece/ids.h"
 #include "piece/manifest.h"
 #include "piece/piece_set.h"
 #include "wire/frame.h"

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "piece/error.h"
+#include "base/error.h"
 
 namespace shardswarm::bench {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "piece/error.h"
+#include "base/error.h"
 
 namespace shardswarm::bench {
 

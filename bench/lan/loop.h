@@ -6,8 +6,8 @@
 #include <chrono>
 #include <functional>
 
+#include "base/error.h"
 #include "bench/lan/process.h"
-#include "piece/error.h"
 
 namespace shardswarm::bench {
 

@@ -3,8 +3,8 @@
 
 #include <string>
 
+#include "base/error.h"
 #include "bench/lan/json.h"
-#include "piece/error.h"
 
 namespace shardswarm::bench {
 

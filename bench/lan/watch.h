@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "bench/lan/rates.h"
 #include "bench/lan/sockets.h"
-#include "piece/error.h"
 
 namespace shardswarm::bench {
 

@@ -8,7 +8,7 @@
 
 #include <optional>
 
-#include "storage/file.h"
+#include "base/file.h"
 
 namespace shardswarm {
 

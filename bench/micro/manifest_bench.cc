@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "piece/manifest.h"
 
 namespace shardswarm {

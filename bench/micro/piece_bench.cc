@@ -4,9 +4,9 @@
 #include <cstring>
 #include <string>
 
+#include "base/limits.h"
 #include "piece/digest.h"
 #include "piece/digest_lanes.h"
-#include "piece/limits.h"
 #include "piece/piece_set.h"
 #include "piece/safetensors.h"
 #include "piece/tiling.h"

@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "scheduler/download.h"
 #include "scheduler/upload.h"
 

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "piece/limits.h"
-#include "storage/file.h"
+#include "base/file.h"
+#include "base/limits.h"
 #include "storage/io_engine.h"
 
 namespace shardswarm {

@@ -21,11 +21,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/file.h"
+#include "base/limits.h"
 #include "bench/micro/loopback.h"
 #include "node/fork_join.h"
-#include "node/transport.h"
-#include "piece/limits.h"
-#include "storage/file.h"
+#include "transport/transport.h"
 
 namespace shardswarm {
 namespace {

@@ -15,7 +15,7 @@ TIMEOUT = 300
 MODULES = ["net/tls/*.ko", "crypto/*.ko", "arch/x86/crypto/*.ko", "lib/crypto/*.ko"]
 SCRIPT = """
 cd /tmp
-tests() { node_test --gtest_color=no --gtest_filter="$1"; }
+tests() { transport_test --gtest_color=no --gtest_filter="$1"; }
 modprobe tls
 echo >/proc/sys/kernel/modprobe
 export KERNEL_REFUSES_KEYS=for-it-cannot-load-ciphers
@@ -53,7 +53,7 @@ class KernelTlsTest(unittest.TestCase):
             machine = VirtualMachine(MODULES)
         except Absent as error:
             skip(self, "no virtual machine with another kernel here", str(error))
-        for program in ["node_test", "shardswarm", "shardswarm-make-checkpoint"]:
+        for program in ["transport_test", "shardswarm", "shardswarm-make-checkpoint"]:
             machine.add_program(BIN / program)
         with tempfile.TemporaryDirectory() as folder:
             console, code = machine.run(SCRIPT, folder, TIMEOUT)

@@ -1,4 +1,4 @@
-#include "node/congestion.h"
+#include "transport/congestion.h"
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -7,8 +7,8 @@
 
 #include <array>
 
+#include "base/file.h"
 #include "node/shardswarm.h"
-#include "storage/file.h"
 
 namespace shardswarm {
 namespace {

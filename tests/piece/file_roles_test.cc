@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "piece/outline.h"
 #include "tests/piece/builder.h"
 

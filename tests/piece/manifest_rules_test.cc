@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "piece/manifest.h"
 #include "tests/piece/builder.h"
 #include "tests/piece/golden.h"

@@ -10,7 +10,7 @@
 #include <set>
 #include <string>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "tests/piece/builder.h"
 #include "tests/piece/golden.h"
 #include "tests/piece/hand_encoder.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "piece/selection.h"
 #include "piece/selection_text.h"
 #include "tests/piece/builder.h"

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "tests/piece/builder.h"
 
 namespace shardswarm::test {

@@ -9,7 +9,7 @@
 #include <random>
 #include <string>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "tests/piece/builder.h"
 
 namespace shardswarm::test {

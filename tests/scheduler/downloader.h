@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "scheduler/download.h"
 
 namespace shardswarm::test {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "scheduler/download.h"
 #include "scheduler/upload.h"
 

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "scheduler/download.h"
 #include "scheduler/upload.h"
 #include "tests/scheduler/runs.h"

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "scheduler/time.h"
+#include "base/time.h"
 #include "simulator/event_queue.h"
 
 namespace shardswarm::sim {

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 
 namespace shardswarm::sim {
 namespace {

@@ -6,10 +6,10 @@
 #include <span>
 #include <vector>
 
-#include "node/core.h"
 #include "simulator/agenda.h"
 #include "simulator/network.h"
 #include "simulator/stream.h"
+#include "swarm/core.h"
 
 namespace shardswarm::sim {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "scheduler/time.h"
+#include "base/time.h"
 
 namespace shardswarm::sim {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 
 namespace shardswarm::sim {
 namespace {

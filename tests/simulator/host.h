@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "node/core.h"
 #include "simulator/connections.h"
 #include "simulator/scenario.h"
 #include "simulator/swarm.h"
+#include "swarm/core.h"
 
 namespace shardswarm::sim {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 
 namespace shardswarm::sim {
 namespace {

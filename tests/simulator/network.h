@@ -10,8 +10,8 @@
 #include <optional>
 #include <vector>
 
-#include "piece/ids.h"
-#include "scheduler/time.h"
+#include "base/ids.h"
+#include "base/time.h"
 
 namespace shardswarm::sim {
 

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "piece/error.h"
-#include "scheduler/time.h"
+#include "base/error.h"
+#include "base/time.h"
 
 namespace shardswarm::sim {
 

@@ -11,7 +11,7 @@
 #include <sstream>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "piece/outline.h"
 #include "piece/selection_text.h"
 #include "scheduler/rules.h"

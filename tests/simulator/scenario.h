@@ -11,10 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "node/core.h"
 #include "piece/load_order.h"
 #include "piece/manifest.h"
 #include "piece/selection.h"
+#include "swarm/core.h"
 
 namespace shardswarm::sim {
 

@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "piece/tiling.h"
 #include "simulator/model.h"
 #include "storage/model_files.h"

@@ -8,7 +8,7 @@
 #include <random>
 #include <set>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "storage/compact_files.h"
 #include "storage/placement.h"
 #include "tests/piece/builder.h"

@@ -11,7 +11,7 @@
 #include <random>
 #include <sstream>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "tests/storage/checkpoint.h"
 #include "tests/support/project.h"
 

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "storage/file.h"
+#include "base/file.h"
 #include "storage/io_engine.h"
 #include "tests/storage/checkpoint.h"
 

@@ -15,9 +15,9 @@
 #include <thread>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/file.h"
+#include "base/limits.h"
 #include "storage/engines.h"
-#include "storage/file.h"
 #include "tests/storage/checkpoint.h"
 
 namespace shardswarm {

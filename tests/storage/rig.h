@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "storage/io_engine.h"
 #include "storage/store.h"
 #include "storage/workers.h"

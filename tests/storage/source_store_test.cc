@@ -1,7 +1,7 @@
 // Directories that are served from, and verifying them.
 #include <gmock/gmock.h>
 
-#include "storage/file.h"
+#include "base/file.h"
 #include "storage/indexer.h"
 #include "storage/store.h"
 #include "tests/storage/rig.h"

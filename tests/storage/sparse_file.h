@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "storage/file.h"
+#include "base/file.h"
 #include "tests/storage/checkpoint.h"
 
 namespace shardswarm::test {

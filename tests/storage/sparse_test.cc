@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "storage/file.h"
+#include "base/file.h"
 #include "tests/storage/sparse_file.h"
 #include "tests/support/temp_dir.h"
 

@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 
+#include "base/file.h"
 #include "storage/convert.h"
-#include "storage/file.h"
 #include "storage/name_clash.h"
 #include "tests/storage/compact_rig.h"
 

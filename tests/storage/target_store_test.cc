@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "storage/engines.h"
-#include "storage/file.h"
 #include "tests/storage/fault_engine.h"
 #include "tests/storage/rig.h"
 #ifdef __linux__

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 
 namespace shardswarm {
 namespace {

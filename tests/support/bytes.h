@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "piece/error.h"
+#include "base/error.h"
 
 namespace shardswarm::test {
 

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "tests/support/project.h"
 
 namespace shardswarm::test {

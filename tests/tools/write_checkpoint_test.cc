@@ -7,7 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "tests/support/temp_dir.h"
 #include "tools/pipeline.h"
 #include "tools/real_model.h"

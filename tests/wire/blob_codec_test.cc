@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 #include "tests/wire/zstd_frame.h"
 
 namespace shardswarm {

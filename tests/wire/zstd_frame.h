@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "piece/limits.h"
+#include "base/limits.h"
 
 namespace shardswarm::test {
 
