@@ -32,9 +32,11 @@ FetchProgress ProgressMeter::sample(const ModelStatus& status, bool root_known, 
   }
   progress.lacking = status.lacking;
   progress.unreachable = status.unreachable;
-  progress.lost_address = status.lost_address;
-  progress.lost_why = status.lost_why;
-  if (!status.lost_address.empty()) progress.lost_seconds = seconds_of(now - status.lost_at);
+  if (status.lost) {
+    progress.lost_address = status.lost->address;
+    progress.lost_why = status.lost->why;
+    progress.lost_seconds = seconds_of(now - status.lost->at);
+  }
   return progress;
 }
 

@@ -160,8 +160,7 @@ void Shell::make_room_for(const ModelId& id) {
 
 void Shell::cancel_fetch(const std::shared_ptr<FetchState>& fetch) {
   if (!fetch->model) return;
-  core_->fetch_failed(*fetch->model, {Errc::kCancelled, "cancelled; run it again to resume"},
-                      now());
+  core_->fetch_failed(*fetch->model, {Errc::kCancelled, "cancelled; run it again to resume"});
   schedule_turn();
 }
 
@@ -213,7 +212,7 @@ void Shell::store_opened(const std::shared_ptr<FetchState>& fetch,
     return;
   }
   if (!opened) {
-    core_->fetch_failed(key, opened.error(), now());
+    core_->fetch_failed(key, opened.error());
   } else {
     Store& store = **opened;
     stores_[key] = std::move(*opened);
@@ -348,8 +347,7 @@ void Shell::stop() {
   stop_finding_ = true;
   listener_->close();
   for (auto& [key, fetch] : fetches_) {
-    core_->fetch_failed(key, {Errc::kCancelled, "the node was stopped; run it again to resume"},
-                        now());
+    core_->fetch_failed(key, {Errc::kCancelled, "the node was stopped; run it again to resume"});
   }
   core_->close_all(CloseReason::kShutdown);
   schedule_turn();

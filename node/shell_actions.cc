@@ -182,12 +182,11 @@ void Shell::carry_out(action::FinishStore&& a) {
     if (finished && lost > 0) {
       core_->fetch_failed(
           model,
-          {Errc::kIo, std::to_string(lost) + " pieces could not be read any more: run it again"},
-          now());
+          {Errc::kIo, std::to_string(lost) + " pieces could not be read any more: run it again"});
     } else if (finished) {
       core_->store_finished(model, now());
     } else {
-      core_->fetch_failed(model, finished.error(), now());
+      core_->fetch_failed(model, finished.error());
     }
     schedule_turn();
   });

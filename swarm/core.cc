@@ -3,337 +3,389 @@
 #include <algorithm>
 #include <utility>
 
-#include "swarm/core_state.h"
-
 namespace shardswarm {
+namespace {
+
+CoreOptions with_limits(CoreOptions options) {
+  if (options.limits.download != 0) {
+    // A second's worth; less than two pieces would keep nobody busy.
+    options.download.outstanding_bytes_max =
+        std::max(options.limits.download, 2 * limits::kPieceBytesMax);
+  }
+  return options;
+}
+
+}  // namespace
 
 Core::Core(CoreOptions options, BufferPool& buffers)
-    : options_(std::move(options)), buffers_(buffers), random_(options_.seed) {
-  set_limits();
+    : parts_(with_limits(std::move(options)), buffers), events_(parts_) {}
+
+void Core::set_listening(std::uint16_t port, std::vector<std::string> advertised) {
+  Hello& hello = parts_.context.options.hello;
+  hello.listen_port = port;
+  hello.advertised = std::move(advertised);
 }
 
-Core::~Core() = default;
+// --- models ---
 
-Core::Link* Core::find_link(ConnectionId connection) {
-  if (last_found_ != nullptr && last_found_->id == connection) return last_found_;
-  const auto it = links_.find(connection);
-  if (it == links_.end()) return nullptr;
-  return last_found_ = &it->second;
+// One that is only shared makes room for who asks for it here.
+Result<void> Core::make_room_for(const ModelId& id, Time now) {
+  Model* model = parts_.context.models.find(id);
+  if (model == nullptr) return {};
+  if (model->sharing() == nullptr) {
+    return fail(Errc::kBusy, "model " + to_hex(id) + " is being fetched or seeded by this node");
+  }
+  parts_.shared.end(*model, false, now);
+  parts_.neighbourhood.reconsider();
+  return {};
 }
 
-const Core::Link* Core::find_link(ConnectionId connection) const {
-  if (last_found_ != nullptr && last_found_->id == connection) return last_found_;
-  const auto it = links_.find(connection);
-  return it == links_.end() ? nullptr : &it->second;
+Result<ModelKey> Core::add_seed(std::shared_ptr<const Manifest> manifest, const PieceSet& have,
+                                Time now) {
+  const ModelId id = manifest->id();
+  if (auto room = make_room_for(id, now); !room) return std::unexpected(room.error());
+  Model& model = parts_.context.models.add(id, Seeding{});
+  model.manifest = std::move(manifest);
+  model.counters.learned = true;
+  model.activate(parts_.context.options, have);
+  parts_.meetings.meet_everybody(model, now);
+  return model.key;
 }
 
-Core::Model* Core::find_model(ModelKey key) {
-  const auto it = models_.find(key);
-  return it == models_.end() ? nullptr : it->second.get();
+Result<ModelKey> Core::add_fetch(FetchRequest request, Time now) {
+  if (auto room = make_room_for(request.id, now); !room) return std::unexpected(room.error());
+  return parts_.fetches.add(std::move(request), now);
 }
 
-const Core::Model* Core::find_model(ModelKey key) const {
-  const auto it = models_.find(key);
-  return it == models_.end() ? nullptr : it->second.get();
+void Core::add_node(const std::vector<std::string>& addresses, Time now) {
+  parts_.neighbourhood.add_node(addresses, now);
 }
 
-Core::Model* Core::find_model(const ModelId& id) {
-  const auto it = model_by_id_.find(id);
-  return it == model_by_id_.end() ? nullptr : find_model(it->second);
+void Core::store_opened(ModelKey key, const PieceSet& have, const PieceSet& wanted,
+                        const PieceSet& kept_back, Time now) {
+  Model* model = parts_.context.models.find(key);
+  if (model == nullptr || model->live_fetch() == nullptr) return;
+  parts_.fetches.store_opened(*model, have, wanted, kept_back, now);
 }
 
-void Core::log(bool warning, std::string text) {
-  actions_.push_back(action::Log{.warning = warning, .text = std::move(text)});
+void Core::fetch_failed(ModelKey key, Error error) {
+  Model* model = parts_.context.models.find(key);
+  if (model == nullptr || model->live_fetch() == nullptr) return;
+  parts_.fetches.fail(*model, std::move(error));
+}
+
+void Core::store_finished(ModelKey key, Time now) {
+  Model* model = parts_.context.models.find(key);
+  if (model == nullptr || model->live_fetch() == nullptr) return;
+  parts_.fetches.finished(*model, now);
+}
+
+void Core::shared_found(ModelKey key, const PieceSet& have, Time now) {
+  Model* model = parts_.context.models.find(key);
+  if (model == nullptr || model->sharing() == nullptr) return;
+  parts_.shared.found(*model, have, now);
+}
+
+void Core::remove_model(ModelKey key) {
+  Model* model = parts_.context.models.find(key);
+  if (model == nullptr) return;
+  parts_.meetings.forget(*model);
+  parts_.neighbourhood.reconsider();
+}
+
+std::shared_ptr<const Manifest> Core::manifest(ModelKey key) const {
+  const Model* model = parts_.context.models.find(key);
+  return model == nullptr ? nullptr : model->known_manifest();
+}
+
+const ResolvedSelection& Core::resolved(ModelKey key) const {
+  return parts_.context.models.find(key)->fetching().learning->resolved();
+}
+
+ModelStatus Core::status(ModelKey key) const {
+  const Context& context = parts_.context;
+  const Model* model = context.models.find(key);
+  if (model == nullptr) return {};
+  ModelStatus status = model->counters;
+  status.active = model->upload != nullptr;
+  status.ended = model->live_fetch() == nullptr;
+  // While nobody is introduced yet, a peer that opened the model has it.
+  status.peers = static_cast<std::uint32_t>(
+      model->upload
+          ? std::ranges::count_if(model->tallies,
+                                  [](const auto& entry) { return entry.second.connections > 0; })
+          : std::ranges::count_if(context.links, [key](const auto& entry) {
+              const auto at = entry.second.models.find(key);
+              return at != entry.second.models.end() &&
+                     entry.second.session.peer_opened(at->second.channel);
+            }));
+  if (const auto* fetch = std::get_if<Fetching>(&model->role)) {
+    const Patience& patience = fetch->patience;
+    status.last_progress = patience.last_progress();
+    status.gives_up_at = patience.stalled_at();
+    if (!status.ended && parts_.stalls.awaits_source(*model) &&
+        patience.wait_until() > patience.started()) {
+      status.waits_until = patience.wait_until();
+      status.last_progress = patience.started();
+      status.gives_up_at = std::max(status.gives_up_at, patience.wait_until());
+    }
+    // Looking at all pieces of all peers would cost too much here.
+    if (model->learning() != nullptr) status.lacking = parts_.stalls.lacking(*model);
+  }
+  if (status.peers == 0) {
+    if (const auto error = parts_.neighbourhood.addresses().all_given_failed()) {
+      status.unreachable = error->message;
+    }
+  }
+  return status;
+}
+
+const std::map<NodeId, PeerTally>& Core::tallies(ModelKey key) const {
+  static const std::map<NodeId, PeerTally> kNone;
+  const Model* model = parts_.context.models.find(key);
+  return model == nullptr ? kNone : model->tallies;
+}
+
+bool Core::may_leave(ModelKey key) const {
+  const Model* model = parts_.context.models.find(key);
+  if (model == nullptr || !model->upload) return true;
+  const bool sending = std::ranges::any_of(
+      parts_.context.links, [key](const auto& entry) { return entry.second.uplink.sending(key); });
+  return !sending && model->announcements.done() && model->upload->only_here() == 0;
+}
+
+// --- storage ---
+
+void Core::piece_stored(ModelKey key, PieceIndex piece, ConnectionId from, std::uint32_t length,
+                        const Result<void>& result, Time now) {
+  if (Model* model = parts_.context.models.find(key)) {
+    parts_.fetches.piece_stored(*model, piece, from, length, result, now);
+  }
+}
+
+void Core::piece_prepared(ConnectionId connection, ModelKey model, PieceIndex piece, bool ok) {
+  if (Link* link = parts_.context.links.find(connection)) {
+    parts_.uplink.piece_prepared(*link, model, piece, ok);
+  }
+}
+
+void Core::pieces_lost(ModelKey key, const PieceSet& have) {
+  Model* model = parts_.context.models.find(key);
+  if (model == nullptr || !model->upload) return;
+  const std::vector<PieceRun> lost = (model->have - have).runs();
+  if (lost.empty()) return;
+  model->have &= have;
+  model->upload->lost(lost);
+  parts_.announcements.lost(*model, have, lost);
+}
+
+void Core::undurable(ModelKey key, std::uint64_t bytes, Time now) {
+  if (Model* model = parts_.context.models.find(key)) {
+    parts_.fetches.undurable(*model, bytes, now);
+  }
 }
 
 // --- connections ---
 
 void Core::add_connection(ConnectionId connection, std::string address, bool dialed,
                           std::optional<NodeId> authenticated, Time now) {
-  Link& link = links_.try_emplace(connection, connection, Session(options_.hello, authenticated))
-                   .first->second;
-  link.dialed = dialed;
-  if (dialed) link.dialed_addresses.push_back(address);
-  link.address = std::move(address);
+  Context& context = parts_.context;
+  Link& link = context.links.add(connection, Session(context.options.hello, authenticated));
   link.authenticated = authenticated;
-  link.since = link.last_received = link.last_sent = now;
-  limit(link);
-  output_ready_.insert(connection);
-  if (authenticated && banned_.contains(*authenticated)) {
-    close_link(link, CloseReason::kBadData, "this node sent bad data before");
-  } else if (links_.size() > limits::kConnectionsMax) {
-    close_link(link, CloseReason::kOverload, "too many connections");
+  link.dialed = dialed;
+  link.address = std::move(address);
+  link.liveness.begins(now);
+  parts_.gate.add(link);
+  if (parts_.neighbourhood.added(link) && context.links.size() > limits::kConnectionsMax) {
+    context.links.close(link, CloseReason::kOverload, "too many connections");
   }
 }
 
 void Core::dial_failed(const std::string& address, Error error, Time now) {
-  log(false, error.message);
-  addresses_.failed(address, std::move(error), now);
+  parts_.neighbourhood.dial_failed(address, std::move(error), now);
 }
 
 std::optional<Error> Core::remove_connection(ConnectionId connection, std::optional<Error> error,
                                              Time now) {
-  const auto it = links_.find(connection);
-  if (it == links_.end()) return std::nullopt;
-  const auto entry = links_.extract(it);
-  Link* const link = &entry->second;
-  last_found_ = nullptr;
-  link->close_asked = true;
-  count_neighbour(*link);
-  output_ready_.erase(connection);
-  touched_.erase(connection);
-  if (link->alive_due) alive_dues_.erase({*link->alive_due, connection});
-  end_receive(*link, true);
-  if (link->upload_busy) --busy_uploads_;
-  if (!link->error && error) link->error = std::move(error);
-  const std::string why = link->error                 ? link->error->message
-                          : !link->closed_why.empty() ? "closed here: " + link->closed_why
-                                                      : "it closed the connection";
-  for (auto& [key, at] : link->models) {
-    Model* model = find_model(key);
-    if (model == nullptr) continue;
-    part(*link, *model, at, why, now);
-  }
-  for (const std::string& address : link->dialed_addresses) {
-    if (link->hello) {
-      addresses_.disconnected(address, now);
-    } else {
-      const Errc code = link->error ? link->error->code : Errc::kUnreachable;
-      std::string failure = address;
-      failure.append(": ").append(why);
-      addresses_.failed(address, {code, std::move(failure)}, now);
+  const auto entry = parts_.context.links.extract(connection);
+  if (entry == nullptr) return std::nullopt;
+  Link& link = entry->second;
+  parts_.liveness.removed(link);
+  parts_.downlink.removed(link);
+  parts_.uplink.removed(link);
+  if (!link.error && error) link.error = std::move(error);
+  const std::string why = link.error                 ? link.error->message
+                          : !link.closed_why.empty() ? "closed here: " + link.closed_why
+                                                     : "it closed the connection";
+  for (auto& [key, at] : link.models) {
+    if (Model* model = parts_.context.models.find(key)) {
+      Meetings::part(link, *model, at, why, now);
     }
   }
-  if (link->hello) {
-    const auto by_node = link_by_node_.find(link->hello->node_id);
-    if (by_node != link_by_node_.end() && by_node->second == connection) {
-      link_by_node_.erase(by_node);
-    }
+  parts_.neighbourhood.removed(link, why, now);
+  if (link.hello || link.error) {
+    parts_.context.out.log("connection to " + link.address + " ended: " + why);
   }
-  if (link->hello || link->error) log(false, "connection to " + link->address + " ended: " + why);
-  return link->hello ? std::nullopt : link->error;
+  return link.hello ? std::nullopt : link.error;
 }
 
 std::array<std::span<std::byte>, 2> Core::receive_spans(ConnectionId connection) {
-  Link* link = find_link(connection);
+  Link* link = parts_.context.links.find(connection);
   if (link == nullptr) return {};
-  return limited(*link, link->session.receive_spans());
+  const bool awaited = link->gate.turn_awaited();
+  const auto spans = parts_.gate.allowed(*link, link->session.receive_spans());
+  if (!awaited && link->gate.turn_awaited()) parts_.liveness.schedule(*link);
+  return spans;
 }
 
 void Core::received(ConnectionId connection, std::size_t bytes, Time now) {
-  Link* link = find_link(connection);
+  Context& context = parts_.context;
+  Link* link = context.links.find(connection);
   if (link == nullptr || link->session.closing()) return;
-  link->last_received = now;
-  charge_received(*link, bytes, now);
-  control_bytes_ += bytes;  // PieceBytes takes the payload off again
+  link->liveness.received(now);
+  parts_.gate.received(*link, bytes, now);
+  context.control_bytes += bytes;  // the payload of pieces is taken off again
   link->session.received(bytes);
-  drain(*link, now);
-  if (link->session.queued_bytes() > 0) output_ready_.insert(connection);
+  events_.drain(*link, now);
+  if (link->session.queued_bytes() > 0) context.links.mark_ready(*link);
 }
 
 Output Core::next_output(ConnectionId connection) {
-  Link* link = find_link(connection);
-  if (link == nullptr) return {};
-  return link->session.next_output();
+  Link* link = parts_.context.links.find(connection);
+  return link == nullptr ? Output{} : link->session.next_output();
 }
 
 void Core::sent(ConnectionId connection, std::size_t bytes, Time now) {
-  Link* link = find_link(connection);
+  Link* link = parts_.context.links.find(connection);
   if (link == nullptr) return;
   const Output output = link->session.next_output();
-  if (std::holds_alternative<OutputBytes>(output)) control_bytes_ += bytes;
-  charge_sent(*link, bytes, now);
+  if (std::holds_alternative<OutputBytes>(output)) parts_.context.control_bytes += bytes;
+  parts_.gate.sent(*link, bytes, now);
   link->session.sent(bytes);
   if (const auto* extent = std::get_if<OutputExtent>(&output)) {
-    extent_sent(*link, *extent, bytes, now);
+    parts_.uplink.extent_sent(*link, *extent, bytes, now);
   }
-  link->last_sent = now;
-  if (!link->session.has_output()) link->idle = true;
-  drain(*link, now);
+  link->liveness.sent(link->session.has_output(), now);
+  events_.drain(*link, now);
 }
 
 bool Core::closing(ConnectionId connection) const {
-  const Link* link = find_link(connection);
+  const Link* link = parts_.context.links.find(connection);
   return link == nullptr || link->session.closing();
 }
 
+std::uint64_t Core::unsent_max(ConnectionId connection) const {
+  return Uplink::unsent_max(parts_.context.links.find(connection));
+}
+
 ModelKey Core::model_of(ConnectionId connection, Channel channel) const {
-  const Link* link = find_link(connection);
+  const Link* link = parts_.context.links.find(connection);
   if (link == nullptr) return {};
   const auto found = link->by_channel.find(channel);
   return found == link->by_channel.end() ? ModelKey{} : found->second;
 }
 
-void Core::close_link(Link& link, CloseReason reason, std::string_view text) {
-  if (link.close_asked) return;
-  link.close_asked = true;
-  link.closed_why = text;
-  count_neighbour(link);
-  link.session.close(reason, text);
-  output_ready_.insert(link.id);
-  actions_.push_back(action::CloseConnection{link.id});
-}
-
-void Core::protocol_error(Link& link, std::string_view text) {
-  link.error = Error{Errc::kProtocol, std::string(text)};
-  log(true, "peer " + link.address + " broke the protocol: " + std::string(text));
-  close_link(link, CloseReason::kProtocolError, text);
-}
-
-void Core::ban(Link& link, std::string_view why) {
-  link.error = Error{Errc::kCorrupt, std::string(why)};
-  log(true, "peer " + link.address + " is banned: " + std::string(why));
-  if (link.hello) banned_.insert(link.hello->node_id);
-  for (const std::string& address : link.dialed_addresses) addresses_.never(address);
-  close_link(link, CloseReason::kBadData, why);
-}
-
 void Core::close_all(CloseReason reason) {
-  for (auto& [id, link] : links_) close_link(link, reason, close_reason_name(reason));
+  Links& links = parts_.context.links;
+  for (auto& [id, link] : links) links.close(link, reason, close_reason_name(reason));
 }
 
-// --- time ---
-
-void Core::keep_alive(Link& link, Time now) {
-  if (link.close_asked) return;
-  if (!link.hello) {
-    if (now - link.since >= kHelloTimeout) {
-      link.error = Error{Errc::kUnreachable, "it did not say HELLO: not a shardswarm peer"};
-      close_link(link, CloseReason::kTimeout, "no HELLO");
-    }
-    return;
-  }
-  const bool was_idle = std::exchange(link.idle, !link.session.has_output());
-  if (was_idle || link.idle) {
-    link.last_sent = now;
-  } else if (now - link.last_sent >= kDeadAfter) {
-    // Else it would keep the buffers of what it asked for.
-    link.error = Error{Errc::kStalled, "it takes nothing that is sent to it"};
-    close_link(link, CloseReason::kTimeout, "nothing was taken for 30 s");
-    return;
-  }
-  if (link.turn_awaited) {
-    forgive_waiting(link, now);
-    return;
-  }
-  const auto& receiving = link.receiving;
-  if (receiving && !receiving->waiting && !receiving->discard &&
-      drips(receiving->got, now - receiving->since)) {
-    link.error = Error{Errc::kStalled, "it sends a piece too slowly"};
-    close_link(link, CloseReason::kTimeout, "a piece came too slowly");
-    return;
-  }
-  // While we do not read, silence says nothing about the peer.
-  if (link.receiving && link.receiving->waiting) {
-    link.last_received = now;
-    return;
-  }
-  if (now - link.last_received >= kDeadAfter) {
-    link.error = Error{Errc::kStalled, "nothing heard from it for 30 s"};
-    close_link(link, CloseReason::kTimeout, "nothing heard for 30 s");
-  } else if (!link.ping_pending && now - link.ping_sent >= kPingEvery) {
-    link.session.ping(++link.ping_token);
-    link.ping_sent = now;
-    link.ping_pending = true;
-    output_ready_.insert(link.id);
-  }
-}
-
-// Until it is touched again, nothing is to be done for the link before that.
-void Core::set_alive_due(Link& link) {
-  std::optional<Time> due;
-  if (link.close_asked || (link.receiving && link.receiving->waiting)) {
-    due.reset();
-  } else if (!link.hello) {
-    due = link.since + kHelloTimeout;
-  } else if (link.visiting) {
-    due = link.ready_at + kVisitMax;
-  } else {
-    due = link.last_received + kDeadAfter;
-    if (!link.ping_pending) due = std::min(*due, link.ping_sent + kPingEvery);
-    if (link.turn_awaited) due = link.last_received + kForgiveEvery;
-  }
-  // A due time that moved away stands until it is reached: bytes come more often than that.
-  if (due && link.alive_due && *link.alive_due <= *due) return;
-  if (link.alive_due) alive_dues_.erase({*link.alive_due, link.id});
-  if (due) alive_dues_.emplace(*due, link.id);
-  link.alive_due = due;
-}
-
-void Core::watch_links(Time now) {
-  FlatSet<ConnectionId> watched = std::exchange(touched_, {});
-  watched.insert(output_ready_.begin(), output_ready_.end());
-  watched.insert(waiting_.begin(), waiting_.end());
-  while (!alive_dues_.empty() && alive_dues_.begin()->first <= now) {
-    const ConnectionId id = alive_dues_.begin()->second;
-    alive_dues_.erase(alive_dues_.begin());
-    links_.at(id).alive_due.reset();
-    watched.insert(id);
-  }
-  for (const ConnectionId id : watched) {
-    Link* link = find_link(id);
-    if (link == nullptr) continue;
-    keep_alive(*link, now);
-    end_visit(*link, now);
-    set_alive_due(*link);
-  }
-}
+// --- what they decide, and when ---
 
 void Core::settle(Time now) {
   accept_waiting(now);
-  choose_again(now);
-  dial_due(now);
-  pump_uploads(now);
-  for (auto& [key, model] : models_) {
-    if (model->is_learning()) learn(*model, now);
-    if (model->state == Model::State::kActive) {
-      if (model->fetching) ask(*model, now);
-      announce(*model, now);
-      check_complete(*model);
-    }
-    tell_peers(*model, now);
-    check_stalled(*model, now);
-  }
-  end_left_shared(now);
-  give_turns(now);
+  parts_.neighbourhood.choose_again(now);
+  parts_.neighbourhood.dial_due(now);
+  parts_.uplink.pump(now);
+  for (const auto& [key, model] : parts_.context.models) settle(*model, now);
+  parts_.shared.end_left(now);
+  parts_.gate.give_turns(now);
   watch_links(now);
 }
 
-std::vector<Action> Core::take_actions() { return std::exchange(actions_, {}); }
-
-FlatSet<ConnectionId> Core::take_output_ready() {
-  touched_.insert(output_ready_.begin(), output_ready_.end());
-  return std::exchange(output_ready_, {});
+void Core::settle(Model& model, Time now) {
+  if (model.learning() != nullptr) parts_.blobs.ask(model, now);
+  if (model.upload) {
+    if (model.live_fetch() != nullptr) parts_.downlink.ask(model, now);
+    parts_.announcements.announce(model, now);
+    if (model.live_fetch() != nullptr) parts_.fetches.check_complete(model);
+  }
+  parts_.exchange.tell(model, now);
+  if (model.live_fetch() == nullptr) return;
+  if (auto error = parts_.stalls.check(model, parts_.gate.reads(now), now)) {
+    parts_.fetches.fail(model, std::move(*error));
+  }
 }
 
-std::optional<Time> Core::next_deadline() const {
-  std::optional<Time> next = next_turn();
-  const auto at = [&next](std::optional<Time> due) {
-    if (due && (!next || *due < *next)) next = due;
-  };
-  if (!alive_dues_.empty()) at(alive_dues_.begin()->first);
-  if (!slot_checks_.empty()) at(slot_checks_.begin()->first);
-  at(next_dial());
-  for (const auto& [key, model] : models_) {
-    if (model->to_peers_changed) at(model->tell_due);
-    if (model->fetching) {
-      at(rechoose_due_);
-      if (model->state != Model::State::kOpening && !model->finishing) {
-        at(model->stalled_at());
-        at(nobody_due(*model));
-      }
-    }
-    if (model->is_learning()) {
-      at(model->learning->next_deadline());
-      if (model->sharing) at(model->learning_until);
-    }
-    if (model->state == Model::State::kActive) {
-      if (model->fetching && model->download) at(model->download->next_deadline());
-      at(model->upload->next_deadline());
-      if (!model->unannounced.empty()) at(model->unannounced_since + announce_delay(*model));
-    }
+void Core::accept_waiting(Time now) {
+  const FlatSet<ConnectionId> waiting = parts_.downlink.waiting();
+  for (const ConnectionId id : waiting) {
+    Link* link = parts_.context.links.find(id);
+    if (link == nullptr || !link->downlink.waiting()) continue;
+    if (parts_.downlink.accept(*link, now)) events_.drain(*link, now);
   }
-  return next;
+}
+
+void Core::watch_links(Time now) {
+  for (const ConnectionId id : parts_.liveness.take_due(parts_.downlink.waiting(), now)) {
+    Link* link = parts_.context.links.find(id);
+    if (link == nullptr) continue;
+    parts_.liveness.check(*link, now);
+    parts_.neighbourhood.end_visit(*link, now);
+    parts_.liveness.schedule(*link);
+  }
+}
+
+FlatSet<ConnectionId> Core::take_output_ready() {
+  FlatSet<ConnectionId> ready = parts_.context.links.take_ready();
+  parts_.liveness.touch(ready);
+  return ready;
+}
+
+namespace {
+
+// The earliest of several times, of which each may be missing.
+class Earliest {
+ public:
+  void add(std::optional<Time> due) {
+    if (due && (!time_ || *due < *time_)) time_ = due;
+  }
+  std::optional<Time> time() const { return time_; }
+
+ private:
+  std::optional<Time> time_;
+};
+
+}  // namespace
+
+std::optional<Time> Core::next_deadline() const {
+  Earliest next;
+  next.add(parts_.gate.next_deadline());
+  next.add(parts_.liveness.next_deadline());
+  next.add(parts_.uplink.next_deadline());
+  next.add(parts_.neighbourhood.next_dial());
+  for (const auto& [key, model] : parts_.context.models) next.add(next_deadline(*model));
+  return next.time();
+}
+
+std::optional<Time> Core::next_deadline(const Model& model) const {
+  Earliest next;
+  next.add(PeerExchange::next_deadline(model));
+  const Fetching* fetch = model.live_fetch();
+  if (fetch != nullptr) {
+    next.add(parts_.neighbourhood.next_choice());
+    next.add(StallWatch::next_deadline(model));
+    if (fetch->download) next.add(fetch->download->next_deadline());
+  }
+  if (const ManifestFetch* learning = model.learning()) {
+    next.add(learning->next_deadline());
+    if (const Sharing* share = model.sharing()) next.add(share->learning_until);
+  }
+  if (model.upload) {
+    next.add(model.upload->next_deadline());
+    next.add(parts_.announcements.next_deadline(model));
+  }
+  return next.time();
 }
 
 }  // namespace shardswarm

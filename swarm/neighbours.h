@@ -1,5 +1,5 @@
 // With whom a node stays connected when the swarm is larger than it wants connections. Rules only;
-// the core applies them (swarm/core_neighbours.cc).
+// Neighbourhood applies them (swarm/neighbourhood.h).
 //
 //  - A node dials until it has `degree` neighbours, and takes dialers until it has half as many
 //    more. Up to `degree` + 1 nodes so become a full mesh.

@@ -61,7 +61,7 @@ void Host::join(const PieceSet& wanted, std::shared_ptr<const Manifest> known,
                           now)
                .value();
   }
-  for (const std::string& address : addresses) core_.add_address(address, now);
+  for (const std::string& address : addresses) core_.add_node({address}, now);
   world_.agenda.wake(index_);
 }
 

@@ -3,26 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <span>
+#include <vector>
+
+#include "tests/swarm/expect_complete.h"
+#include "tests/swarm/raw_peer.h"
 #include "tests/swarm/virtual_swarm.h"
 
 namespace shardswarm::test {
 namespace {
 
-using testing::HasSubstr;
-
-void expect_complete(const VirtualSwarm::Node& node, std::string_view what) {
-  ASSERT_TRUE(node.ended) << what;
-  ASSERT_FALSE(node.error) << what << ": " << node.error->message;
-  const ModelStatus status = node.core->status(node.key);
-  EXPECT_EQ(status.present_bytes, status.wanted_bytes) << what;
-  for (const auto& [piece, content] : node.got) {
-    const auto right = node.model->piece(piece);
-    EXPECT_TRUE(std::equal(right.begin(), right.end(), content.begin(), content.end())) << what;
-  }
-  EXPECT_EQ(status.fetched_bytes - status.duplicate_bytes,
-            status.wanted_bytes - status.reused_bytes)
-      << what;
-}
+using std::chrono::seconds;
 
 TEST(Core, FetchesAWholeModelFromOneSeed) {
   const MemoryModel model = make_memory_model(8, 4, 300'000, 1);
@@ -33,35 +26,6 @@ TEST(Core, FetchesAWholeModelFromOneSeed) {
   expect_complete(fetcher, "fetcher");
   EXPECT_EQ(fetcher.got.size(), model.manifest->piece_count());
   EXPECT_EQ(fetcher.core->status(fetcher.key).duplicate_bytes, 0U);
-}
-
-TEST(Core, HeadersAreSentCompressedWhereBothSidesCan) {  // WIRE-45
-  const MemoryModel model = make_memory_model(60, 10, 100, 1);
-  const std::size_t header = model.manifest->header_blob(FileIndex(1))->size();
-  std::uint64_t blobs = model.manifest->root_blob()->size() + header;
-  for (std::uint32_t i = 0; i < 2; ++i) {
-    blobs += model.manifest->piece_list_blob(FileIndex(i))->size();
-  }
-  std::map<std::pair<bool, bool>, std::uint64_t> received;
-  for (const bool seed_can : {false, true}) {
-    for (const bool fetcher_can : {false, true}) {
-      VirtualSwarm swarm;
-      swarm.features = seed_can ? kFeatureZstdBlobs : 0;
-      swarm.add_seed(model);
-      swarm.features = fetcher_can ? kFeatureZstdBlobs : 0;
-      auto& first = swarm.add_fetcher(model, {}, {"10.0.0.0:1"});
-      auto& second = swarm.add_fetcher(model, {}, {"10.0.0.0:1"});
-      swarm.run_all_fetches();
-      expect_complete(first, "first");
-      expect_complete(second, "second");
-      received[{seed_can, fetcher_can}] = first.core->status(first.key).manifest_bytes;
-    }
-  }
-  EXPECT_EQ((received[{false, false}]), blobs);
-  EXPECT_EQ((received[{true, false}]), blobs);
-  EXPECT_EQ((received[{false, true}]), blobs);
-  EXPECT_LT((received[{true, true}]), blobs - header * 3 / 4);
-  EXPECT_GT((received[{true, true}]), blobs - header);
 }
 
 TEST(Core, FetchesOnlyTheSelectedLayers) {
@@ -134,154 +98,6 @@ TEST(Core, SurvivesAPeerThatLeavesInTheMiddle) {
   expect_complete(fetcher, "fetcher");
 }
 
-TEST(Core, BansAPeerThatSendsBadDataAndEndsWithAnother) {
-  const MemoryModel model = make_memory_model(4, 4, 200'000, 5);
-  VirtualSwarm swarm;
-  auto& liar = swarm.add_seed(model);
-  liar.corrupts = true;
-  swarm.add_seed(model);
-  auto& fetcher = swarm.add_fetcher(model, {}, {"10.0.0.0:1", "10.0.0.1:1"});
-  swarm.run_all_fetches();
-  expect_complete(fetcher, "fetcher");
-  EXPECT_THAT(fetcher.warnings, testing::Contains(HasSubstr("is banned")));
-}
-
-TEST(Core, EndsWithStalledWhenNobodyHasTheRest) {
-  const MemoryModel model = make_memory_model(8, 2, 100'000, 6);
-  VirtualSwarm swarm;
-  auto& seed = swarm.add_seed(model);
-  auto& part = swarm.add_fetcher(model, {.layers = {{0, 3}}}, {"10.0.0.0:1"});
-  swarm.run_all_fetches();
-  swarm.kill(seed);
-  auto& hungry = swarm.add_fetcher(model, {}, {part.name}, std::chrono::seconds(5));
-  swarm.run([&] { return hungry.ended; });
-  ASSERT_TRUE(hungry.error);
-  // The piece lists of one file come from the part; pieces beyond it are with nobody.
-  EXPECT_EQ(hungry.error->code, Errc::kStalled);
-  EXPECT_THAT(hungry.error->message, HasSubstr("held by no connected peer"));
-  EXPECT_THAT(hungry.error->message, HasSubstr(part.name + " is connected but holds none of the "));
-}
-
-TEST(Core, SaysWhenNoPeerHasTheModel) {
-  const MemoryModel model = make_memory_model(2, 2, 1000, 7);
-  const MemoryModel other = make_memory_model(2, 2, 1000, 8);
-  VirtualSwarm swarm;
-  swarm.add_seed(other);
-  auto& fetcher = swarm.add_fetcher(model, {}, {"10.0.0.0:1"}, std::chrono::seconds(3));
-  swarm.run([&] { return fetcher.ended; });
-  ASSERT_TRUE(fetcher.error);
-  EXPECT_EQ(fetcher.error->code, Errc::kUnreachable);
-  EXPECT_THAT(fetcher.error->message, HasSubstr(to_hex(model.manifest->id())));
-}
-
-TEST(Core, SaysWhenNoPeerIsReachable) {
-  const MemoryModel model = make_memory_model(2, 2, 1000, 7);
-  VirtualSwarm swarm;
-  auto& fetcher = swarm.add_fetcher(model, {}, {"nobody:1"}, std::chrono::seconds(3));
-  swarm.run([&] { return fetcher.ended; });
-  ASSERT_TRUE(fetcher.error);
-  EXPECT_EQ(fetcher.error->code, Errc::kUnreachable);
-  EXPECT_THAT(fetcher.error->message, HasSubstr("nobody at nobody:1"));
-}
-
-TEST(Core, WaitsForASourceThatIsNotUpYet) {
-  const MemoryModel model = make_memory_model(4, 2, 100'000, 7);
-  VirtualSwarm swarm;
-  const auto wait = std::chrono::minutes(5);
-  // The second node of the swarm is the source.
-  auto& fetcher =
-      swarm.add_fetcher(model, {}, {"10.0.0.1:1"}, std::chrono::seconds(3), nullptr, wait);
-  // Dials that fail are 8 s apart in the end.
-  swarm.run([&] { return swarm.now() > wait - std::chrono::seconds(10); });
-  ASSERT_FALSE(fetcher.ended);
-  swarm.add_seed(model);
-  swarm.run([&] { return fetcher.ended; });
-  expect_complete(fetcher, "fetcher");
-}
-
-// An address of a ticket may be another machine's from here: that of a bridge of containers, which
-// this machine has, too.
-TEST(Core, ARefusalByOneAddressOfANodeEndsAFetchUnlessItWaits) {
-  for (const bool waits : {false, true}) {
-    BufferPool buffers(limits::kBuffersLarge, limits::kBuffersSmall);
-    Core core({.hello = {.node_id = sha256({}), .agent = "test", .advertised = {}}}, buffers);
-    Time now = std::chrono::seconds(1000);
-    ASSERT_TRUE(core.add_fetch({.id = sha256({}),
-                                .selection = {},
-                                .stall_timeout = std::chrono::hours(1),
-                                .wait = waits ? std::chrono::hours(1) : std::chrono::hours(0)},
-                               now));
-    core.add_node({"bridge:1", "real:1"}, now);
-    const auto ended = [&] {
-      core.settle(now);
-      return std::ranges::any_of(core.take_actions(), [](const Action& action) {
-        return std::holds_alternative<action::FetchEnded>(action);
-      });
-    };
-    EXPECT_FALSE(ended());
-    core.dial_failed("bridge:1", {Errc::kRefused, "it has another key"}, now);
-    core.dial_failed("real:1", {Errc::kUnreachable, "nothing listens there"}, now);
-    now += std::chrono::milliseconds(1);
-    EXPECT_EQ(ended(), !waits);
-    if (!waits) continue;
-    now += std::chrono::seconds(1);
-    EXPECT_FALSE(ended());
-    core.dial_failed("real:1", {Errc::kRefused, "it has another key"}, now);
-    now += std::chrono::milliseconds(1);
-    EXPECT_TRUE(ended());
-  }
-}
-
-TEST(Core, GivesUpWhenTheWaitIsOver) {
-  const MemoryModel model = make_memory_model(2, 2, 1000, 7);
-  VirtualSwarm swarm;
-  auto& fetcher = swarm.add_fetcher(model, {}, {"nobody:1"}, std::chrono::seconds(3), nullptr,
-                                    std::chrono::minutes(5));
-  swarm.run([&] { return fetcher.ended; });
-  ASSERT_TRUE(fetcher.error);
-  EXPECT_EQ(fetcher.error->code, Errc::kUnreachable);
-  EXPECT_THAT(fetcher.error->message, HasSubstr("for 300 s"));
-  EXPECT_GE(fetcher.ended_at, std::chrono::minutes(5));
-  EXPECT_LT(fetcher.ended_at, std::chrono::minutes(5) + std::chrono::seconds(1));
-}
-
-// A source that came within the wait and has something else is no reason to wait on.
-TEST(Core, TheWaitIsForASourceAndNotForItsModel) {
-  const MemoryModel model = make_memory_model(2, 2, 1000, 7);
-  const MemoryModel other = make_memory_model(2, 2, 1000, 8);
-  VirtualSwarm swarm;
-  swarm.add_seed(other);
-  auto& fetcher = swarm.add_fetcher(model, {}, {"10.0.0.0:1"}, std::chrono::seconds(3), nullptr,
-                                    std::chrono::minutes(5));
-  swarm.run([&] { return fetcher.ended; });
-  ASSERT_TRUE(fetcher.error);
-  EXPECT_LT(fetcher.ended_at, std::chrono::seconds(10));
-}
-
-TEST(Core, AnImpossibleSelectionEndsWithTheValidRange) {
-  const MemoryModel model = make_memory_model(4, 2, 1000, 9);
-  VirtualSwarm swarm;
-  swarm.add_seed(model);
-  auto& fetcher = swarm.add_fetcher(model, {.layers = {{2, 9}}}, {"10.0.0.0:1"});
-  swarm.run([&] { return fetcher.ended; });
-  ASSERT_TRUE(fetcher.error);
-  EXPECT_EQ(fetcher.error->code, Errc::kUsage);
-  EXPECT_THAT(fetcher.error->message, HasSubstr("0-3"));
-}
-
-TEST(Core, LearnsOfPeersThroughPeers) {
-  const MemoryModel model = make_memory_model(8, 4, 200'000, 10);
-  VirtualSwarm swarm;
-  swarm.add_seed(model);
-  auto& first = swarm.add_fetcher(model, {}, {"10.0.0.0:1"});
-  auto& second = swarm.add_fetcher(model, {}, {"10.0.0.0:1"});
-  swarm.run_all_fetches();
-  expect_complete(first, "first");
-  expect_complete(second, "second");
-  EXPECT_GT(first.core->status(first.key).sent_bytes + second.core->status(second.key).sent_bytes,
-            0U);
-}
-
 TEST(Core, StaysForAPeerThatWantsWhatOnlyItHolds) {
   const MemoryModel model = make_memory_model(8, 4, 200'000, 12);
   VirtualSwarm swarm;
@@ -311,30 +127,6 @@ TEST(Core, ASeedThatWasIndexedAfterTheConnectionCameIsFound) {
   expect_complete(fetcher, "fetcher");
 }
 
-TEST(Core, ASecondFetchOfAModelOnTheSameConnectionGetsItsPieces) {
-  const MemoryModel model = make_memory_model(8, 2, 100'000, 15);
-  VirtualSwarm swarm;
-  auto& seed = swarm.add_seed(model);
-  auto& fetcher = swarm.add_fetcher(model, {.layers = {{0, 3}}}, {seed.name});
-  swarm.run([&] { return fetcher.ended; });
-  expect_complete(fetcher, "first");
-  const std::size_t first = fetcher.got.size();
-  swarm.fetch_again(fetcher, {.layers = {{4, 7}}});
-  swarm.run([&] { return fetcher.ended; });
-  expect_complete(fetcher, "second");
-  EXPECT_GT(fetcher.got.size(), first);
-}
-
-TEST(Core, AKeptManifestNeedsNoPeerToBeLearnedFrom) {
-  const MemoryModel model = make_memory_model(4, 2, 100'000, 13);
-  VirtualSwarm swarm;
-  auto& fetcher = swarm.add_fetcher(model, {}, {}, std::chrono::seconds(3), model.manifest);
-  swarm.run([&] { return fetcher.ended; });
-  EXPECT_TRUE(fetcher.core->status(fetcher.key).learned);
-  ASSERT_TRUE(fetcher.error);  // there is nobody with the pieces
-  EXPECT_EQ(fetcher.error->code, Errc::kUnreachable);
-}
-
 TEST(Core, TheSameSeedGivesTheSameRun) {
   const MemoryModel model = make_memory_model(8, 4, 100'000, 11);
   const auto run = [&] {
@@ -346,6 +138,69 @@ TEST(Core, TheSameSeedGivesTheSameRun) {
     return std::pair(swarm.node(1).ended_at, swarm.node(2).ended_at);
   };
   EXPECT_EQ(run(), run());
+}
+
+// --- what several connections received is told to the core one after the other ---
+
+constexpr ConnectionId kOld{1};
+constexpr ConnectionId kNew{2};
+constexpr Time kTurnAt = seconds(1000);
+
+// All that a session has to say, without telling it that it was sent.
+std::vector<std::byte> said(Session& session) {
+  const Output output = session.next_output();
+  const auto& bytes = std::get<OutputBytes>(output).bytes;
+  return {bytes.begin(), bytes.end()};
+}
+
+std::size_t put(std::span<const std::byte> bytes, std::array<std::span<std::byte>, 2> spans) {
+  const std::size_t n = std::min(bytes.size(), spans[0].size());
+  std::ranges::copy(bytes.first(n), spans[0].begin());
+  return n;
+}
+
+// Both were read in the same turn; what the new one brought makes the core close the old one.
+TEST(Core, BytesOfAConnectionThatAnotherOneClosedMeanwhileAreIgnored) {
+  BufferPool buffers(4, 4);
+  CoreOptions options;  // its node id is zero: of two connections the one that it dialed stands
+  options.hello.agent = "test";
+  Core core(std::move(options), buffers);
+  RawPeer old(core, kOld, "10.0.0.1:1", false, kTurnAt);
+  old.run(kTurnAt);
+  ASSERT_NE(old.heard<event::Ready>(), nullptr);
+  old.session.ping(7);
+
+  RawPeer same(core, kNew, "10.0.0.1:1", true, kTurnAt);
+  const auto hello = said(same.session);
+  const auto ping = said(old.session);
+  std::size_t heard = 0;  // of the new one
+  bool told = false;
+  while (heard < hello.size()) {
+    const auto from_old = core.receive_spans(kOld);
+    const auto from_new = core.receive_spans(kNew);
+    const std::size_t n_old = put(ping, from_old);
+    const std::size_t n_new = put(std::span(hello).subspan(heard), from_new);
+    ASSERT_GT(n_new, 0U);
+    core.received(kNew, n_new, kTurnAt);
+    heard += n_new;
+    if (heard < hello.size()) continue;
+    ASSERT_TRUE(core.closing(kOld));
+    ASSERT_FALSE(core.closing(kNew));
+    ASSERT_GT(n_old, 0U);
+    const std::uint64_t before = core.control_bytes();
+    core.received(kOld, n_old, kTurnAt);
+    EXPECT_EQ(core.control_bytes(), before);
+    told = true;
+  }
+  ASSERT_TRUE(told);
+  core.settle(kTurnAt);
+  EXPECT_TRUE(core.receive_spans(kOld)[0].empty());
+  EXPECT_FALSE(core.closing(kNew));
+  old.run(kTurnAt);
+  const auto* close = old.heard<event::Closed>();
+  ASSERT_NE(close, nullptr);
+  EXPECT_EQ(close->reason, CloseReason::kDuplicate);
+  EXPECT_EQ(old.heard<event::Pong>(), nullptr);
 }
 
 }  // namespace

@@ -189,7 +189,7 @@ class VirtualSwarm {
                                           .kept = nullptr},
                                          now_)
                              .value();
-    for (const auto& peer : peers) node.core->add_address(peer, now_);
+    for (const auto& peer : peers) node.core->add_node({peer}, now_);
     settle(node);
     return key;
   }
@@ -206,7 +206,7 @@ class VirtualSwarm {
                                 .kept = kept},
                                now_)
                    .value();
-    for (const auto& peer : peers) node.core->add_address(peer, now_);
+    for (const auto& peer : peers) node.core->add_node({peer}, now_);
     settle(node);
     return node;
   }

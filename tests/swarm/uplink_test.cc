@@ -11,7 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-TEST(CoreUpload, PeersThatWantOtherPartsGetFairShares) {
+TEST(Uplink, PeersThatWantOtherPartsGetFairShares) {
   constexpr std::uint32_t kFetchers = 10;
   const MemoryModel model = make_memory_model(kFetchers, 20, 300'000, 1);
   VirtualSwarm swarm;
@@ -40,7 +40,7 @@ TEST(CoreUpload, PeersThatWantOtherPartsGetFairShares) {
 }
 
 // 128 KiB and 64 KiB, or what goes out in a millisecond and in half of one.
-TEST(CoreUpload, FramesAndWhatIsUnsentGrowWithTheRate) {
+TEST(Uplink, FramesAndWhatIsUnsentGrowWithTheRate) {
   for (const double rate : {20e6, 400e6}) {
     const MemoryModel model = make_memory_model(8, 10, limits::kMiB, 1);
     VirtualSwarm swarm;
@@ -51,7 +51,7 @@ TEST(CoreUpload, FramesAndWhatIsUnsentGrowWithTheRate) {
     std::uint64_t unsent = 0;
     while (!fetcher.ended) {
       swarm.run_for(10ms);
-      ASSERT_TRUE(fetcher.ended || seed.core->has_connection(kOfSeed));
+      ASSERT_TRUE(fetcher.ended || !seed.core->closing(kOfSeed));
       unsent = std::max(unsent, seed.core->unsent_max(kOfSeed));
     }
     EXPECT_FALSE(fetcher.error);
@@ -68,7 +68,7 @@ TEST(CoreUpload, FramesAndWhatIsUnsentGrowWithTheRate) {
 }
 
 // As many as there are slots take nothing any more: the others have them meanwhile.
-TEST(CoreUpload, AStuckReceiverHoldsNoSlot) {
+TEST(Uplink, AStuckReceiverHoldsNoSlot) {
   const MemoryModel model = make_memory_model(8, 20, 300'000, 1);
   VirtualSwarm swarm;
   swarm.rate = 20e6;

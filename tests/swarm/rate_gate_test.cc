@@ -48,7 +48,7 @@ void expect_quietly_complete(const VirtualSwarm::Node& node) {
   EXPECT_THAT(node.warnings, IsEmpty()) << node.name;
 }
 
-class CoreLimits : public testing::Test {
+class RateGate : public testing::Test {
  protected:
   VirtualSwarm::Node& add_seed(const MemoryModel& model, RateLimits limits) {
     swarm.limits = limits;
@@ -68,7 +68,7 @@ class CoreLimits : public testing::Test {
   VirtualSwarm swarm;
 };
 
-TEST_F(CoreLimits, ALimitedSeedKeepsItsRateAndSharesItEvenly) {
+TEST_F(RateGate, ALimitedSeedKeepsItsRateAndSharesItEvenly) {
   const MemoryModel model = make_memory_model(24, 1, 1'000'000, 1);
   auto& seed = add_seed(model, {.upload = kRate});
   // Nothing that they could give each other.
@@ -83,7 +83,7 @@ TEST_F(CoreLimits, ALimitedSeedKeepsItsRateAndSharesItEvenly) {
   expect_quietly_complete(high);
 }
 
-TEST_F(CoreLimits, ALimitedFetcherKeepsItsRate) {
+TEST_F(RateGate, ALimitedFetcherKeepsItsRate) {
   const MemoryModel model = make_memory_model(24, 1, 1'000'000, 2);
   add_seed(model, {});
   add_seed(model, {});
@@ -94,7 +94,7 @@ TEST_F(CoreLimits, ALimitedFetcherKeepsItsRate) {
   expect_quietly_complete(fetcher);
 }
 
-TEST_F(CoreLimits, PeersThatSendToALimitedFetcherTakeTurns) {
+TEST_F(RateGate, PeersThatSendToALimitedFetcherTakeTurns) {
   const MemoryModel model = make_memory_model(24, 1, 1'000'000, 3);
   auto& first = add_seed(model, {});
   auto& second = add_seed(model, {});
@@ -112,7 +112,7 @@ TEST_F(CoreLimits, PeersThatSendToALimitedFetcherTakeTurns) {
   EXPECT_THAT(from(second) - before[1], within(0.05, 3 * kRate / 2.0));
 }
 
-TEST_F(CoreLimits, EachPeerHasALimitOfItsOwn) {
+TEST_F(RateGate, EachPeerHasALimitOfItsOwn) {
   const MemoryModel model = make_memory_model(24, 1, 1'000'000, 4);
   auto& seed = add_seed(model, {.peer_upload = kRate / 2});
   auto& low = add_fetcher(model, {.layers = {{0, 11}}}, {seed.name}, {});
@@ -127,7 +127,7 @@ TEST_F(CoreLimits, EachPeerHasALimitOfItsOwn) {
   expect_quietly_complete(high);
 }
 
-TEST_F(CoreLimits, ALowLimitServesOnePeerAfterAnotherSoThatEachGetsOn) {
+TEST_F(RateGate, ALowLimitServesOnePeerAfterAnotherSoThatEachGetsOn) {
   const MemoryModel model = make_memory_model(12, 4, 60'000, 5);
   auto& seed = add_seed(model, {.upload = 64 * limits::kKiB});
   std::vector<VirtualSwarm::Node*> fetchers;
@@ -141,7 +141,7 @@ TEST_F(CoreLimits, ALowLimitServesOnePeerAfterAnotherSoThatEachGetsOn) {
   EXPECT_THAT(static_cast<double>(seed.bytes_out), within(0.02, 64.0 * 1024 * seconds));
 }
 
-TEST_F(CoreLimits, TheLowestUploadLimitStillBringsAll) {
+TEST_F(RateGate, TheLowestUploadLimitStillBringsAll) {
   const MemoryModel model = make_memory_model(1, 1, limits::kPieceBytesMax, 6);  // 64 s a piece
   auto& seed = add_seed(model, {.upload = RateLimits::kRateMin});
   auto& fetcher = add_fetcher(model, {}, {seed.name}, {});
@@ -150,7 +150,7 @@ TEST_F(CoreLimits, TheLowestUploadLimitStillBringsAll) {
   EXPECT_THAT(seed.breaks, IsEmpty());
 }
 
-TEST_F(CoreLimits, TheLowestDownloadLimitStillBringsAll) {
+TEST_F(RateGate, TheLowestDownloadLimitStillBringsAll) {
   const MemoryModel model = make_memory_model(2, 1, limits::kPieceBytesMax, 7);
   std::vector<std::string> seeds;
   for (int i = 0; i < 4; ++i) seeds.push_back(add_seed(model, {}).name);
@@ -160,7 +160,7 @@ TEST_F(CoreLimits, TheLowestDownloadLimitStillBringsAll) {
   for (std::size_t i = 0; i < seeds.size(); ++i) EXPECT_THAT(swarm.node(i).breaks, IsEmpty());
 }
 
-TEST_F(CoreLimits, ControlPassesWhilePayloadWaits) {
+TEST_F(RateGate, ControlPassesWhilePayloadWaits) {
   const MemoryModel model = make_memory_model(4, 1, limits::kPieceBytesMax, 8);
   auto& seed = add_seed(model, {.upload = RateLimits::kRateMin});
   auto& first = add_fetcher(model, {}, {seed.name}, {}, 600s);
@@ -176,7 +176,7 @@ TEST_F(CoreLimits, ControlPassesWhilePayloadWaits) {
   EXPECT_EQ(second.core->status(second.key).peers, 2U);
 }
 
-TEST_F(CoreLimits, WhoWaitsForItsTurnToReadIsNotDead) {
+TEST_F(RateGate, WhoWaitsForItsTurnToReadIsNotDead) {
   const MemoryModel model = make_memory_model(2, 1, limits::kPieceBytesMax, 9);
   auto& seed = add_seed(model, {});
   auto& fetcher = add_fetcher(model, {}, {seed.name}, {.download = RateLimits::kRateMin}, 600s);
@@ -189,7 +189,7 @@ TEST_F(CoreLimits, WhoWaitsForItsTurnToReadIsNotDead) {
 }
 
 // A manifest that came at once is paid off for half a minute, in which nothing is read.
-TEST_F(CoreLimits, WhileALimitIsPaidOffNothingWakesTheNodeAgainAndAgain) {
+TEST_F(RateGate, WhileALimitIsPaidOffNothingWakesTheNodeAgainAndAgain) {
   const MemoryModel model = make_memory_model(100, 40, 16, 11);
   swarm.features = 0;  // as long as it is
   auto& seed = add_seed(model, {});
@@ -207,7 +207,7 @@ TEST_F(CoreLimits, WhileALimitIsPaidOffNothingWakesTheNodeAgainAndAgain) {
 }
 
 // A manifest of 40 KiB for each of eight peers that come at once.
-TEST_F(CoreLimits, ManifestsKeepTheLowestUploadLimitAndEveryPeerGetsOn) {
+TEST_F(RateGate, ManifestsKeepTheLowestUploadLimitAndEveryPeerGetsOn) {
   const MemoryModel model = make_memory_model(100, 4, 200, 12);
   std::uint64_t manifest = model.manifest->root_blob()->size();
   manifest += model.manifest->header_blob(FileIndex(1))->size();
@@ -235,7 +235,7 @@ TEST_F(CoreLimits, ManifestsKeepTheLowestUploadLimitAndEveryPeerGetsOn) {
 }
 
 // Newcomers' manifests do not make the piece drip that another is being sent.
-TEST_F(CoreLimits, APieceUnderWayGetsOnBesideManifests) {
+TEST_F(RateGate, APieceUnderWayGetsOnBesideManifests) {
   const MemoryModel model = make_memory_model(2, 1, limits::kPieceBytesMax, 13);
   auto& seed = add_seed(model, {.upload = RateLimits::kRateMin});
   auto& first = add_fetcher(model, {.layers = {{0, 0}}}, {seed.name}, {}, 600s);
@@ -261,7 +261,7 @@ TEST_F(CoreLimits, APieceUnderWayGetsOnBesideManifests) {
   }
 }
 
-TEST_F(CoreLimits, BothDirectionsAtOnce) {
+TEST_F(RateGate, BothDirectionsAtOnce) {
   const MemoryModel model = make_memory_model(16, 2, 200'000, 10);
   const RateLimits all{
       .upload = kRate, .download = kRate, .peer_upload = kRate / 2, .peer_download = kRate / 2};

@@ -86,7 +86,7 @@ VirtualSwarm::Node& add_holder_of_a(VirtualSwarm& swarm, const Family& family, b
   return node;
 }
 
-TEST(CoreShare, PiecesComeFromANodeThatHasAnotherModel) {
+TEST(SharedModels, PiecesComeFromANodeThatHasAnotherModel) {
   const Family family(4);
   VirtualSwarm swarm;
   swarm.rate = 5e6;
@@ -103,7 +103,7 @@ TEST(CoreShare, PiecesComeFromANodeThatHasAnotherModel) {
   EXPECT_TRUE(fetcher.warnings.empty()) << fetcher.warnings.front();
 }
 
-TEST(CoreShare, AloneItCannotTellTheModelAndTheFetchEnds) {
+TEST(SharedModels, AloneItCannotTellTheModelAndTheFetchEnds) {
   const Family family(4);
   VirtualSwarm swarm;
   auto& holder = add_holder_of_a(swarm, family);
@@ -117,7 +117,7 @@ TEST(CoreShare, AloneItCannotTellTheModelAndTheFetchEnds) {
 }
 
 // With the manifest known already it gets what they have in common, and then nothing more.
-TEST(CoreShare, AloneItGivesWhatIsCommonToWhoKnowsTheModel) {
+TEST(SharedModels, AloneItGivesWhatIsCommonToWhoKnowsTheModel) {
   const Family family(4);
   VirtualSwarm swarm;
   auto& holder = add_holder_of_a(swarm, family);
@@ -129,7 +129,7 @@ TEST(CoreShare, AloneItGivesWhatIsCommonToWhoKnowsTheModel) {
   EXPECT_EQ(fetcher.got.size(), family.shared() - 1) << "config.json is a plain file";
 }
 
-TEST(CoreShare, SharingOffMeansAnUnknownModel) {
+TEST(SharedModels, SharingOffMeansAnUnknownModel) {
   const Family family(4);
   VirtualSwarm swarm;
   auto& seed = swarm.add_seed(family.b);
@@ -141,7 +141,7 @@ TEST(CoreShare, SharingOffMeansAnUnknownModel) {
   EXPECT_EQ(holder.shares_ended, 0);
 }
 
-TEST(CoreShare, WhatHasNothingInCommonIsLetGoAndNotLookedForAgainForAMinute) {
+TEST(SharedModels, WhatHasNothingInCommonIsLetGoAndNotLookedForAgainForAMinute) {
   const Family family(4);
   VirtualSwarm swarm;
   auto& seed = swarm.add_seed(family.b);
@@ -166,7 +166,7 @@ TEST(CoreShare, WhatHasNothingInCommonIsLetGoAndNotLookedForAgainForAMinute) {
   EXPECT_GT(sent_by(third, holder), 0U);
 }
 
-TEST(CoreShare, ItEndsWhenNobodyHasTheModelOpenAnyMore) {
+TEST(SharedModels, ItEndsWhenNobodyHasTheModelOpenAnyMore) {
   const Family family(4);
   VirtualSwarm swarm;
   swarm.rate = 5e6;
@@ -188,7 +188,7 @@ TEST(CoreShare, ItEndsWhenNobodyHasTheModelOpenAnyMore) {
   EXPECT_GT(sent_by(second, holder), 0U);
 }
 
-TEST(CoreShare, WantsInFurtherFilesAreLookedForToo) {
+TEST(SharedModels, WantsInFurtherFilesAreLookedForToo) {
   const Family family(4);
   VirtualSwarm swarm;
   swarm.rate = 5e6;
@@ -204,7 +204,7 @@ TEST(CoreShare, WantsInFurtherFilesAreLookedForToo) {
   swarm.run([&] { return holder.shares_ended > 0; });  // nobody wants anything any more
 }
 
-TEST(CoreShare, AskedForHereMeanwhileItIsAModelLikeOthers) {
+TEST(SharedModels, AskedForHereMeanwhileItIsAModelLikeOthers) {
   const Family family(4);
   for (const bool seeds : {false, true}) {
     SCOPED_TRACE(seeds);
@@ -228,7 +228,7 @@ TEST(CoreShare, AskedForHereMeanwhileItIsAModelLikeOthers) {
   }
 }
 
-TEST(CoreShare, NoMoreThanSixtyFourModelsAtOnce) {
+TEST(SharedModels, NoMoreThanSixtyFourModelsAtOnce) {
   const Family family(4);
   VirtualSwarm swarm;
   auto& holder = add_holder_of_a(swarm, family);
@@ -247,7 +247,7 @@ TEST(CoreShare, NoMoreThanSixtyFourModelsAtOnce) {
   EXPECT_EQ(holder.shares_ended, 64);
 }
 
-TEST(CoreShare, AnotherPeersGoingDoesNotEndIt) {
+TEST(SharedModels, AnotherPeersGoingDoesNotEndIt) {
   const Family family(2);
   VirtualSwarm swarm;
   swarm.rate = 2e6;
