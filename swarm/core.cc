@@ -190,8 +190,7 @@ void Core::undurable(ModelKey key, std::uint64_t bytes, Time now) {
 void Core::add_connection(ConnectionId connection, std::string address, bool dialed,
                           std::optional<NodeId> authenticated, Time now) {
   Context& context = parts_.context;
-  Link& link = context.links.add(connection, Session(context.options.hello, authenticated));
-  link.authenticated = authenticated;
+  Link& link = context.links.add(connection, context.options.hello, authenticated);
   link.dialed = dialed;
   link.address = std::move(address);
   link.liveness.begins(now);
@@ -247,25 +246,25 @@ void Core::received(ConnectionId connection, std::size_t bytes, Time now) {
   context.control_bytes += bytes;  // the payload of pieces is taken off again
   link->session.received(bytes);
   events_.drain(*link, now);
-  if (link->session.queued_bytes() > 0) context.links.mark_ready(*link);
+  if (link->session.queue().bytes() > 0) context.links.mark_ready(*link);
 }
 
 Output Core::next_output(ConnectionId connection) {
   Link* link = parts_.context.links.find(connection);
-  return link == nullptr ? Output{} : link->session.next_output();
+  return link == nullptr ? Output{} : link->session.queue().next();
 }
 
 void Core::sent(ConnectionId connection, std::size_t bytes, Time now) {
   Link* link = parts_.context.links.find(connection);
   if (link == nullptr) return;
-  const Output output = link->session.next_output();
+  const Output output = link->session.queue().next();
   if (std::holds_alternative<OutputBytes>(output)) parts_.context.control_bytes += bytes;
   parts_.gate.sent(*link, bytes, now);
   link->session.sent(bytes);
   if (const auto* extent = std::get_if<OutputExtent>(&output)) {
     parts_.uplink.extent_sent(*link, *extent, bytes, now);
   }
-  link->liveness.sent(link->session.has_output(), now);
+  link->liveness.sent(link->session.queue().has_output(), now);
   events_.drain(*link, now);
 }
 

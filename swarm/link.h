@@ -4,7 +4,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -39,7 +38,8 @@ struct LinkModel {
 
 // Parts of the core keep records of their own here, which no other part changes.
 struct Link {
-  Link(ConnectionId connection, Session s) : id(connection), session(std::move(s)) {}
+  Link(ConnectionId connection, const Hello& self, std::optional<NodeId> proved)
+      : id(connection), session(self, proved), authenticated(proved) {}
 
   ConnectionId id;
   Session session;

@@ -5,8 +5,8 @@
 
 namespace shardswarm {
 
-Link& Links::add(ConnectionId connection, Session session) {
-  Link& link = table_.try_emplace(connection, connection, std::move(session)).first->second;
+Link& Links::add(ConnectionId connection, const Hello& self, std::optional<NodeId> authenticated) {
+  Link& link = table_.try_emplace(connection, connection, self, authenticated).first->second;
   mark_ready(link);
   return link;
 }

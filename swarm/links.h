@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -21,7 +22,8 @@ class Links {
 
   explicit Links(Outbox& out) : out_(out) {}
 
-  Link& add(ConnectionId connection, Session session);
+  // `authenticated`: what TLS proved of the peer.
+  Link& add(ConnectionId connection, const Hello& self, std::optional<NodeId> authenticated);
   std::unique_ptr<Table::Entry> extract(ConnectionId connection);  // null if there is none
   Link* find(ConnectionId connection);
   const Link* find(ConnectionId connection) const;

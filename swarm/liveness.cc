@@ -62,7 +62,7 @@ void Liveness::check(Link& link, Time now) {
     }
     return;
   }
-  const bool was_idle = std::exchange(record.idle_, !link.session.has_output());
+  const bool was_idle = std::exchange(record.idle_, !link.session.queue().has_output());
   if (was_idle || record.idle_) {
     record.last_sent_ = now;
   } else if (now - record.last_sent_ >= kDeadAfter) {

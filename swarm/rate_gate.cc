@@ -52,7 +52,7 @@ void RateGate::Flow::charge(TokenBucket& own, std::uint64_t& paid, std::uint64_t
 void RateGate::add(Link& link) const {
   link.gate.up_ = TokenBucket(rates_.peer_upload);
   link.gate.down_ = TokenBucket(rates_.peer_download);
-  if (up_.on) link.session.pace_payload();
+  if (up_.on) link.session.queue().pace();
 }
 
 bool RateGate::reads_at_once(const Link& link) const {
@@ -107,12 +107,15 @@ void RateGate::give_upload_turns(std::uint32_t frame, Time now) {
     return std::uint64_t{bytes};
   };
   const auto piece = [&](Link& link) {
-    return link.session.piece_frame_waits() ? begun(link, link.session.begin_piece_frame(frame))
-                                            : 0;
+    return link.session.queue().piece_frame_waits()
+               ? begun(link, link.session.queue().begin_piece_frame(frame))
+               : 0;
   };
   const auto part = static_cast<std::uint32_t>(frame / kBlobTurnsPerTurn);
   const auto blob = [&](Link& link) {
-    return link.session.blob_frame_waits() ? begun(link, link.session.begin_blob_frame(part)) : 0;
+    return link.session.queue().blob_frame_waits()
+               ? begun(link, link.session.queue().begin_blob_frame(part))
+               : 0;
   };
   const auto give_piece = [&] { return give_turn(up_, &GateRecord::up_, up_.last, now, piece); };
   const auto give_blob = [&] { return give_turn(up_, &GateRecord::up_, last_blob_, now, blob); };
@@ -163,7 +166,7 @@ std::optional<Time> RateGate::next_deadline() const {
   const auto at = [&next](Time due) { next = next ? std::min(*next, due) : due; };
   for (const auto& [id, link] : context_.links) {
     if (link.gate.turn_awaited_) at(std::max(down_.bucket.open_at(), link.gate.down_.open_at()));
-    if (link.session.piece_frame_waits() || link.session.blob_frame_waits()) {
+    if (link.session.queue().piece_frame_waits() || link.session.queue().blob_frame_waits()) {
       at(std::max(up_.bucket.open_at(), link.gate.up_.open_at()));
     }
   }

@@ -189,7 +189,7 @@ void Uplink::check_progress(Time now) {
     Link* link = context_.links.find(id);
     if (link == nullptr) continue;
     UplinkRecord& record = link->uplink;
-    if (link->session.piece_frame_waits()) record.progress_ = now;  // for our rate limit
+    if (link->session.queue().piece_frame_waits()) record.progress_ = now;  // for our rate limit
     record.checked_ = record.busy_ && record.progress_ + kSlotHeld > now;
     if (record.checked_) {
       checks_.emplace(record.progress_ + kSlotHeld, id);

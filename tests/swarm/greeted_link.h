@@ -24,7 +24,7 @@ class GreetedLink {
  public:
   GreetedLink(Parts& parts, ConnectionId id, const std::string& name, Time now)
       : far(hello_of(name), std::nullopt),
-        link(parts.context.links.add(id, Session(parts.context.options.hello, std::nullopt))) {
+        link(parts.context.links.add(id, parts.context.options.hello, std::nullopt)) {
     link.address = name + ":1";
     link.liveness.begins(now);
     exchange();
@@ -55,7 +55,7 @@ class GreetedLink {
 
  private:
   static bool move(Session& from, Session& to) {
-    const Output output = from.next_output();
+    const Output output = from.queue().next();
     std::vector<std::byte> content;  // of a piece: zeros
     if (const auto* extent = std::get_if<OutputExtent>(&output)) content.resize(extent->length);
     if (const auto* bytes = std::get_if<OutputBytes>(&output)) {

@@ -29,8 +29,7 @@ class LivenessTest : public testing::Test {
 };
 
 TEST_F(LivenessTest, WhoSaysNoHelloIsClosed) {
-  Link& link =
-      parts_.context.links.add(kSilentPeer, Session(parts_.context.options.hello, std::nullopt));
+  Link& link = parts_.context.links.add(kSilentPeer, parts_.context.options.hello, std::nullopt);
   link.liveness.begins(kLinkBegan);
   watch(kLinkBegan);
   EXPECT_EQ(parts_.liveness.next_deadline(), kLinkBegan + kHelloTimeout);

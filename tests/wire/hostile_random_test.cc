@@ -78,7 +78,7 @@ void converse(std::span<const std::byte> stream, std::mt19937& random,
     const std::size_t n = end.give_input(stream, 1 + random() % 700);
     if (n == 0) break;
     stream = stream.subspan(n);
-    if (end.session.ready() && !greeted) {
+    if (!greeted && !end.all<event::Ready>().empty()) {
       greeted = true;
       const Channel channel = end.session.open(digest_of(100));
       for (std::uint8_t i = 1; i <= 3; ++i) end.session.request_blob(channel, i, digest_of(i));

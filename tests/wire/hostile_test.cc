@@ -368,7 +368,7 @@ TEST(Hostile, PingsWithoutReadingThePongs) {  // WIRE-7
   }
   for (int round = 0; round < 100 && !victim.session.closing(); ++round) {
     victim.give_all(pings);
-    EXPECT_LE(victim.session.queued_bytes(), limits::kSendQueueBytesMax);
+    EXPECT_LE(victim.session.queue().bytes(), limits::kSendQueueBytesMax);
   }
   EXPECT_THAT(victim.failure({}), HasSubstr("peer does not read"));
 }

@@ -21,16 +21,14 @@ using Bytes = std::vector<std::byte>;
 TEST(Session, BothSidesBecomeReady) {  // WIRE-10
   for (std::uint32_t seed = 0; seed < 20; ++seed) {
     Pair pair(seed, 1 + seed * 7);
-    EXPECT_FALSE(pair.a.session.ready());
     pair.run();
     const auto ready = pair.b.all<event::Ready>();
     ASSERT_THAT(ready, SizeIs(1));
     EXPECT_EQ(ready[0].hello.node_id, digest_of(1));
     EXPECT_EQ(ready[0].version, kProtocolVersion);
-    EXPECT_TRUE(pair.a.session.ready());
-    EXPECT_TRUE(pair.b.session.ready());
+    EXPECT_THAT(pair.a.all<event::Ready>(), SizeIs(1));
     EXPECT_FALSE(pair.a.session.closing());
-    EXPECT_EQ(pair.a.session.queued_bytes(), 0U);
+    EXPECT_EQ(pair.a.session.queue().bytes(), 0U);
   }
 }
 
@@ -70,18 +68,6 @@ TEST(Session, ConnectedToItselfFailsOnBothEnds) {  // WIRE-14
   }
 }
 
-TEST(Session, SessionsCanBeMoved) {
-  Pair pair;
-  const Channel channel = pair.open_model();
-  End other(hello_of(9));
-  other.session = std::move(pair.a.session);
-  pair.a.session = std::move(other.session);
-  const PieceRun run = run_of(4, 2);
-  pair.a.session.have(channel, {&run, 1});
-  pair.run();
-  EXPECT_THAT(pair.b.all<event::Have>(), SizeIs(1));
-}
-
 TEST(Session, ChannelsAreLocalAndHandlesArePerSide) {  // WIRE-20
   Pair pair;
   pair.run();
@@ -92,9 +78,6 @@ TEST(Session, ChannelsAreLocalAndHandlesArePerSide) {  // WIRE-20
   pair.run();
   EXPECT_NE(a_shared, b_shared);
   EXPECT_EQ(pair.a.session.open(digest_of(11)), a_shared);
-  EXPECT_EQ(pair.a.session.model_of(a_shared), digest_of(11));
-  EXPECT_EQ(pair.a.session.model_of(Channel(99)), std::nullopt);
-  EXPECT_EQ(pair.a.session.model_of(Channel(0)), std::nullopt);
   EXPECT_TRUE(pair.a.session.peer_opened(a_shared));
   EXPECT_FALSE(pair.a.session.peer_opened(a_only));
   EXPECT_THAT(pair.a.all<event::Opened>(), SizeIs(1));
@@ -187,7 +170,7 @@ TEST(Session, EmptySetsThatSayNothingAreNotSent) {
   pair.a.session.lost(channel, {});
   pair.a.session.reject(channel, {}, RejectReason::kBusy);
   pair.a.session.cancel(channel, {}, 0);
-  EXPECT_EQ(pair.a.session.queued_bytes(), 0U);
+  EXPECT_EQ(pair.a.session.queue().bytes(), 0U);
 }
 
 TEST(Session, HugeSetsAreSplitAndTheCreditCountsOnce) {  // WIRE-52
@@ -264,10 +247,10 @@ TEST(Session, CloseIsTheLastFrame) {  // WIRE-70
   EXPECT_EQ(closed[0].text, "the node ends?");
   EXPECT_TRUE(pair.b.session.closing());
   pair.b.session.ping(2);
-  EXPECT_TRUE(std::holds_alternative<std::monostate>(pair.b.session.next_output()));
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(pair.b.session.queue().next()));
   EXPECT_TRUE(pair.b.session.receive_spans()[0].empty());
   pair.b.session.close(CloseReason::kDone, "");
-  EXPECT_TRUE(std::holds_alternative<std::monostate>(pair.b.session.next_output()));
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(pair.b.session.queue().next()));
 }
 
 TEST(Session, CloseBeforeHelloStillSaysWho) {
@@ -284,17 +267,17 @@ TEST(Session, OutputStaysInPlaceWhileMoreIsQueued) {
   const Channel channel = pair.open_model();
   const PieceRun run = run_of(0, 1);
   pair.a.session.have(channel, {&run, 1});
-  const auto before = std::get<OutputBytes>(pair.a.session.next_output());
+  const auto before = std::get<OutputBytes>(pair.a.session.queue().next());
   const Bytes copy(before.bytes.begin(), before.bytes.end());
   for (std::uint32_t i = 0; i < 10'000; ++i) pair.a.session.claim(channel, PieceIndex(i));
-  const auto after = std::get<OutputBytes>(pair.a.session.next_output());
+  const auto after = std::get<OutputBytes>(pair.a.session.queue().next());
   EXPECT_EQ(before.bytes.data(), after.bytes.data());
   EXPECT_EQ(before.bytes.size(), after.bytes.size());
   EXPECT_EQ(Bytes(before.bytes.begin(), before.bytes.end()), copy);
   pair.a.session.sent(before.bytes.size());
   // What gathered meanwhile comes as one.
-  const auto rest = std::get<OutputBytes>(pair.a.session.next_output());
-  EXPECT_EQ(rest.bytes.size(), pair.a.session.queued_bytes());
+  const auto rest = std::get<OutputBytes>(pair.a.session.queue().next());
+  EXPECT_EQ(rest.bytes.size(), pair.a.session.queue().bytes());
 }
 
 TEST(Session, APeerThatDoesNotReadIsGivenUp) {  // WIRE-7
@@ -304,14 +287,14 @@ TEST(Session, APeerThatDoesNotReadIsGivenUp) {  // WIRE-7
   std::size_t largest = 0;
   while (!pair.a.session.closing()) {
     pair.a.session.have(channel, {&run, 1});
-    largest = std::max(largest, pair.a.session.queued_bytes());
+    largest = std::max(largest, pair.a.session.queue().bytes());
   }
   EXPECT_LE(largest, limits::kSendQueueBytesMax);
   pair.a.drain();
   const auto failed = pair.a.all<event::Failed>();
   ASSERT_THAT(failed, SizeIs(1));
   EXPECT_THAT(failed[0].error.message, HasSubstr("peer does not read"));
-  EXPECT_LT(pair.a.session.queued_bytes(), 1000U);  // the CLOSE
+  EXPECT_LT(pair.a.session.queue().bytes(), 1000U);  // the CLOSE
   pair.run();
   EXPECT_THAT(pair.b.all<event::Closed>(), SizeIs(1));
 }

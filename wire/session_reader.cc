@@ -1,10 +1,11 @@
-// From received bytes to frames: where they go, and what a whole one means to the data path.
+#include "wire/session_reader.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cassert>
 
-#include "wire/session_impl.h"
+#include "wire/messages.h"
 
 namespace shardswarm {
 namespace {
@@ -16,7 +17,12 @@ constexpr std::size_t kKeptBufferBytes = 2 * limits::kKiB;
 
 }  // namespace
 
-std::array<std::span<std::byte>, 2> Session::Impl::receive_spans() {
+SessionReader::SessionReader(SessionState& session) : session_(session) {
+  expect_body(Body::kPreamble, static_cast<std::uint32_t>(kPreambleBytes.size()));
+}
+
+std::array<std::span<std::byte>, 2> SessionReader::receive_spans() {
+  if (session_.closing) return {};
   if (state_ == State::kHeader) return {std::span(header_bytes_).subspan(header_done_), {}};
   if (state_ != State::kBody) return {};
   std::span<std::byte> rest;
@@ -32,31 +38,25 @@ std::array<std::span<std::byte>, 2> Session::Impl::receive_spans() {
   return {rest, header_bytes_};
 }
 
-void Session::Impl::received(std::size_t n) {
+void SessionReader::received(std::size_t n) {
+  if (session_.closing) return;
   if (state_ == State::kBody) {
     const std::size_t of_body = std::min<std::size_t>(n, body_rest_);
     if (of_body > 0) body_received(of_body);
     n -= of_body;
   }
-  if (n == 0 || state_ == State::kStopped) return;
+  if (n == 0 || session_.closing) return;
   assert(state_ == State::kHeader && n <= header_bytes_.size() - header_done_);
   header_done_ += n;
   if (header_done_ == header_bytes_.size()) header_complete();
 }
 
-std::optional<SessionEvent> Session::Impl::next_event() {
-  if (events_.empty()) return std::nullopt;
-  std::optional<SessionEvent> event(std::move(events_.front()));
-  events_.pop_front();
-  return event;
-}
-
-void Session::Impl::expect_header() {
+void SessionReader::expect_header() {
   state_ = State::kHeader;
   header_done_ = 0;
 }
 
-void Session::Impl::expect_body(Body body, std::uint32_t length) {
+void SessionReader::expect_body(Body body, std::uint32_t length) {
   state_ = State::kBody;
   body_ = body;
   body_rest_ = length;
@@ -65,12 +65,12 @@ void Session::Impl::expect_body(Body body, std::uint32_t length) {
   if (length == 0) finish_body();
 }
 
-void Session::Impl::body_received(std::size_t n) {
+void SessionReader::body_received(std::size_t n) {
   const auto bytes = static_cast<std::uint32_t>(n);
   body_rest_ -= bytes;
   if (body_ == Body::kPiece) {
     incoming_->got += bytes;
-    events_.push_back(event::PieceBytes{
+    session_.events.push_back(event::PieceBytes{
         .channel = incoming_->channel, .piece = incoming_->piece, .bytes = bytes});
   }
   if (body_ == Body::kPreamble && body_rest_ > 0 && is_tls()) {
@@ -80,7 +80,7 @@ void Session::Impl::body_received(std::size_t n) {
   if (body_rest_ == 0) finish_body();
 }
 
-void Session::Impl::finish_body() {
+void SessionReader::finish_body() {
   const Body body = body_;
   expect_header();
   switch (body) {
@@ -105,7 +105,7 @@ void Session::Impl::finish_body() {
 
 // Whether the peer's first bytes are those of a TLS record (WIRE-1a). An alert has 7 bytes, one
 // fewer than the preamble, and is waited for to its end: its bytes tell more than that it is one.
-bool Session::Impl::is_tls() const {
+bool SessionReader::is_tls() const {
   constexpr std::byte kAlert{0x15};
   constexpr std::byte kHandshake{0x16};
   constexpr std::byte kMajorVersion{0x03};
@@ -114,79 +114,79 @@ bool Session::Impl::is_tls() const {
   return buffer_[0] == kHandshake || (buffer_[0] == kAlert && got >= kTlsAlertBytes.size());
 }
 
-void Session::Impl::fail_for_tls() {
+void SessionReader::fail_for_tls() {
   const bool answer = std::ranges::equal(
       std::span(buffer_).first(std::min(buffer_.size() - body_rest_, kTlsAlertBytes.size())),
       kTlsAlertBytes);
-  fail_session(Errc::kRefused, CloseReason::kProtocolError,
-               std::string(answer ? "it has a cluster key and this node has none"
-                                  : "it speaks TLS, as a node with a cluster key does, and this "
-                                    "node has no key") +
-                   ": if it is yours, run `shardswarm key export` there and `shardswarm key "
-                   "import` here, and start this node again");
+  session_.fail(Errc::kRefused, CloseReason::kProtocolError,
+                std::string(answer ? "it has a cluster key and this node has none"
+                                   : "it speaks TLS, as a node with a cluster key does, and this "
+                                     "node has no key") +
+                    ": if it is yours, run `shardswarm key export` there and `shardswarm key "
+                    "import` here, and start this node again");
 }
 
-void Session::Impl::finish_preamble() {
+void SessionReader::finish_preamble() {
   const auto difference =
       std::mismatch(kPreambleBytes.begin(), kPreambleBytes.end(), buffer_.begin()).first;
   if (difference == kPreambleBytes.end()) return;
   if (difference == kPreambleBytes.end() - 1) {
-    fail_session(Errc::kVersion, CloseReason::kVersion,
-                 fmt::format("peer uses framing {}, this node {}: no common version",
-                             std::to_integer<unsigned>(buffer_.back()),
-                             std::to_integer<unsigned>(kPreambleBytes.back())));
+    session_.fail(Errc::kVersion, CloseReason::kVersion,
+                  fmt::format("peer uses framing {}, this node {}: no common version",
+                              std::to_integer<unsigned>(buffer_.back()),
+                              std::to_integer<unsigned>(kPreambleBytes.back())));
     return;
   }
   if (is_tls()) {
     fail_for_tls();
   } else {
-    protocol_error("not a shardswarm peer");
+    session_.protocol_error("not a shardswarm peer");
   }
 }
 
-void Session::Impl::finish_piece_frame() {
+void SessionReader::finish_piece_frame() {
   if (incoming_->got < incoming_->length) return;
-  events_.push_back(event::PieceEnd{.channel = incoming_->channel,
-                                    .piece = incoming_->piece,
-                                    .discarded = incoming_->buffer.empty()});
+  session_.events.push_back(event::PieceEnd{.channel = incoming_->channel,
+                                            .piece = incoming_->piece,
+                                            .discarded = incoming_->buffer.empty()});
   incoming_.reset();
 }
 
-void Session::Impl::finish_blob_frame() {
-  const Channel channel = *peer_channel(header_.handle);
+void SessionReader::finish_blob_frame() {
+  const Channel channel = *session_.channels.of_peer_handle(header_.handle);
   const bool last = (header_.flags & kBlobLast) != 0;
   const bool compressed = (header_.flags & kBlobCompressed) != 0;
-  const auto asked = blobs_asked_.find({channel, header_.piece});
+  const auto asked = session_.blobs_asked.find({channel, header_.piece});
   asked->second.next += header_.length;
   asked->second.compressed = compressed;
-  if (last) blobs_asked_.erase(asked);
-  events_.push_back(event::BlobChunk{.channel = channel,
-                                     .request = header_.piece,
-                                     .offset = header_.offset,
-                                     .bytes = std::move(buffer_),
-                                     .last = last,
-                                     .compressed = compressed});
+  if (last) session_.blobs_asked.erase(asked);
+  session_.events.push_back(event::BlobChunk{.channel = channel,
+                                             .request = header_.piece,
+                                             .offset = header_.offset,
+                                             .bytes = std::move(buffer_),
+                                             .last = last,
+                                             .compressed = compressed});
 }
 
-void Session::Impl::header_complete() {
+void SessionReader::header_complete() {
   header_ = decode_frame_header(header_bytes_);
   if (const auto checked = check_frame_header(header_); !checked) {
-    protocol_error(checked.error().message);
+    session_.protocol_error(checked.error().message);
     return;
   }
   const auto type = known_frame_type(header_.type);
-  if (!ready_ && type != FrameType::kHello) {
-    protocol_error(fmt::format("{} frame before HELLO",
-                               type ? frame_type_name(*type) : std::string_view("unknown")));
+  if (!session_.ready && type != FrameType::kHello) {
+    session_.protocol_error(fmt::format(
+        "{} frame before HELLO", type ? frame_type_name(*type) : std::string_view("unknown")));
   } else if (!type && (header_.type & kFrameCritical) != 0) {
-    protocol_error(fmt::format("critical frame of unknown type 0x{:02x}", header_.type));
+    session_.protocol_error(fmt::format("critical frame of unknown type 0x{:02x}", header_.type));
   } else if (!type) {
     expect_body(Body::kSkipped, header_.length);
   } else if (*type != FrameType::kData && *type != FrameType::kBlob) {
     expect_body(Body::kControl, header_.length);
-  } else if (const auto channel = peer_channel(header_.handle); !channel) {
-    protocol_error(fmt::format("{} frame with handle {}, which was never opened",
-                               frame_type_name(*type), header_.handle));
+  } else if (const auto channel = session_.channels.of_peer_handle(header_.handle); !channel) {
+    session_.protocol_error(fmt::format("{} frame with handle {}, which was never opened",
+                                        frame_type_name(*type), header_.handle));
   } else if (*type == FrameType::kData) {
     begin_data(*channel);
   } else {
@@ -195,71 +195,71 @@ void Session::Impl::header_complete() {
 }
 
 // WIRE-31 .. WIRE-34.
-void Session::Impl::begin_data(Channel channel) {
+void SessionReader::begin_data(Channel channel) {
   const PieceIndex piece(header_.piece);
   if (!incoming_) {
     if (header_.offset != 0) {
-      protocol_error(
+      session_.protocol_error(
           fmt::format("DATA of piece {} begins at byte {}", piece.value, header_.offset));
       return;
     }
     incoming_ = Incoming{.channel = channel, .piece = piece, .buffer = {}};
     state_ = State::kAnswer;
-    events_.push_back(event::PieceBegin{.channel = channel, .piece = piece});
+    session_.events.push_back(event::PieceBegin{.channel = channel, .piece = piece});
     return;
   }
   const Incoming& now = *incoming_;
   if (now.channel != channel || now.piece != piece) {
-    protocol_error(
+    session_.protocol_error(
         fmt::format("DATA of piece {} while piece {} is under way", piece.value, now.piece.value));
   } else if (header_.offset != now.got) {
-    protocol_error(fmt::format("DATA of piece {} goes on at byte {}, {} came before", piece.value,
-                               header_.offset, now.got));
+    session_.protocol_error(fmt::format("DATA of piece {} goes on at byte {}, {} came before",
+                                        piece.value, header_.offset, now.got));
   } else if (header_.length > now.length - now.got) {
-    protocol_error(
+    session_.protocol_error(
         fmt::format("DATA of piece {} goes beyond its {} bytes", piece.value, now.length));
   } else {
     expect_body(Body::kPiece, header_.length);
   }
 }
 
-void Session::Impl::answer_piece(std::span<std::byte> buffer, std::uint32_t length) {
-  if (closing_) return;
+void SessionReader::answer_piece(std::span<std::byte> buffer, std::uint32_t length) {
+  if (session_.closing) return;
   assert(state_ == State::kAnswer);
   assert(length >= 1 && length <= limits::kPieceBytesMax);
   incoming_->buffer = buffer;
   incoming_->length = length;
   if (header_.length > length) {
-    protocol_error(
+    session_.protocol_error(
         fmt::format("DATA of piece {} goes beyond its {} bytes", incoming_->piece.value, length));
     return;
   }
   expect_body(Body::kPiece, header_.length);
 }
 
-void Session::Impl::drop_receive() {
-  if (!incoming_) return;
+void SessionReader::drop_receive() {
+  if (session_.closing || !incoming_) return;
   assert(state_ != State::kAnswer);
   incoming_->buffer = {};
 }
 
 // WIRE-42, WIRE-45.
-void Session::Impl::begin_blob(Channel channel) {
+void SessionReader::begin_blob(Channel channel) {
   const bool compressed = (header_.flags & kBlobCompressed) != 0;
-  const auto asked = blobs_asked_.find({channel, header_.piece});
-  if (asked == blobs_asked_.end()) {
-    protocol_error(
+  const auto asked = session_.blobs_asked.find({channel, header_.piece});
+  if (asked == session_.blobs_asked.end()) {
+    session_.protocol_error(
         fmt::format("BLOB of request {}, which was not made or was answered", header_.piece));
   } else if (header_.offset != asked->second.next) {
-    protocol_error(fmt::format("BLOB of request {} goes on at byte {}, {} came before",
-                               header_.piece, header_.offset, asked->second.next));
-  } else if (compressed && (features_in_use_ & kFeatureZstdBlobs) == 0) {
-    protocol_error(
+    session_.protocol_error(fmt::format("BLOB of request {} goes on at byte {}, {} came before",
+                                        header_.piece, header_.offset, asked->second.next));
+  } else if (compressed && (session_.features_in_use & kFeatureZstdBlobs) == 0) {
+    session_.protocol_error(
         fmt::format("BLOB of request {} is compressed, which this connection has not in "
                     "use",
                     header_.piece));
   } else if (header_.offset > 0 && compressed != asked->second.compressed) {
-    protocol_error(
+    session_.protocol_error(
         fmt::format("BLOB of request {} is compressed in part of its frames only", header_.piece));
   } else {
     expect_body(Body::kBlob, header_.length);
