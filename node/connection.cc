@@ -10,7 +10,9 @@
 #include <chrono>
 #include <utility>
 
-#include "node/shell.h"
+#include "node/network.h"
+#include "node/shell_context.h"
+#include "node/turns.h"
 
 namespace shardswarm {
 namespace {
@@ -28,12 +30,12 @@ bool shrank(const FileRange& range) {
 
 }  // namespace
 
-Connection::Connection(Shell& shell, ConnectionId id, asio::ip::tcp::socket socket,
-                       std::string address, bool dialed, const Identity* identity)
-    : shell_(shell),
+Connection::Connection(Network& network, ConnectionId id, asio::ip::tcp::socket socket,
+                       std::string address, bool dialed)
+    : network_(network),
       id_(id),
       socket_(std::move(socket)),
-      deadline_(shell.io()),
+      deadline_(network.context().io),
       address_(std::move(address)),
       dialed_(dialed) {
   asio::error_code ignored;
@@ -41,10 +43,12 @@ Connection::Connection(Shell& shell, ConnectionId id, asio::ip::tcp::socket sock
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
   bound_unsent();
   const int fd = socket_.native_handle();
-  transport_ = identity == nullptr
-                   ? make_plain_transport(fd)
-                   : make_tls_transport(fd, dialed, *identity, shell.options().kernel_tls);
+  const auto& identity = context().identity;
+  transport_ = identity ? make_tls_transport(fd, dialed, *identity, context().options.kernel_tls)
+                        : make_plain_transport(fd);
 }
+
+ShellContext& Connection::context() { return network_.context(); }
 
 void Connection::start() {
   deadline_.expires_after(kHandshakeTimeout);
@@ -72,15 +76,15 @@ void Connection::handshake() {
   up_ = true;
   deadline_.cancel();
   if (transport_->peer_id() && can_send_file()) {
-    shell_.log(LogLevel::kDebug, "the kernel encrypts what goes to " + address_);
+    context().log(LogLevel::kDebug, "the kernel encrypts what goes to " + address_);
   }
-  shell_.core().add_connection(id_, address_, dialed_, transport_->peer_id(), shell_.now());
-  shell_.to_receive(id_);
+  context().core.add_connection(id_, address_, dialed_, transport_->peer_id(), context().now());
+  network_.turns().to_receive(id_);
 }
 
 void Connection::bound_unsent() {
 #ifdef TCP_NOTSENT_LOWAT
-  const auto most = static_cast<int>(shell_.core().unsent_max(id_));
+  const auto most = static_cast<int>(context().core.unsent_max(id_));
   if (most < 2 * unsent_max_ && unsent_max_ < 2 * most) return;
   unsent_max_ = most;
   ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
@@ -101,62 +105,61 @@ void Connection::wait_for(Wait what) {
     } else if (!self->up_) {
       self->handshake();
     } else if (what == Wait::kReadable) {
-      self->shell_.to_receive(self->id_);
+      self->network_.turns().to_receive(self->id_);
     } else {
-      self->shell_.to_send(self->id_);
+      self->network_.turns().to_send(self->id_);
     }
   });
 }
 
-void Connection::begin_pass() {
-  received_in_pass_ = 0;
-  dry_ = false;
-}
+void Connection::begin_pass() { transfer_.begin_pass(); }
 
 bool Connection::begin_receive() {
   if (closed_ || finishing_ || waiting_read_) return false;
-  into_ = shell_.core().receive_spans(id_);
-  receive_blocked_ = into_[0].empty() && into_[1].empty();
+  transfer_.receive_into(context().core.receive_spans(id_));
+  receive_blocked_ = transfer_.blocked();
   return !receive_blocked_;
 }
 
 bool Connection::end_receive() {
-  note_moved();
-  if (!moved_) {
-    closed(moved_.error());
+  const Result<Moved>& moved = transfer_.received();
+  if (!moved) {
+    closed(moved.error());
     return false;
   }
-  if (moved_->bytes == 0) {
-    if (moved_->wait == Wait::kNone) {
+  if (moved->bytes == 0) {
+    if (moved->wait == Wait::kNone) {
       closed(std::nullopt);
     } else {
-      wait_for(moved_->wait);
-      receive_blocked_ = moved_->wait == Wait::kWritable;
+      wait_for(moved->wait);
+      receive_blocked_ = moved->wait == Wait::kWritable;
     }
     return false;
   }
-  shell_.core().received(id_, moved_->bytes, shell_.now());
-  received_in_pass_ += moved_->bytes;
+  context().core.received(id_, moved->bytes, context().now());
   return !had_its_part();
 }
 
-bool Connection::had_its_part() const { return received_in_pass_ >= kReadTurnBytes; }
+bool Connection::had_its_part() const { return transfer_.received_in_pass() >= kReadTurnBytes; }
 
 void Connection::resume_receive() {
-  if (receive_blocked_ && !closed_ && !finishing_) shell_.to_receive(id_);
+  if (receive_blocked_ && !closed_ && !finishing_) network_.turns().to_receive(id_);
 }
 
 bool Connection::begin_send() {
   while (!closed_ && !draining_ && !waiting_write_) {
-    const Output output = shell_.core().next_output(id_);
+    const Output output = context().core.next_output(id_);
     if (const auto* bytes = std::get_if<OutputBytes>(&output)) {
       if (!sent(transport_->write(bytes->bytes, bytes->more))) return false;
     } else if (const auto* extent = std::get_if<OutputExtent>(&output)) {
-      if (!find_source(*extent)) return false;
-      extent_ = *extent;
+      if (!prepared_.begin(context().core.model_of(id_, extent->channel), extent->piece)) {
+        closed(Error{Errc::kInternal, "a piece is to be sent that was not prepared"});
+        return false;
+      }
+      transfer_.send(*extent);
       return true;
     } else {
-      current_source_.reset();  // its buffer may be what another connection waits for
+      prepared_.end();
       if (finishing_) drain();
       return false;
     }
@@ -165,13 +168,13 @@ bool Connection::begin_send() {
 }
 
 bool Connection::end_send() {
-  note_moved();
-  const OutputExtent extent = *std::exchange(extent_, std::nullopt);
+  const auto [extent, moved] = transfer_.sent();
   // The frame's header promised these bytes: a file that shrank costs the connection.
-  if (!moved_ && !current_source_->buffer && shrank(current_source_->range)) {
-    shell_.piece_lost(current_.first, extent.piece);
+  const PreparedPiece& source = prepared_.source();
+  if (!moved && !source.buffer && shrank(source.range)) {
+    network_.piece_lost(prepared_.model(), extent.piece);
   }
-  return sent(moved_);
+  return sent(moved);
 }
 
 // Whether to go on.
@@ -185,57 +188,9 @@ bool Connection::sent(const Result<Moved>& moved) {
     wait_for(moved->wait);
     return false;
   }
-  shell_.core().sent(id_, moved->bytes, shell_.now());
+  context().core.sent(id_, moved->bytes, context().now());
   return true;
 }
-
-bool Connection::find_source(const OutputExtent& extent) {
-  const std::pair key{shell_.core().model_of(id_, extent.channel), extent.piece};
-  if (current_ == key && current_source_) return true;
-  const auto it = prepared_.find(key);
-  if (it == prepared_.end()) {
-    closed(Error{Errc::kInternal, "a piece is to be sent that was not prepared"});
-    return false;
-  }
-  current_ = key;
-  current_source_ = it->second;
-  return true;
-}
-
-void Connection::move() {
-  if (!extent_) {
-    moved_ = transport_->read(into_);
-  } else if (const PreparedPiece& source = *current_source_; source.buffer) {
-    moved_ =
-        transport_->write(source.buffer.bytes().subspan(extent_->offset, extent_->length), false);
-  } else {
-    moved_ = transport_->write_file(source.range.fd, source.range.offset + extent_->offset,
-                                    extent_->length);
-  }
-}
-
-std::size_t Connection::asked() const {
-  return extent_ ? extent_->length : into_[0].size() + into_[1].size();
-}
-
-// As much as last time, unless it was stopped by what it was asked for, which says "at least".
-void Connection::note_moved() {
-  if (!moved_) return;
-  const std::size_t bytes = moved_->bytes;
-  dry_ = bytes < asked();
-  std::size_t& last = extent_ ? last_sent_ : last_received_;
-  if (bytes > 0) last = dry_ ? bytes : std::max(last, bytes);
-}
-
-std::size_t Connection::expected() const {
-  return dry_ ? 0 : std::min(asked(), extent_ ? last_sent_ : last_received_);
-}
-
-void Connection::prepared(ModelKey model, PieceIndex piece, std::shared_ptr<PreparedPiece> source) {
-  prepared_[{model, piece}] = std::move(source);
-}
-
-void Connection::release(ModelKey model, PieceIndex piece) { prepared_.erase({model, piece}); }
 
 void Connection::finish() {
   if (finishing_ || closed_) return;
@@ -244,7 +199,7 @@ void Connection::finish() {
   deadline_.async_wait([self = shared_from_this()](asio::error_code ec) {
     if (!ec) self->closed(std::nullopt);
   });
-  shell_.to_send(id_);
+  network_.turns().to_send(id_);
 }
 
 // All is flushed. Closing a socket with unread bytes resets it, and a reset may overtake our CLOSE
@@ -276,7 +231,7 @@ void Connection::drain() {
     }
   }
   // A stranger may go on sending: the others, and the deadline, get their turn.
-  asio::post(shell_.io(), [self = shared_from_this()] { self->drain(); });
+  asio::post(context().io, [self = shared_from_this()] { self->drain(); });
 }
 
 void Connection::abort(std::optional<Error> error) { closed(std::move(error)); }
@@ -289,14 +244,13 @@ void Connection::closed(std::optional<Error> error) {
   asio::error_code ignored;
   socket_.cancel(ignored);
   // The transport holds the descriptor's number: it must not outlive the socket's closing.
-  asio::post(shell_.io(), [self = shared_from_this()] {
+  asio::post(context().io, [self = shared_from_this()] {
     self->transport_.reset();
     asio::error_code close_error;
     self->socket_.close(close_error);
   });
   prepared_.clear();
-  current_source_.reset();
-  shell_.connection_closed(id_, address_, dialed_, up_, std::move(error));
+  network_.connection_closed(id_, address_, dialed_, up_, std::move(error));
 }
 
 }  // namespace shardswarm

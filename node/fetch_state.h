@@ -34,9 +34,12 @@ struct FetchState {
   Selection parts;             // once the manifest is known, as what follows
   std::string engine_setting;  // see ResolvedSelection
   LeftOutReport left_out;
-  bool opening = false;  // a worker is opening the store
-  std::optional<Error> ended_while_opening;
-  std::atomic<bool> cancel_opening{false};  // read by that worker
+  struct Opening {
+    bool under_way = false;           // a worker is opening the store, or looks at the directory
+    std::optional<Error> ended;       // the fetch ended meanwhile
+    std::atomic<bool> cancel{false};  // read by that worker
+  };
+  Opening opening;
 
   // Any thread, under the mutex.
   mutable std::mutex mutex;

@@ -39,7 +39,7 @@ class SeedHandle final : public Seed {
   std::uint64_t present_bytes() const override { return present_; }
   std::uint64_t total_bytes() const override { return total_; }
   std::vector<PeerReport> peers() const override {
-    return on_network(*shell_, [this] { return shell_->peers_of(model_); });
+    return on_network(*shell_, [this] { return shell_->fetches().peers_of(model_); });
   }
   std::uint64_t sent_bytes() const override {
     return on_network(*shell_, [this] { return shell_->status(model_).sent_bytes; });
@@ -68,14 +68,14 @@ class FetchHandle final : public Fetch {
       state_->leave = true;
       state_->changed.notify_all();
     }
-    shell_->post([shell = shell_.get(), state = state_] { shell->cancel_fetch(state); });
+    shell_->post([shell = shell_.get(), state = state_] { shell->fetches().cancel(*state); });
   }
   Result<FetchReport> wait() override { return state_->wait(); }
   void linger(std::chrono::milliseconds handover, std::chrono::milliseconds linger) override {
     const auto now = std::chrono::steady_clock::now();
     const auto handed_over = std::make_shared<bool>(false);
     shell_->post([shell = shell_.get(), state = state_, by = now + handover, handed_over] {
-      shell->when_free(state, by, [state, handed_over] {
+      shell->fetches().when_free(state, by, [state, handed_over] {
         const std::scoped_lock lock(state->mutex);
         *handed_over = true;
         state->changed.notify_all();
@@ -176,7 +176,7 @@ class NodeImpl final : public Node {
     for (const FileEntry& file : manifest.root().files) total += file.size - file.header_bytes;
     Ticket ticket{.id = manifest.id(), .peers = addresses()};
     const Result<ModelKey> model =
-        on_network(*shell_, [&] { return shell_->start_seed(std::move(*store)); });
+        on_network(*shell_, [&] { return shell_->fetches().start_seed(std::move(*store)); });
     if (!model) return std::unexpected(model.error());
     return std::make_shared<SeedHandle>(shell_, *model, std::move(ticket), present, total);
   }
@@ -220,7 +220,7 @@ class NodeImpl final : public Node {
     if (!state->kept) {
       state->kept = kept_manifest(model_meta_dir(options_.state_directory, ticket.id), ticket.id);
     }
-    shell_->post([shell = shell_.get(), state] { shell->start_fetch(state); });
+    shell_->post([shell = shell_.get(), state] { shell->fetches().start(state); });
     return state;
   }
 
