@@ -170,9 +170,11 @@ bool Connection::begin_send() {
 bool Connection::end_send() {
   const auto [extent, moved] = transfer_.sent();
   // The frame's header promised these bytes: a file that shrank costs the connection.
-  const PreparedPiece& source = prepared_.source();
-  if (!moved && !source.buffer && shrank(source.range)) {
-    network_.piece_lost(prepared_.model(), extent.piece);
+  if (!moved) {
+    const PreparedPiece& source = prepared_.source();
+    if (!source.buffer && shrank(source.range)) {
+      network_.piece_lost(prepared_.model(), extent.piece);
+    }
   }
   return sent(moved);
 }

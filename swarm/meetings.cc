@@ -18,7 +18,8 @@ constexpr std::size_t kSharedEarlyRunsMax = std::size_t{1} << 16;
 // --- opening ---
 
 void Meetings::open(Link& link, Model& model) {
-  if (!link.hello || link.closing || !link.session.may_open(model.id)) return;
+  if (!link.hello || link.closing || link.session.closing()) return;
+  if (!link.session.may_open(model.id)) return;
   const Channel channel = link.session.open(model.id);
   link.models.try_emplace(
       model.key,
