@@ -33,8 +33,9 @@ struct Context {
     return at == link.by_channel.end() ? nullptr : models.find(at->second);
   }
 
-  // A connection to a peer of the model that a scheduler chose, and the model on it. Null if the
-  // connection is closing.
+  // The connection to a peer that a scheduler of the model chose, and the model on it. Null if the
+  // connection is gone or closing. A connection that does not have the model is closed here: the
+  // scheduler's choice is a fault of this program.
   struct Chosen {
     Link* link = nullptr;
     LinkModel* at = nullptr;

@@ -251,13 +251,13 @@ void Core::received(ConnectionId connection, std::size_t bytes, Time now) {
 
 Output Core::next_output(ConnectionId connection) {
   Link* link = parts_.context.links.find(connection);
-  return link == nullptr ? Output{} : link->session.queue().next();
+  return link == nullptr ? Output{} : link->session.next_output();
 }
 
 void Core::sent(ConnectionId connection, std::size_t bytes, Time now) {
   Link* link = parts_.context.links.find(connection);
   if (link == nullptr) return;
-  const Output output = link->session.queue().next();
+  const Output output = link->session.next_output();
   if (std::holds_alternative<OutputBytes>(output)) parts_.context.control_bytes += bytes;
   parts_.gate.sent(*link, bytes, now);
   link->session.sent(bytes);

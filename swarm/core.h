@@ -92,7 +92,7 @@ class Core {
   // Stands until sent(), whatever is called for others meanwhile.
   Output next_output(ConnectionId connection);
   void sent(ConnectionId connection, std::size_t bytes, Time now);
-  // Whether it ends: also if there is no such connection.
+  // True as well if there is no such connection.
   bool closing(ConnectionId connection) const;
   // Bytes that the transport should hold and not have sent, at most.
   std::uint64_t unsent_max(ConnectionId connection) const;

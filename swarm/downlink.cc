@@ -1,6 +1,5 @@
 #include "swarm/downlink.h"
 
-#include <numeric>
 #include <utility>
 
 #include "swarm/context.h"
@@ -91,7 +90,7 @@ void Downlink::ended(Link& link, Model& model, const event::PieceEnd& e) {
       const PieceRun run{e.piece, 1};
       fetch->download->cancelled(link.id, {&run, 1});  // it owes us this one no more
     }
-    end(link, true);
+    end(link);
     return;
   }
   PieceBuffer buffer = std::move(arriving.buffer);
@@ -103,13 +102,13 @@ void Downlink::ended(Link& link, Model& model, const event::PieceEnd& e) {
 
 // --- it comes no more ---
 
-// The piece under way will not be kept (`wasted`), or was handed on. Frees its buffer.
-void Downlink::end(Link& link, bool wasted) {
+// The piece under way will not be kept. Frees its buffer.
+void Downlink::end(Link& link) {
   if (!link.downlink.arriving_) return;
   const Arriving& arriving = *link.downlink.arriving_;
   // Of what is thrown away as it comes, each part was counted then.
   Model* model = context_.models.find(arriving.model);
-  if (model != nullptr && wasted && !arriving.discard) {
+  if (model != nullptr && !arriving.discard) {
     model->counters.duplicate_bytes += arriving.got;
   }
   set_waiting(link, false);
@@ -137,7 +136,7 @@ void Downlink::give_up(Link& link) {
 void Downlink::rejected(Link& link, Model& model, const event::Reject& e, Time now) {
   const auto& arriving = link.downlink.arriving_;
   if (arriving && arriving->model == model.key && contains(e.pieces, arriving->piece)) {
-    end(link, true);
+    end(link);
   }
   Fetching* fetch = model.live_fetch();
   if (fetch == nullptr || !link.models.at(model.key).introduced) return;

@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "base/buffer_pool.h"
 #include "base/flat_map.h"
@@ -67,11 +66,11 @@ class Downlink {
   // Whether there is room for its piece: then it is received.
   bool accept(Link& link, Time now);
   // The connection ends.
-  void removed(Link& link) { end(link, true); }
+  void removed(Link& link) { end(link); }
 
  private:
   void set_waiting(Link& link, bool waiting);
-  void end(Link& link, bool wasted);
+  void end(Link& link);
   void give_up(Link& link);
 
   Context& context_;

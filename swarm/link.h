@@ -36,7 +36,8 @@ struct LinkModel {
   bool wants = false;  // its last WANT named pieces
 };
 
-// Parts of the core keep records of their own here, which no other part changes.
+// Each part of the core keeps a record of its own here. Others change it through its public
+// functions alone.
 struct Link {
   Link(ConnectionId connection, const Hello& self, std::optional<NodeId> proved)
       : id(connection), session(self, proved), authenticated(proved) {}

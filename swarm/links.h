@@ -27,7 +27,6 @@ class Links {
   std::unique_ptr<Table::Entry> extract(ConnectionId connection);  // null if there is none
   Link* find(ConnectionId connection);
   const Link* find(ConnectionId connection) const;
-  bool contains(ConnectionId connection) const { return table_.contains(connection); }
   std::size_t size() const { return table_.size(); }
   bool empty() const { return table_.empty(); }
 

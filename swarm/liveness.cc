@@ -42,7 +42,9 @@ FlatSet<ConnectionId> Liveness::take_due(const FlatSet<ConnectionId>& waiting, T
   while (!dues_.empty() && dues_.begin()->first <= now) {
     const ConnectionId id = dues_.begin()->second;
     dues_.erase(dues_.begin());
-    context_.links.find(id)->liveness.due_.reset();
+    Link* link = context_.links.find(id);
+    if (link == nullptr) continue;
+    link->liveness.due_.reset();
     due.insert(id);
   }
   return due;

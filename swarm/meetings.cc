@@ -5,13 +5,13 @@
 #include <utility>
 
 #include "swarm/context.h"
+#include "swarm/shared_models.h"
 
 namespace shardswarm {
 namespace {
 
 constexpr std::size_t kTalliesMax = 1024;
 constexpr std::size_t kEarlyRunsMax = std::size_t{1} << 20;
-constexpr std::size_t kSharedEarlyRunsMax = std::size_t{1} << 16;
 
 }  // namespace
 

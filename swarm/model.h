@@ -1,5 +1,5 @@
-// A model, as a node's core remembers it: what is common to all, and what it is here for: it is
-// seeded, fetched, or shared, that is served although nobody asked for it here (swarm/sharing.h).
+// A model, as a node's core remembers it. It is seeded, fetched or shared. A shared model is served
+// although nobody asked for it here (swarm/shared_models.h).
 #pragma once
 
 #include <cstdint>

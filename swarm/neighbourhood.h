@@ -4,14 +4,16 @@
 // Not thread-safe. Time is handed in.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/time.h"
 #include "piece/digest.h"
 #include "swarm/actions.h"

@@ -42,7 +42,7 @@ class Patience {
   }
   // A source that may not be up yet is waited for.
   bool waits(Time now) const { return !reached_ && now < wait_until_; }
-  // The clock does not run until it is waited for no more.
+  // To be called while a source is waited for: the clock stands meanwhile.
   void hold(Time now) {
     last_progress_ = std::max(last_progress_, std::min(now, wait_until_ - stall_timeout_));
   }

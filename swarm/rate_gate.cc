@@ -52,7 +52,7 @@ void RateGate::Flow::charge(TokenBucket& own, std::uint64_t& paid, std::uint64_t
 void RateGate::add(Link& link) const {
   link.gate.up_ = TokenBucket(rates_.peer_upload);
   link.gate.down_ = TokenBucket(rates_.peer_download);
-  if (up_.on) link.session.queue().pace();
+  if (up_.on) link.session.pace_payload();
 }
 
 bool RateGate::reads_at_once(const Link& link) const {
@@ -108,13 +108,13 @@ void RateGate::give_upload_turns(std::uint32_t frame, Time now) {
   };
   const auto piece = [&](Link& link) {
     return link.session.queue().piece_frame_waits()
-               ? begun(link, link.session.queue().begin_piece_frame(frame))
+               ? begun(link, link.session.begin_piece_frame(frame))
                : 0;
   };
   const auto part = static_cast<std::uint32_t>(frame / kBlobTurnsPerTurn);
   const auto blob = [&](Link& link) {
     return link.session.queue().blob_frame_waits()
-               ? begun(link, link.session.queue().begin_blob_frame(part))
+               ? begun(link, link.session.begin_blob_frame(part))
                : 0;
   };
   const auto give_piece = [&] { return give_turn(up_, &GateRecord::up_, up_.last, now, piece); };

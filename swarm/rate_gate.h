@@ -30,7 +30,7 @@ struct Link;
 // Of a connection.
 class GateRecord {
  public:
-  // It has bytes for us that we do not read yet.
+  // Nothing is read from it before its next turn.
   bool turn_awaited() const { return turn_awaited_; }
 
  private:

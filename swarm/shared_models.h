@@ -1,11 +1,12 @@
 // Models that nobody asked for here: served for the pieces that other models of this machine have
 // in common with them. A peer opens such a model, says what it wants, and is asked for the parts of
 // the manifest that tell of it. What a peer can make us keep and do is bounded by the limits at the
-// head of shared_models.cc.
+// head of shared_models.cc, and by kSharedEarlyRunsMax.
 //
 // Not thread-safe. Time is handed in.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -23,6 +24,9 @@ struct Context;
 struct Link;
 struct Model;
 class Meetings;
+
+// Runs of a WANT that are kept until the manifest tells what they mean.
+inline constexpr std::size_t kSharedEarlyRunsMax = std::size_t{1} << 16;
 
 class SharedModels {
  public:

@@ -5,8 +5,8 @@
 //    As many are busy at a time as fill this node's link (scheduler/upload_slots.h), or fewer under
 //    a rate limit.
 //  - One on which nothing is taken for 200 ms is *stuck*: it holds no slot until something is.
-//  - First copies go first, over all connections. Then every other piece goes to who has the most
-//    left to fetch, the others in turn.
+//  - First copies go first, over all connections, and then further ones. Of either kind every
+//    second piece goes to the peer that has the most left to fetch, the others in turn.
 //
 // Not thread-safe. Time is handed in.
 #pragma once

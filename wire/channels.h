@@ -31,7 +31,8 @@ class Channels {
   // REQUIRES: may_open(id).
   Opened open(const ModelId& id);
   // We do not have the model (any more). Whether UNKNOWN_MODEL is to be sent: only an OPEN has this
-  // answer, and a peer that did not say it would take it for an error. REQUIRES: find(channel).
+  // answer, and a peer that did not say it would take it for an error. REQUIRES: the channel is one
+  // of this connection.
   bool give_up(Channel channel);
   // Whether frames of ours may carry its handle: we opened it once.
   bool declared(Channel channel) const;

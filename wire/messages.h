@@ -16,7 +16,6 @@
 #include "piece/digest.h"
 #include "wire/events.h"
 #include "wire/frame.h"
-#include "wire/session_state.h"
 
 namespace shardswarm::message {
 
@@ -25,6 +24,14 @@ using Bytes = std::vector<std::byte>;
 struct VersionRange {
   std::uint32_t min = kProtocolVersionMin;
   std::uint32_t max = kProtocolVersion;
+};
+
+// What a REQUEST, CANCEL or REJECT says besides its pieces.
+struct PieceListFields {
+  std::uint64_t credit_bytes = 0;  // REQUEST, CANCEL; goes with the first of several frames
+  bool any = false;                // REQUEST
+  bool unclaimed = false;          // CANCEL
+  RejectReason reason{};           // REJECT
 };
 
 struct PieceList {

@@ -34,10 +34,9 @@ bool Session::may_send(Channel channel) const {
 }
 
 Channel Session::open(const ModelId& id) {
-  if (state_.closing) return {};
   assert(state_.ready);
   const Channels::Opened opened = state_.channels.open(id);
-  if (opened.news) {
+  if (opened.news && !state_.closing) {
     message::append_open(state_.queue.control(), Channels::handle_of(opened.channel), id);
     state_.bound_queue();
   }
@@ -53,7 +52,7 @@ void Session::unknown_model(Channel channel) {
 }
 
 void Session::send_pieces(FrameType type, Channel channel, std::span<const PieceRun> pieces,
-                          const PieceListFields& fields) {
+                          const message::PieceListFields& fields) {
   if (!may_send(channel)) return;
   assert(valid_runs(pieces));
   const bool says_something =

@@ -5,7 +5,7 @@
 //   receive: spans = receive_spans(); read up to their sizes into them; received(n); then take
 //            next_event() until it is empty. Empty spans mean: an event waits for your answer
 //            (accept_piece / discard_piece), or the session is closed.
-//   send:    output = queue().next(); give its bytes to the transport; sent(n); until monostate.
+//   send:    output = next_output(); give its bytes to the transport; sent(n); until monostate.
 //            When it is empty and closing(), close the transport.
 // Not thread-safe; holds no clock, socket or thread. It knows nothing of manifests: whether a piece
 // was asked for, how long it is and whom to answer what is the caller's part.
@@ -25,6 +25,10 @@
 #include "wire/session_state.h"
 
 namespace shardswarm {
+
+namespace message {
+struct PieceListFields;
+}
 
 class Session {
  public:
@@ -108,14 +112,23 @@ class Session {
   // kDataBytesMax.
   void data_frames_up_to(std::uint32_t bytes);
 
+  // --- pace: as of SendQueue ---
+  void pace_payload() { state_.queue.pace(); }
+  std::uint32_t begin_piece_frame(std::uint32_t body_max) {
+    return state_.queue.begin_piece_frame(body_max);
+  }
+  std::uint32_t begin_blob_frame(std::uint32_t body_max) {
+    return state_.queue.begin_blob_frame(body_max);
+  }
+
   // --- output ---
-  // What is to be sent: to be taken from, and to be paced.
-  SendQueue& queue() { return state_.queue; }
-  const SendQueue& queue() const { return state_.queue; }
-  void sent(std::size_t n);  // REQUIRES: n <= size of the last queue().next()
+  // The same until sent(), and its bytes stay where they are until then.
+  Output next_output() { return state_.queue.next(); }
+  void sent(std::size_t n);  // REQUIRES: n <= size of the last next_output()
+  const SendQueue& queue() const { return state_.queue; }  // what is to be sent
 
   std::uint64_t features_in_use() const { return state_.features_in_use; }  // none before Ready
-  // A CLOSE was queued or received: close the transport when queue().next() is empty. After a
+  // A CLOSE was queued or received: close the transport when next_output() is empty. After a
   // received one it is empty at once.
   bool closing() const { return state_.closing; }
   // Whether the peer has opened this model: only then may frames about it be sent to it.
@@ -124,7 +137,7 @@ class Session {
  private:
   bool may_send(Channel channel) const;
   void send_pieces(FrameType type, Channel channel, std::span<const PieceRun> pieces,
-                   const PieceListFields& fields);
+                   const message::PieceListFields& fields);
 
   SessionState state_;
   SessionReader reader_{state_};

@@ -99,7 +99,7 @@ void SessionReader::on_piece_list(FrameType type, Channel channel,
   auto list = message::decode_piece_list(type, body);
   if (!decoded(type, list)) return;
   auto& pieces = list->pieces;
-  const PieceListFields& fields = list->fields;
+  const message::PieceListFields& fields = list->fields;
   switch (type) {
     case FrameType::kHave:
       session_.events.push_back(event::Have{.channel = channel, .pieces = std::move(pieces)});
@@ -135,10 +135,10 @@ void SessionReader::on_piece_list(FrameType type, Channel channel,
 
 // The parts of a WANT become one event, so that what it replaces is replaced at once (WIRE-52).
 void SessionReader::on_want(Channel channel, message::PieceList list) {
-  if (!want_) {
-    want_.emplace(channel, std::move(list.pieces));
+  if (!session_.want) {
+    session_.want.emplace(channel, std::move(list.pieces));
   } else {
-    auto& [of, runs] = *want_;
+    auto& [of, runs] = *session_.want;
     if (of != channel)
       return session_.protocol_error("WANT frame between the parts of another WANT");
     const std::uint64_t end =
@@ -153,22 +153,23 @@ void SessionReader::on_want(Channel channel, message::PieceList list) {
     }
     runs.insert(runs.end(), next, list.pieces.cend());
   }
-  if (want_->second.size() > limits::kWantRunsMax) {
+  if (session_.want->second.size() > limits::kWantRunsMax) {
     return session_.protocol_error(fmt::format("WANT of more than {} runs", limits::kWantRunsMax));
   }
   if (list.more) return;
-  session_.events.push_back(event::Want{.channel = channel, .pieces = std::move(want_->second)});
-  want_.reset();
+  session_.events.push_back(
+      event::Want{.channel = channel, .pieces = std::move(session_.want->second)});
+  session_.want.reset();
 }
 
 // A reject of the piece under way is its end (WIRE-35).
 void SessionReader::on_reject(Channel channel, message::PieceList list) {
-  if (incoming_ && incoming_->channel == channel) {
-    const std::uint32_t piece = incoming_->piece.value;
+  if (session_.incoming && session_.incoming->channel == channel) {
+    const std::uint32_t piece = session_.incoming->piece.value;
     const bool named = std::any_of(list.pieces.begin(), list.pieces.end(), [&](PieceRun run) {
       return piece >= run.first.value && piece - run.first.value < run.count;
     });
-    if (named) incoming_.reset();
+    if (named) session_.incoming.reset();
   }
   session_.events.push_back(event::Reject{
       .channel = channel, .pieces = std::move(list.pieces), .reason = list.fields.reason});
@@ -220,8 +221,7 @@ void SessionReader::on_ping(FrameType type, std::span<const std::byte> body) {
 void SessionReader::on_close(std::span<const std::byte> body) {
   auto closed = message::decode_close(body);
   if (!decoded(FrameType::kClose, closed)) return;
-  session_.closing = true;
-  session_.queue.stop_payload();
+  session_.stop();
   session_.queue.stop();
   session_.events.push_back(std::move(*closed));
 }

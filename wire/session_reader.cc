@@ -26,11 +26,11 @@ std::array<std::span<std::byte>, 2> SessionReader::receive_spans() {
   if (state_ == State::kHeader) return {std::span(header_bytes_).subspan(header_done_), {}};
   if (state_ != State::kBody) return {};
   std::span<std::byte> rest;
-  if (body_ == Body::kSkipped || (body_ == Body::kPiece && incoming_->buffer.empty())) {
+  if (body_ == Body::kSkipped || (body_ == Body::kPiece && session_.incoming->buffer.empty())) {
     if (!scratch_) scratch_ = std::make_unique<std::byte[]>(kScratchBytes);
     rest = {scratch_.get(), std::min<std::size_t>(body_rest_, kScratchBytes)};
   } else if (body_ == Body::kPiece) {
-    rest = incoming_->buffer.subspan(incoming_->got, body_rest_);
+    rest = session_.incoming->buffer.subspan(session_.incoming->got, body_rest_);
   } else {
     rest = std::span(buffer_).last(body_rest_);
   }
@@ -69,9 +69,9 @@ void SessionReader::body_received(std::size_t n) {
   const auto bytes = static_cast<std::uint32_t>(n);
   body_rest_ -= bytes;
   if (body_ == Body::kPiece) {
-    incoming_->got += bytes;
+    session_.incoming->got += bytes;
     session_.events.push_back(event::PieceBytes{
-        .channel = incoming_->channel, .piece = incoming_->piece, .bytes = bytes});
+        .channel = session_.incoming->channel, .piece = session_.incoming->piece, .bytes = bytes});
   }
   if (body_ == Body::kPreamble && body_rest_ > 0 && is_tls()) {
     fail_for_tls();
@@ -145,11 +145,11 @@ void SessionReader::finish_preamble() {
 }
 
 void SessionReader::finish_piece_frame() {
-  if (incoming_->got < incoming_->length) return;
-  session_.events.push_back(event::PieceEnd{.channel = incoming_->channel,
-                                            .piece = incoming_->piece,
-                                            .discarded = incoming_->buffer.empty()});
-  incoming_.reset();
+  if (session_.incoming->got < session_.incoming->length) return;
+  session_.events.push_back(event::PieceEnd{.channel = session_.incoming->channel,
+                                            .piece = session_.incoming->piece,
+                                            .discarded = session_.incoming->buffer.empty()});
+  session_.incoming.reset();
 }
 
 void SessionReader::finish_blob_frame() {
@@ -197,18 +197,18 @@ void SessionReader::header_complete() {
 // WIRE-31 .. WIRE-34.
 void SessionReader::begin_data(Channel channel) {
   const PieceIndex piece(header_.piece);
-  if (!incoming_) {
+  if (!session_.incoming) {
     if (header_.offset != 0) {
       session_.protocol_error(
           fmt::format("DATA of piece {} begins at byte {}", piece.value, header_.offset));
       return;
     }
-    incoming_ = Incoming{.channel = channel, .piece = piece, .buffer = {}};
+    session_.incoming = SessionState::Incoming{.channel = channel, .piece = piece, .buffer = {}};
     state_ = State::kAnswer;
     session_.events.push_back(event::PieceBegin{.channel = channel, .piece = piece});
     return;
   }
-  const Incoming& now = *incoming_;
+  const SessionState::Incoming& now = *session_.incoming;
   if (now.channel != channel || now.piece != piece) {
     session_.protocol_error(
         fmt::format("DATA of piece {} while piece {} is under way", piece.value, now.piece.value));
@@ -227,20 +227,20 @@ void SessionReader::answer_piece(std::span<std::byte> buffer, std::uint32_t leng
   if (session_.closing) return;
   assert(state_ == State::kAnswer);
   assert(length >= 1 && length <= limits::kPieceBytesMax);
-  incoming_->buffer = buffer;
-  incoming_->length = length;
+  session_.incoming->buffer = buffer;
+  session_.incoming->length = length;
   if (header_.length > length) {
-    session_.protocol_error(
-        fmt::format("DATA of piece {} goes beyond its {} bytes", incoming_->piece.value, length));
+    session_.protocol_error(fmt::format("DATA of piece {} goes beyond its {} bytes",
+                                        session_.incoming->piece.value, length));
     return;
   }
   expect_body(Body::kPiece, header_.length);
 }
 
 void SessionReader::drop_receive() {
-  if (session_.closing || !incoming_) return;
+  if (session_.closing || !session_.incoming) return;
   assert(state_ != State::kAnswer);
-  incoming_->buffer = {};
+  session_.incoming->buffer = {};
 }
 
 // WIRE-42, WIRE-45.

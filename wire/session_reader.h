@@ -5,10 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -22,8 +20,7 @@ namespace message {
 struct PieceList;
 }
 
-// Not thread-safe. Bounded memory: one frame being received (256 KiB, unfolding to 1 MiB), and
-// 8 MiB of a WANT being put together.
+// Not thread-safe. Bounded memory: one frame being received (256 KiB, unfolding to 1 MiB).
 class SessionReader {
  public:
   explicit SessionReader(SessionState& session);
@@ -36,14 +33,6 @@ class SessionReader {
   void drop_receive();
 
  private:
-  // A piece on its way in.
-  struct Incoming {
-    Channel channel;
-    PieceIndex piece;
-    std::uint32_t length = 0;
-    std::uint32_t got = 0;
-    std::span<std::byte> buffer;  // empty: its bytes are thrown away
-  };
   enum class State : std::uint8_t { kHeader, kBody, kAnswer };
   enum class Body : std::uint8_t { kPreamble, kControl, kPiece, kBlob, kSkipped };
 
@@ -92,8 +81,6 @@ class SessionReader {
   std::uint32_t body_rest_ = 0;
   std::vector<std::byte> buffer_;         // preamble, control and blob bodies
   std::unique_ptr<std::byte[]> scratch_;  // where thrown-away bytes go
-  std::optional<Incoming> incoming_;
-  std::optional<std::pair<Channel, std::vector<PieceRun>>> want_;  // parts of it came
 };
 
 }  // namespace shardswarm

@@ -9,16 +9,23 @@
 
 namespace shardswarm {
 
-void SessionState::close(CloseReason reason, std::string_view text) {
-  if (std::exchange(closing, true)) return;
+void SessionState::stop() {
+  closing = true;
   queue.stop_payload();
+  incoming.reset();
+  want.reset();
+}
+
+void SessionState::close(CloseReason reason, std::string_view text) {
+  if (closing) return;
+  stop();
   events.clear();
   message::append_close(queue.control(), reason, text);
 }
 
 void SessionState::fail(Errc code, CloseReason reason, std::string message) {
-  if (std::exchange(closing, true)) return;
-  queue.stop_payload();
+  if (closing) return;
+  stop();
   queue.control().clear();
   message::append_close(queue.control(), reason, message);
   events.push_back(event::Failed{.error = {code, std::move(message)}, .reason = reason});

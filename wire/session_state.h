@@ -5,8 +5,11 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "wire/channels.h"
 #include "wire/events.h"
@@ -15,15 +18,8 @@
 
 namespace shardswarm {
 
-// What a REQUEST, CANCEL or REJECT says besides its pieces.
-struct PieceListFields {
-  std::uint64_t credit_bytes = 0;  // REQUEST, CANCEL; goes with the first of several frames
-  bool any = false;                // REQUEST
-  bool unclaimed = false;          // CANCEL
-  RejectReason reason{};           // REJECT
-};
-
-// Not thread-safe. Bounded memory: 8 MiB of control frames queued, and 1024 models of each side.
+// Not thread-safe. Bounded memory: 8 MiB of control frames queued, 8 MiB of a WANT being put
+// together, and 1024 models of each side.
 struct SessionState {
   // A blob that we asked for, on its way in.
   struct AskedBlob {
@@ -33,8 +29,21 @@ struct SessionState {
 
   SessionState(Hello s, std::optional<NodeId> a) : self(std::move(s)), authenticated(a) {}
 
-  // Each of these receives no more, and sends no more than the frame under way and a CLOSE.
+  // A piece on its way in.
+  struct Incoming {
+    Channel channel;
+    PieceIndex piece;
+    std::uint32_t length = 0;
+    std::uint32_t got = 0;
+    std::span<std::byte> buffer;  // empty: its bytes are thrown away
+  };
+
+  // Receives no more, and sends no more payload than the frame under way: what was being received
+  // is let go.
+  void stop();
+  // Stops, and sends CLOSE behind the control frames that are queued.
   void close(CloseReason reason, std::string_view text);
+  // Stops, and sends CLOSE in place of the control frames that are queued.
   void fail(Errc code, CloseReason reason, std::string message);
   void protocol_error(std::string message) {
     fail(Errc::kProtocol, CloseReason::kProtocolError, std::move(message));
@@ -51,6 +60,8 @@ struct SessionState {
   bool closing = false;
   Channels channels;
   SendQueue queue;
+  std::optional<Incoming> incoming;
+  std::optional<std::pair<Channel, std::vector<PieceRun>>> want;  // parts of it came
   std::map<BlobRequestKey, AskedBlob> blobs_asked;
   std::deque<SessionEvent> events;
 };

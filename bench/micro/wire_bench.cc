@@ -80,8 +80,8 @@ BENCHMARK(DecodeHave)->Args({64, 2})->Args({64, 100})->Args({50'000, 2})->Args({
 // socket would do. Events go to `on_event`.
 template <class F>
 void pump(Session& from, Session& to, std::span<const std::byte> piece, F&& on_event) {
-  for (Output output = from.queue().next(); !std::holds_alternative<std::monostate>(output);
-       output = from.queue().next()) {
+  for (Output output = from.next_output(); !std::holds_alternative<std::monostate>(output);
+       output = from.next_output()) {
     std::span<const std::byte> bytes;
     if (const auto* plain = std::get_if<OutputBytes>(&output)) {
       bytes = plain->bytes;

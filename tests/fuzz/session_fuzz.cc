@@ -101,7 +101,7 @@ class Conversation {
 
   void send(std::size_t most) {
     while (most > 0) {
-      const Output output = session_.queue().next();
+      const Output output = session_.next_output();
       std::size_t n = 0;
       if (const auto* bytes = std::get_if<OutputBytes>(&output)) n = bytes->bytes.size();
       if (const auto* extent = std::get_if<OutputExtent>(&output)) n = extent->length;

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/text.h"
 #include "tests/support/temp_dir.h"
 
 namespace shardswarm {
@@ -37,6 +38,8 @@ TEST(ClusterKey, TravelsAsALine) {
   const ClusterKey key = ClusterKey::make().value();
   const std::string line = key.line();
   EXPECT_TRUE(line.starts_with("shardswarm-key:"));
+  EXPECT_TRUE(holds_key(line));
+  EXPECT_TRUE(holds_key(key.pem()));
   EXPECT_EQ(line.find_first_of("\n\r \t'\"$`\\&;|<>()[]{}*?!#~"), std::string::npos);
   const auto copy = ClusterKey::parse("  " + line + "\r\n", "stdin");
   ASSERT_TRUE(copy) << copy.error().message;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/swarm/fetch_on_a_link.h"
 #include "tests/swarm/greeted_link.h"
 #include "tests/swarm/virtual_swarm.h"
 
@@ -74,6 +75,26 @@ TEST_F(AnnouncementsTest, WhatIsLostBeforeItWasToldIsNotTold) {
   }
   EXPECT_EQ(have, 0U);
   EXPECT_EQ(told_lost, 1U);
+}
+
+using CompleteFetchTest = FetchOnALink;
+
+TEST_F(CompleteFetchTest, ItsLastPiecesAreToldAtOnceAlsoAfterItsEnd) {
+  std::size_t pieces = 0;
+  model_->fetching().wanted.for_each([&](PieceIndex piece) {
+    send(piece);
+    parts_.fetches.piece_stored(*model_, piece, peer_.link.id, 1000, {}, kRigTime);
+    ++pieces;
+  });
+  ASSERT_LT(pieces, 64U) << "so many are told at once in any case";
+  parts_.announcements.announce(*model_, kRigTime);
+  EXPECT_FALSE(model_->announcements.done());
+  parts_.fetches.check_complete(*model_);
+  parts_.fetches.finished(*model_, kRigTime);
+  parts_.announcements.announce(*model_, kRigTime);
+  EXPECT_TRUE(model_->announcements.done());
+  exchange();
+  EXPECT_EQ(heard<event::Have>(), 1U);
 }
 
 }  // namespace

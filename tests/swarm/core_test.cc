@@ -148,7 +148,7 @@ constexpr Time kTurnAt = seconds(1000);
 
 // All that a session has to say, without telling it that it was sent.
 std::vector<std::byte> said(Session& session) {
-  const Output output = session.queue().next();
+  const Output output = session.next_output();
   const auto& bytes = std::get<OutputBytes>(output).bytes;
   return {bytes.begin(), bytes.end()};
 }

@@ -2,73 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <utility>
-
-#include "swarm/peer_events.h"
-#include "tests/swarm/greeted_link.h"
-#include "tests/swarm/virtual_swarm.h"
+#include "tests/swarm/fetch_on_a_link.h"
 
 namespace shardswarm::test {
 namespace {
 
-using std::chrono::seconds;
-
-constexpr Time kSentAt = seconds(1000);
 constexpr PieceIndex kPiece{2};
 
-// A fetch of one model, and a peer that has all of it and was asked for it.
-class DownlinkTest : public testing::Test {
- protected:
-  DownlinkTest() {
-    const auto key = parts_.fetches.add({.id = content_.manifest->id(),
-                                         .selection = {.layers = {{0, 1}}},
-                                         .stall_timeout = seconds(60),
-                                         .kept = content_.manifest},
-                                        kSentAt);
-    model_ = parts_.context.models.find(*key);
-    const PieceSet none(content_.manifest->piece_count());
-    parts_.fetches.store_opened(*model_, none, none, none, kSentAt);
-    channel_ = peer_.far.open(model_->id);
-    exchange();
-    const PieceRun all{PieceIndex(0), content_.manifest->piece_count()};
-    peer_.far.have(channel_, {&all, 1});
-    exchange();
-    parts_.downlink.ask(*model_, kSentAt);
-    exchange();
-    (void)parts_.context.out.take();
-  }
-  void exchange() {
-    for (int i = 0; i < 3; ++i) {
-      peer_.exchange();
-      events_.drain(peer_.link, kSentAt);
-      while (auto event = peer_.far.next_event()) heard_.push_back(std::move(*event));
-    }
-  }
-  void send(PieceIndex piece) {
-    peer_.far.send_piece(channel_, piece, content_.manifest->extent(piece).length);
-    exchange();
-  }
-  template <class E>
-  std::size_t heard() const {
-    return static_cast<std::size_t>(std::ranges::count_if(
-        heard_, [](const SessionEvent& event) { return std::holds_alternative<E>(event); }));
-  }
-  std::size_t stored() {
-    const auto actions = parts_.context.out.take();
-    return static_cast<std::size_t>(std::ranges::count_if(actions, [](const Action& action) {
-      return std::holds_alternative<action::StorePiece>(action);
-    }));
-  }
-
-  const MemoryModel content_ = make_memory_model(4, 2, 1000, 1);
-  BufferPool buffers_{1, 1};
-  Parts parts_{CoreOptions{.hello = hello_of("here")}, buffers_};
-  PeerEvents events_{parts_};
-  GreetedLink peer_{parts_, ConnectionId(1), "there", kSentAt};
-  Model* model_ = nullptr;
-  Channel channel_;
-  std::vector<SessionEvent> heard_;
-};
+using DownlinkTest = FetchOnALink;
 
 TEST_F(DownlinkTest, APieceThatWasAskedForIsStored) {
   send(kPiece);
@@ -88,7 +29,7 @@ TEST_F(DownlinkTest, APieceOutsideTheSelectionEndsTheConnection) {
 TEST_F(DownlinkTest, WhatComesASecondTimeIsThrownAwayAndCounted) {
   send(kPiece);
   ASSERT_EQ(stored(), 1U);
-  parts_.fetches.piece_stored(*model_, kPiece, peer_.link.id, 1000, {}, kSentAt);
+  parts_.fetches.piece_stored(*model_, kPiece, peer_.link.id, 1000, {}, kRigTime);
   send(kPiece);
   EXPECT_EQ(stored(), 0U);
   EXPECT_EQ(model_->counters.duplicate_bytes, 1000U);
@@ -103,24 +44,32 @@ TEST_F(DownlinkTest, WithoutABufferThePieceWaits) {
   send(kPiece);
   EXPECT_TRUE(peer_.link.downlink.waiting());
   EXPECT_TRUE(parts_.downlink.waiting().contains(peer_.link.id));
-  EXPECT_FALSE(parts_.downlink.accept(peer_.link, kSentAt));
+  EXPECT_FALSE(parts_.downlink.accept(peer_.link, kRigTime));
   small.reset();
   large.reset();
-  EXPECT_TRUE(parts_.downlink.accept(peer_.link, kSentAt));
+  EXPECT_TRUE(parts_.downlink.accept(peer_.link, kRigTime));
   EXPECT_FALSE(parts_.downlink.waiting().contains(peer_.link.id));
   exchange();
   EXPECT_EQ(stored(), 1U);
 }
 
 TEST_F(DownlinkTest, WhileTooMuchIsNotDurableThePieceWaits) {
-  parts_.fetches.undurable(*model_, limits::kUndurableBytesMax, kSentAt);
+  parts_.fetches.undurable(*model_, limits::kUndurableBytesMax, kRigTime);
   send(kPiece);
   EXPECT_TRUE(peer_.link.downlink.waiting());
-  parts_.fetches.undurable(*model_, limits::kUndurableBytesMax - 1, kSentAt);
-  EXPECT_TRUE(parts_.downlink.accept(peer_.link, kSentAt));
+  parts_.fetches.undurable(*model_, limits::kUndurableBytesMax - 1, kRigTime);
+  EXPECT_TRUE(parts_.downlink.accept(peer_.link, kRigTime));
 }
 
 TEST_F(DownlinkTest, AConnectionThatEndsGivesItsBufferBack) {
+  begin_to_send(kPiece);
+  ASSERT_TRUE(peer_.link.downlink.arriving());
+  ASSERT_EQ(buffers_.taken(), 1U);
+  parts_.downlink.removed(peer_.link);
+  EXPECT_EQ(buffers_.taken(), 0U);
+}
+
+TEST_F(DownlinkTest, AConnectionThatEndsIsNotWaitedForAnyMore) {
   auto taken = buffers_.take(1000);
   auto other = buffers_.take(1000);
   send(kPiece);

@@ -22,11 +22,13 @@ inline Hello hello_of(const std::string& name) {
 // A connection of the parts, and the session at its other end.
 class GreetedLink {
  public:
-  GreetedLink(Parts& parts, ConnectionId id, const std::string& name, Time now)
+  GreetedLink(Parts& parts, ConnectionId id, const std::string& name, Time now, bool dialed = false)
       : far(hello_of(name), std::nullopt),
         link(parts.context.links.add(id, parts.context.options.hello, std::nullopt)) {
     link.address = name + ":1";
+    link.dialed = dialed;
     link.liveness.begins(now);
+    parts.neighbourhood.added(link);
     exchange();
     while (auto event = link.session.next_event()) {
       if (auto* ready = std::get_if<event::Ready>(&*event)) {
@@ -55,7 +57,7 @@ class GreetedLink {
 
  private:
   static bool move(Session& from, Session& to) {
-    const Output output = from.queue().next();
+    const Output output = from.next_output();
     std::vector<std::byte> content;  // of a piece: zeros
     if (const auto* extent = std::get_if<OutputExtent>(&output)) content.resize(extent->length);
     if (const auto* bytes = std::get_if<OutputBytes>(&output)) {

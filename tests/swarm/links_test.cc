@@ -85,5 +85,23 @@ TEST_F(LinksTest, AFaultOfOursEndsThatConnectionAlone) {
   EXPECT_EQ(parts_.context.chosen(kFirstLink, model).link, nullptr) << "it is closing";
 }
 
+// Both ends dialed at the same time. Whichever connection stays, the address counts as connected.
+TEST_F(LinksTest, ADuplicateHandsItsAddressToTheConnectionThatStays) {
+  Neighbourhood& neighbourhood = parts_.neighbourhood;
+  neighbourhood.add_node({"there:1"}, kLinkedAt);
+  parts_.context.models.add(sha256({}), Fetching{});
+  neighbourhood.dial_due(kLinkedAt);
+  ASSERT_EQ(neighbourhood.addresses().dialing(), 1U);
+  GreetedLink dialed(parts_, kFirstLink, "there", kLinkedAt, true);
+  GreetedLink accepted(parts_, kSecondLink, "there", kLinkedAt);
+  ASSERT_NE(dialed.link.closing, accepted.link.closing);
+  const ConnectionId loser = dialed.link.closing ? kFirstLink : kSecondLink;
+  const auto entry = links_.extract(loser);
+  neighbourhood.removed(entry->second, "closed", kLinkedAt);
+  EXPECT_EQ(neighbourhood.addresses().dialing(), 0U);
+  EXPECT_EQ(neighbourhood.addresses().next_due(), std::nullopt) << "it would be dialed again";
+  EXPECT_EQ(links_.neighbours(), 1U);
+}
+
 }  // namespace
 }  // namespace shardswarm::test

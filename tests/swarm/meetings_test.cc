@@ -1,7 +1,10 @@
-// How often a peer may name the same pieces (WIRE-68).
+// How often a peer may name the same pieces (WIRE-68), and which models are open on a connection.
+#include "swarm/meetings.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/swarm/fetch_on_a_link.h"
 #include "tests/swarm/raw_peer.h"
 #include "tests/swarm/virtual_swarm.h"
 
@@ -175,6 +178,61 @@ TEST(NamedPiecesSwarm, HonestPeersNeverNameTooMuch) {
     EXPECT_THAT(node->breaks, IsEmpty());
     EXPECT_FALSE(node->error);
   }
+}
+
+// --- opening and parting ---
+
+using MeetingsTest = FetchOnALink;
+
+TEST_F(MeetingsTest, AModelThatIsGoneIsTakenOffItsConnections) {
+  const ModelKey key = model_->key;
+  parts_.meetings.forget(*model_);
+  EXPECT_EQ(parts_.context.models.find(key), nullptr);
+  EXPECT_FALSE(peer_.link.closing);
+  EXPECT_TRUE(peer_.link.models.empty());
+  EXPECT_TRUE(peer_.link.by_channel.empty());
+  exchange();
+  EXPECT_EQ(heard<event::UnknownModel>(), 1U);
+}
+
+TEST_F(MeetingsTest, AConnectionInTheMiddleOfAPieceCannotGoOnWithoutItsModel) {
+  begin_to_send(PieceIndex(2));
+  ASSERT_TRUE(peer_.link.downlink.arriving());
+  parts_.meetings.forget(*model_);
+  EXPECT_TRUE(peer_.link.closing);
+}
+
+// HELLO, and behind it a header that is none, in one read: the session has failed before its HELLO
+// is handled.
+TEST(MeetingsOfAFailedSession, NoModelIsOpenedOnIt) {
+  const MemoryModel content = make_memory_model(2, 2, 1000, 1);
+  BufferPool buffers(4, 4);
+  Parts parts(CoreOptions{.hello = hello_of("here")}, buffers);
+  PeerEvents events(parts);
+  parts.context.models.add(content.manifest->id(), Seeding{}).manifest = content.manifest;
+  Link& link = parts.context.links.add(ConnectionId(1), parts.context.options.hello, std::nullopt);
+  Session far(hello_of("there"), std::nullopt);
+  const Output output = far.next_output();
+  const auto greeting = std::get<OutputBytes>(output).bytes;
+  std::vector<std::byte> stream(greeting.begin(), greeting.end());
+  stream.insert(stream.end(), limits::kFrameHeaderBytes, std::byte{0xff});
+  for (std::size_t at = 0; at < stream.size();) {
+    std::size_t moved = 0;
+    for (const auto& span : link.session.receive_spans()) {
+      const std::size_t n = std::min(span.size(), stream.size() - at - moved);
+      std::copy_n(stream.begin() + static_cast<std::ptrdiff_t>(at + moved), n, span.begin());
+      moved += n;
+    }
+    ASSERT_GT(moved, 0U);
+    link.session.received(moved);
+    at += moved;
+  }
+  ASSERT_TRUE(link.session.closing());
+  events.drain(link, kRigTime);
+  EXPECT_TRUE(link.hello);
+  EXPECT_TRUE(link.closing);
+  EXPECT_TRUE(link.models.empty());
+  EXPECT_TRUE(link.by_channel.empty());
 }
 
 }  // namespace

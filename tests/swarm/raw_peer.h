@@ -66,7 +66,7 @@ class RawPeer {
     return true;
   }
   bool to_core(Time now) {
-    const Output output = session.queue().next();
+    const Output output = session.next_output();
     const auto* bytes = std::get_if<OutputBytes>(&output);
     if (bytes == nullptr) return false;
     const std::size_t n = copy(bytes->bytes, core_.receive_spans(id_));

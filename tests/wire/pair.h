@@ -52,7 +52,7 @@ struct End {
 
   // Takes up to `max` bytes of what the session wants to send.
   std::size_t take_output(Bytes& into, std::size_t max) {
-    const Output output = session.queue().next();
+    const Output output = session.next_output();
     std::size_t n = 0;
     if (const auto* bytes = std::get_if<OutputBytes>(&output)) {
       n = std::min(max, bytes->bytes.size());

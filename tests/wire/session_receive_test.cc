@@ -207,7 +207,7 @@ TEST(SessionReceive, ThereIsNoAbortOfTheLastFrame) {  // WIRE-63
   const Channel channel = pair.open_model();
   Acceptor acceptor(pair.b, 1000);
   pair.a.session.send_piece(channel, PieceIndex(1), 1000);
-  pair.a.session.queue().next();
+  pair.a.session.next_output();
   EXPECT_FALSE(pair.a.session.abort_piece(channel, PieceIndex(1)));
   pair.run();
   EXPECT_TRUE(acceptor.holds(PieceIndex(1)));

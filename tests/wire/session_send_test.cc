@@ -61,15 +61,15 @@ TEST(SessionSend, ControlAndDataHeaderGoInOneWrite) {
   const Channel channel = pair.open_model();
   pair.a.session.send_piece(channel, PieceIndex(1), kFull);
   pair.a.session.claim(channel, PieceIndex(1));
-  const auto first = std::get<OutputBytes>(pair.a.session.queue().next());
+  const auto first = std::get<OutputBytes>(pair.a.session.next_output());
   EXPECT_TRUE(first.more);
   pair.a.session.sent(first.bytes.size());
-  const auto extent = std::get<OutputExtent>(pair.a.session.queue().next());
+  const auto extent = std::get<OutputExtent>(pair.a.session.next_output());
   EXPECT_EQ(extent.piece, PieceIndex(1));
   EXPECT_EQ(extent.offset, 0U);
   EXPECT_EQ(extent.length, limits::kShortFrameBytes);
   pair.a.session.sent(1000);
-  const auto rest = std::get<OutputExtent>(pair.a.session.queue().next());
+  const auto rest = std::get<OutputExtent>(pair.a.session.next_output());
   EXPECT_EQ(rest.offset, 1000U);
   EXPECT_EQ(rest.length, limits::kShortFrameBytes - 1000);
 }
@@ -83,7 +83,7 @@ TEST(SessionSend, FramesAreAsLongAsIsSaid) {  // WIRE-30
   pair.a.session.send_piece(channel, PieceIndex(2), kFull);
   Bytes stream;
   pair.a.take_output(stream, 16);
-  EXPECT_EQ(std::get<OutputExtent>(pair.a.session.queue().next()).length, kFull);
+  EXPECT_EQ(std::get<OutputExtent>(pair.a.session.next_output()).length, kFull);
   pair.a.session.data_frames_up_to(1000);  // from the next on
   const Bytes rest = pair.a.take_all_output();
   EXPECT_EQ(rest.size(), 2 * kFull + 16 * ((kFull + 999) / 1000));
@@ -100,15 +100,15 @@ TEST(SessionSend, FramesStayShortForWhoDoesNotKnowLongOnes) {  // WIRE-30
   pair.a.session.send_piece(channel, PieceIndex(1), kFull);
   Bytes header;
   pair.a.take_output(header, 16);
-  EXPECT_EQ(std::get<OutputExtent>(pair.a.session.queue().next()).length, limits::kShortFrameBytes);
+  EXPECT_EQ(std::get<OutputExtent>(pair.a.session.next_output()).length, limits::kShortFrameBytes);
 }
 
 TEST(SessionSend, PacedFramesKeepToTheLengthToo) {  // WIRE-30
   Pair pair(test::hello_of(1, kFeatures), test::hello_of(2, kFeatures));
   const Channel channel = pair.open_model();
-  pair.a.session.queue().pace();
+  pair.a.session.pace_payload();
   pair.a.session.send_piece(channel, PieceIndex(1), kFull);
-  EXPECT_EQ(pair.a.session.queue().begin_piece_frame(kFull), 16 + limits::kShortFrameBytes);
+  EXPECT_EQ(pair.a.session.begin_piece_frame(kFull), 16 + limits::kShortFrameBytes);
 }
 
 TEST(SessionSend, CloseWaitsForTheFrameUnderWayOnly) {  // WIRE-70

@@ -247,10 +247,10 @@ TEST(Session, CloseIsTheLastFrame) {  // WIRE-70
   EXPECT_EQ(closed[0].text, "the node ends?");
   EXPECT_TRUE(pair.b.session.closing());
   pair.b.session.ping(2);
-  EXPECT_TRUE(std::holds_alternative<std::monostate>(pair.b.session.queue().next()));
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(pair.b.session.next_output()));
   EXPECT_TRUE(pair.b.session.receive_spans()[0].empty());
   pair.b.session.close(CloseReason::kDone, "");
-  EXPECT_TRUE(std::holds_alternative<std::monostate>(pair.b.session.queue().next()));
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(pair.b.session.next_output()));
 }
 
 TEST(Session, CloseBeforeHelloStillSaysWho) {
@@ -267,16 +267,16 @@ TEST(Session, OutputStaysInPlaceWhileMoreIsQueued) {
   const Channel channel = pair.open_model();
   const PieceRun run = run_of(0, 1);
   pair.a.session.have(channel, {&run, 1});
-  const auto before = std::get<OutputBytes>(pair.a.session.queue().next());
+  const auto before = std::get<OutputBytes>(pair.a.session.next_output());
   const Bytes copy(before.bytes.begin(), before.bytes.end());
   for (std::uint32_t i = 0; i < 10'000; ++i) pair.a.session.claim(channel, PieceIndex(i));
-  const auto after = std::get<OutputBytes>(pair.a.session.queue().next());
+  const auto after = std::get<OutputBytes>(pair.a.session.next_output());
   EXPECT_EQ(before.bytes.data(), after.bytes.data());
   EXPECT_EQ(before.bytes.size(), after.bytes.size());
   EXPECT_EQ(Bytes(before.bytes.begin(), before.bytes.end()), copy);
   pair.a.session.sent(before.bytes.size());
   // What gathered meanwhile comes as one.
-  const auto rest = std::get<OutputBytes>(pair.a.session.queue().next());
+  const auto rest = std::get<OutputBytes>(pair.a.session.next_output());
   EXPECT_EQ(rest.bytes.size(), pair.a.session.queue().bytes());
 }
 

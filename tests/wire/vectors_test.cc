@@ -56,7 +56,7 @@ std::vector<PieceRun> every_second() {
 // What the session of `end` has to say now.
 Bytes said(End& end) {
   Bytes out;
-  while (std::holds_alternative<OutputBytes>(end.session.queue().next())) {
+  while (std::holds_alternative<OutputBytes>(end.session.next_output())) {
     end.take_output(out, SIZE_MAX);
   }
   return out;
@@ -82,7 +82,7 @@ TEST(Vectors, AreMadeExactly) {
   EXPECT_EQ(said(end), vector("request"));
   end.session.send_piece(channel, PieceIndex(2), 5);
   Bytes data = said(end);
-  EXPECT_EQ(std::get<OutputExtent>(end.session.queue().next()).length, 5U);
+  EXPECT_EQ(std::get<OutputExtent>(end.session.next_output()).length, 5U);
   for (const char c : {'p', 'i', 'e', 'c', 'e'}) data.push_back(static_cast<std::byte>(c));
   EXPECT_EQ(data, vector("data"));
   end.session.sent(5);
